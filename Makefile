@@ -1,0 +1,47 @@
+# Needs Python >= 3.11 and make. Everything else is installed into $(VENV), once, and again when a lock file changes.
+# pip's own settings hold: with PIP_EXTRA_INDEX_URL pointing to CPU builds of torch, `make test` downloads less.
+
+VENV ?= .venv
+PYTHON := $(VENV)/bin/python
+RUN_READY := $(VENV)/.ready-run
+TEST_READY := $(VENV)/.ready-test
+PIP := $(PYTHON) -m pip --disable-pip-version-check --quiet
+
+.PHONY: demo test lint clean
+
+demo: $(RUN_READY)
+	$(PYTHON) -m rl_reason.train --config=configs/grpo_math.py:tiny --workdir=runs/demo
+
+test: lint
+	$(PYTHON) -m pytest -n 2 -q
+
+lint: $(TEST_READY)
+	$(PYTHON) -m ruff check .
+	$(PYTHON) -m mypy
+
+# A candidate counts if it runs, is new enough and can make virtual environments.
+$(PYTHON):
+	@for python in python3.13 python3.12 python3.11 python3 python; do \
+	  if $$python -c 'import sys, venv, ensurepip; sys.exit(sys.version_info < (3, 11))' >/dev/null 2>&1; then \
+	    echo "making $(VENV) with $$($$python --version)"; \
+	    $$python -m venv $(VENV) || { rm -f $(PYTHON); exit 1; }; \
+	    exit 0; \
+	  fi; \
+	done; \
+	echo "error: no Python >= 3.11 with the modules venv and ensurepip was found; install one and try again" >&2; exit 1
+
+$(RUN_READY): requirements.lock setup.py | $(PYTHON)
+	@echo "installing into $(VENV) (some minutes, once)"
+	$(PIP) install -r requirements.lock
+	$(PIP) install --no-deps -e .
+	@touch $@
+
+$(TEST_READY): requirements-test.lock $(RUN_READY)
+	$(PIP) install -r requirements-test.lock
+	@touch $@
+
+# A $(VENV) that is a link belongs to somebody else: only the link goes.
+clean:
+	if [ -L $(VENV) ]; then rm $(VENV); else rm -rf $(VENV); fi
+	rm -rf build dist *.egg-info .pytest_cache .ruff_cache .mypy_cache
+	find rl_reason configs experiments tests -name __pycache__ -prune -exec rm -rf {} +

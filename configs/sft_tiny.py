@@ -1,0 +1,55 @@
+"""Makes the shipped checkpoint `checkpoints/tiny`: a base model in small, trained from random weights.
+
+About 0.8M parameters (Qwen2's layout) and a tokenizer of 512 tokens, on generated word problems. It learns to work
+problems out, then its text becomes a mixture in which most answers are blurted out: like a base model it can
+reason and mostly does not, so that reinforcement has something to find.
+
+    python -m rl_reason.train --config=configs/sft_tiny.py --workdir=runs/sft_tiny
+    cp -r runs/sft_tiny/export checkpoints/tiny
+
+Variants: `tiny` is a smoke test of one minute.
+"""
+
+from rl_reason.runtime.config import check_variant
+from rl_reason.settings import defaults
+
+WORKED = (("worked", 1.0),)
+MIXED = (("worked", 0.2), ("bare", 0.4), ("plain", 0.4))
+
+
+def get_config(variant: str = ""):
+    check_variant(variant, ("tiny",))
+    config = defaults()
+    config.recipe = "supervised"
+    config.steps = 1500
+    config.model.shape = dict(
+        family="qwen2", hidden_size=128, intermediate_size=352, num_layers=4, num_heads=4, num_kv_heads=2, head_dim=32,
+        qkv_bias=True, initializer_range=0.05, max_positions=512,
+    )  # fmt: skip
+    config.data.name = "word_problems"
+    config.data.template = "question"
+    config.data.max_prompt_length = 80
+    config.data.solutions = ((0, WORKED), (1400, MIXED))
+    config.sampling.max_length = 160
+    config.reward.names = ("number",)
+    config.algorithm.batch_size = 48
+    config.algorithm.learning_rate = 3e-3
+    config.algorithm.schedule = "cosine"
+    config.algorithm.final_learning_rate = 1e-4
+    config.algorithm.warmup_steps = 100
+    config.algorithm.b2 = 0.98
+    config.algorithm.weight_decay = 0.05
+    config.evaluation.every = 250
+    config.evaluation.problems = 200
+    config.checkpoint.every = 250
+    config.log.every = 10
+    if variant == "tiny":
+        config.steps = 20
+        config.data.solutions = ((0, WORKED), (10, MIXED))
+        config.algorithm.batch_size = 8
+        config.algorithm.warmup_steps = 5
+        config.evaluation.every = 0
+        config.evaluation.problems = 16
+        config.evaluation.samples = 2
+        config.log.every = 1
+    return config

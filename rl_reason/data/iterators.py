@@ -1,0 +1,100 @@
+"""From problems to batches of prompts: encoded once, shuffled anew in every epoch, resumable."""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Mapping, Sequence
+from typing import Any, NamedTuple
+
+import grain
+import numpy as np
+from transformers import PreTrainedTokenizerBase
+
+from rl_reason.data.packing import Packed as Packed
+from rl_reason.data.packing import pack as pack
+from rl_reason.data.templates import Template, find_template
+from rl_reason.data.tokenization import encode_prompt
+from rl_reason.errors import UsageError
+
+log = logging.getLogger(__name__)
+
+
+class EncodedPrompt(NamedTuple):
+    """A prompt and the place of its problem in the data source."""
+
+    index: int
+    prompt_ids: list[int]
+
+
+def encode_all(
+    problems: Sequence[Mapping],
+    template: str | Template,
+    tokenizer: PreTrainedTokenizerBase,
+    max_length: int,
+    long_prompts: str = "error",
+) -> list[EncodedPrompt]:
+    """All prompts, tokenized before training starts, so that one too long is found at once and not days later.
+
+    Args:
+        max_length: most tokens of a prompt.
+        long_prompts: "error", or "drop": leave longer ones out and log how many.
+
+    Raises:
+        UsageError: a prompt is too long ("error"), or none is left ("drop"), or another `long_prompts`.
+    """
+    if long_prompts not in ("error", "drop"):
+        raise UsageError(f"config.data.long_prompts={long_prompts!r}: expected 'error' or 'drop'")
+    function = find_template(template) if isinstance(template, str) else template
+    kept = []
+    for index, problem in enumerate(problems):
+        ids = encode_prompt(problem, function, tokenizer)
+        if len(ids) <= max_length:
+            kept.append(EncodedPrompt(index, ids))
+        elif long_prompts == "error":
+            raise UsageError(
+                f"config.data.max_prompt_length={max_length}: the prompt of problem {problem.get('id', index)!r} has "
+                f"{len(ids)} tokens; expected a larger limit, or config.data.long_prompts='drop'"
+            )
+    dropped = len(problems) - len(kept)
+    if dropped:
+        log.warning("dropped %d of %d prompts longer than %d tokens", dropped, len(problems), max_length)
+    if not kept:
+        raise UsageError(f"config.data.max_prompt_length={max_length}: none of {len(problems)} prompts is left")
+    return kept
+
+
+def prompt_iterator(source: Sequence[Any], batch_size: int, seed: int) -> grain.DatasetIterator:
+    """Batches without end, each a list of `batch_size` different elements of `source`.
+
+    Every epoch is another permutation. What does not fill a batch at the end of an epoch waits for another epoch, so
+    that no batch spans two and holds an element twice. `get_state()` is a small JSON-serialisable dictionary, and
+    `set_state(state)` goes on behind it; the order depends on `len(source)`, `batch_size` and `seed` only.
+
+    Raises:
+        UsageError: fewer elements than `batch_size`.
+    """
+    if not 0 < batch_size <= len(source):
+        raise UsageError(f"a batch of {batch_size} problems: there are {len(source)}; expected 1 to {len(source)}")
+    dataset = grain.MapDataset.source(source).seed(seed % 2**32).shuffle()
+    dataset = dataset.batch(batch_size, drop_remainder=True, batch_fn=list).repeat()
+    # The elements are in memory: reading ahead in threads would cost more than it hides.
+    return iter(dataset.to_iter_dataset(grain.ReadOptions(num_threads=0, prefetch_buffer_size=0)))
+
+
+def left_pad(rows: Sequence[Sequence[int]], length: int, pad_id: int) -> tuple[np.ndarray, np.ndarray]:
+    """Rows of token ids, right-aligned, so that all prompts end where completions begin.
+
+    Returns:
+        prompts_BP: int32, P = `length`. lengths_B: int32, tokens that are not padding.
+
+    Raises:
+        ValueError: a row is longer than `length`.
+    """
+    lengths_B = np.array([len(row) for row in rows], np.int32)
+    if lengths_B.size and lengths_B.max() > length:
+        raise ValueError(f"a prompt of {lengths_B.max()} tokens does not fit into {length}")
+    prompts_BP = np.full((len(rows), length), pad_id, np.int32)
+    for prompt_P, row in zip(prompts_BP, rows, strict=True):
+        if len(row):
+            prompt_P[-len(row) :] = row
+    return prompts_BP, lengths_B

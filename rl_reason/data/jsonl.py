@@ -1,0 +1,36 @@
+"""Files with one JSON object a line."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+
+from rl_reason.errors import UsageError
+
+
+def read_jsonl(path: Path) -> list[tuple[int, dict]]:
+    """(line number from 1, object) for each line that is not blank.
+
+    Raises:
+        UsageError: no such file, not UTF-8, or a line that is not one JSON object.
+    """
+    try:
+        lines = path.read_bytes().split(b"\n")  # not splitlines: U+2028 and its like may stand inside a string
+    except OSError as error:
+        raise UsageError(f"{path}: cannot read it: {error.strerror}; expected one JSON object a line") from None
+    rows = []
+    for number, line in enumerate(lines, 1):
+        if not line.strip():
+            continue
+        try:
+            row = json.loads(line.decode("utf-8-sig" if number == 1 else "utf-8"))
+        except (ValueError, RecursionError) as error:
+            raise UsageError(f"{path}, line {number}: {_brief(error)}; expected one JSON object a line") from None
+        if not isinstance(row, dict):
+            raise UsageError(f"{path}, line {number}: got {type(row).__name__}, expected a JSON object")
+        rows.append((number, row))
+    return rows
+
+
+def _brief(error: Exception) -> str:
+    return f"not JSON ({error.msg})" if isinstance(error, json.JSONDecodeError) else str(error) or type(error).__name__

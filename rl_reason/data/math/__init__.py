@@ -1,0 +1,1 @@
+"""MATH as a TensorFlow Datasets builder."""

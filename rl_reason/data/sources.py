@@ -1,0 +1,190 @@
+"""Where problems come from: made ones, the public data sets, local files, or the user's own function.
+
+A source is a function `(split, dir, seed) -> Sequence[problem]`. A problem is a dictionary with non-empty strings `id`,
+`problem` and `answer`, and what else the source knows about it.
+"""
+
+from __future__ import annotations
+
+import json
+import logging
+from bisect import bisect_right
+from collections.abc import Callable, Mapping, Sequence
+from itertools import accumulate
+from pathlib import Path
+
+from rl_reason.data.jsonl import read_jsonl
+from rl_reason.data.public import load_public
+from rl_reason.data.upstream import gsm8k_problem, math_files, math_problem
+from rl_reason.data.word_problems import word_problems
+from rl_reason.errors import UsageError
+from rl_reason.registry import resolve
+
+log = logging.getLogger(__name__)
+
+
+def load(name: str, split: str, dir: str, seed: int) -> Sequence[dict]:
+    """The problems of `config.data.name`, checked: files when they are read, made problems when they are asked for.
+
+    Args:
+        name: a short name (`SOURCES`), a path that ends in `.jsonl`, or `package.module:function`; or several of
+            these joined by "+", one behind the other.
+        split: "train" or "test"; a path has no splits.
+        dir: folder with local files, empty for the public download; a path does without it.
+        seed: for problems that are made.
+
+    Raises:
+        UsageError: an unknown name, a missing file, or a row that is not a problem; names the file and line, or the id.
+        RunError: a public download failed.
+    """
+    # A file whose name has a "+" is one file.
+    whole = name.endswith(".jsonl") and Path(name).expanduser().is_file()
+    names = [name] if whole else name.split("+")
+    parts = [_load_one(part, split, dir, seed) for part in names]
+    for part, problems in zip(names, parts, strict=True):
+        if len(problems) == 0:
+            raise UsageError(f"config.data.name={part!r}: holds no problems")
+    return Problems(names, parts)
+
+
+def _load_one(name: str, split: str, dir: str, seed: int) -> Sequence[Mapping]:
+    if name.endswith(".jsonl"):
+        return read_problems(Path(name).expanduser())
+    return resolve(name, SOURCES, "config.data.name")(split, dir, seed)
+
+
+class Problems(Sequence):
+    """Sources one behind the other; a problem is checked when it is asked for, so that sources may be lazy."""
+
+    def __init__(self, names: Sequence[str], parts: Sequence[Sequence[Mapping]]):
+        self._names, self._parts = names, parts
+        self._ends = list(accumulate(map(len, parts)))
+
+    def __len__(self) -> int:
+        return self._ends[-1]
+
+    def __getitem__(self, index):
+        if isinstance(index, slice):
+            return [self[i] for i in range(*index.indices(len(self)))]
+        if not -len(self) <= index < len(self):
+            raise IndexError(index)
+        index %= len(self)
+        part = bisect_right(self._ends, index)
+        within = index - (self._ends[part] - len(self._parts[part]))
+        return check_problem(self._parts[part][within], f"config.data.name={self._names[part]!r}", str(within))
+
+
+def check_problem(row: Mapping, place: str, default_id: str) -> dict:
+    """The row with `id`, `problem` and `answer` as non-empty strings.
+
+    Args:
+        row: a number as its answer becomes a string.
+        place: where the row comes from, for the error line.
+        default_id: the id of a row that has none.
+    """
+    if not isinstance(row, Mapping):
+        raise UsageError(f"{place}, row {default_id}: got {type(row).__name__}, expected a mapping")
+    made = {"id": default_id, **row}
+    made["id"] = str(made["id"])
+    for key, kinds in (("problem", str), ("answer", (str, int, float))):
+        value = made.get(key)
+        if isinstance(value, bool) or not isinstance(value, kinds) or not str(value).strip():
+            got = "no" if key not in made else f"{value!r:.40} as"
+            raise UsageError(f"{place}, id {made['id']!r}: {got} `{key}`; expected a non-empty string")
+        made[key] = str(value)
+    return made
+
+
+def read_problems(path: Path) -> list[dict]:
+    """Problems of a file with one JSON object a line; a row without `id` gets its line number.
+
+    Raises:
+        UsageError: names the file and the line.
+    """
+    return [check_problem(row, f"{path}, line {line}", str(line)) for line, row in read_jsonl(path)]
+
+
+def gsm8k(split: str, dir: str, seed: int) -> list[dict]:
+    """GSM8K: the public download, or in `dir` `gsm8k_<split>.jsonl`, or the authors' `<split>.jsonl`."""
+    _check_split("gsm8k", split)
+    if not dir:
+        return load_public("gsm8k", split)
+    folders = _folders(dir, "math")
+    file = _first_file(folder / f"gsm8k_{split}.jsonl" for folder in folders)
+    if file:
+        return read_problems(file)
+    file = _first_file(folder / f"{split}.jsonl" for folder in (*folders, Path(dir) / "grade_school_math" / "data"))
+    if not file:
+        raise UsageError(f"config.data.dir={dir!r}: holds neither gsm8k_{split}.jsonl nor GSM8K's own {split}.jsonl")
+    problems = []
+    for line, row in read_jsonl(file):
+        try:
+            problems.append(gsm8k_problem(row, split, len(problems)))
+        except ValueError as error:
+            raise UsageError(f"{file}, line {line}: {error}; expected a row of GSM8K") from None
+    return problems
+
+
+def math(split: str, dir: str, seed: int) -> list[dict]:
+    """MATH: the public download, or in `dir` `math_<split>.jsonl`, or the authors' `<split>/<subject>/<number>.json`.
+
+    Where `dir` has only the 500 test problems of MATH-500 (`math500.jsonl`), these are the test split, with a warning.
+    """
+    _check_split("math", split)
+    if not dir:
+        return load_public("math", split)
+    folders = _folders(dir, "math", "MATH")
+    file = _first_file(folder / f"math_{split}.jsonl" for folder in folders)
+    if file:
+        return read_problems(file)
+    for folder in folders:
+        files = math_files(folder / split)
+        if files:
+            return _read_math_tree(files, split)
+    file = _first_file(folder / "math500.jsonl" for folder in folders) if split == "test" else None
+    if not file:
+        expected = f"math_{split}.jsonl nor MATH's own {split}/<subject>/<number>.json"
+        raise UsageError(f"config.data.dir={dir!r}: holds neither {expected}")
+    log.warning("math, split test: only 500 of the 5,000 problems are here (MATH-500)")
+    return read_problems(file)
+
+
+def _read_math_tree(files: Sequence[Path], split: str) -> list[dict]:
+    problems = []
+    for file in files:
+        try:
+            row = json.loads(file.read_text(encoding="utf-8"))
+            problem = math_problem(row if isinstance(row, dict) else {}, split, file.parent.name, file.stem)
+        except (OSError, ValueError) as error:
+            raise UsageError(f"{file}: {error}; expected a problem of MATH") from None
+        if problem is not None:
+            problems.append(problem)
+    log.info("math, split %s: %d files, %d without an answer left out", split, len(files), len(files) - len(problems))
+    return problems
+
+
+def _check_split(name: str, split: str) -> None:
+    if split not in ("train", "test"):
+        raise UsageError(f"config.data.split={split!r}: {name} has 'train' and 'test'")
+
+
+def _folders(dir: str, *below: str) -> list[Path]:
+    """The folder, then those below it that data may stand in."""
+    folder = Path(dir).expanduser()
+    if not folder.is_dir():
+        raise UsageError(f"config.data.dir={dir!r}: no such folder")
+    return [folder, *(folder / name for name in below)]
+
+
+def _first_file(candidates) -> Path | None:
+    file = next((path for path in candidates if path.is_file()), None)
+    if file:
+        log.info("reading %s", file)
+    return file
+
+
+SOURCES: dict[str, Callable[[str, str, int], Sequence[dict]]] = {
+    "word_problems": word_problems,
+    "gsm8k": gsm8k,
+    "math": math,
+}

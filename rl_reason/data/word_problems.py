@@ -1,0 +1,136 @@
+"""Arithmetic word problems of two to four steps, made without end from a seed.
+
+A problem is a chain of events that change how many things somebody has. Whole numbers from 1 to 99 throughout.
+Its `solution` is one calculation a line. Which split a problem belongs to is a hash of its arithmetic
+(the events and their numbers, not the names and things), so the splits cannot share a problem,
+not even one that is told with other names.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import random
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+from rl_reason.errors import UsageError
+
+LARGEST = 99
+SIZES = {"train": 200_000, "test": 2_000}
+HELD_OUT = 10
+"""One arithmetic in so many is held out."""
+
+NAMES = "Anna Ben Clara David Emma Felix Grace Hugo Iris Jonas Kira Liam Mia Noah Olga Paul Rosa Sam Tina Victor".split()
+THINGS = "apples pens coins books shells cards stickers marbles eggs stamps flowers beads".split()
+BOXES = "boxes bags packs baskets".split()
+
+STARTS = ("{name} has {n} {things}.", "{name} starts with {n} {things}.", "There are {n} {things} on the table of {name}.")
+EVENTS = {
+    "add": ("{name} buys {n} more.", "{friend} gives {name} {n} {things}.", "Then {name} finds {n} {things}."),
+    "subtract": ("{name} gives {n} to {friend}.", "{name} loses {n} {things}.", "Then {name} sells {n} of them."),
+    "add_boxes": ("{name} buys {m} {boxes} of {n} {things}.", "{friend} brings {m} {boxes} with {n} {things} each."),
+    "subtract_boxes": ("{name} fills {m} {boxes} with {n} {things} each and gives them away.",),
+    "times": ("{friend} gives {name} so many that there are {n} times as many.",),
+    "share": ("{name} puts the {things} into {n} equal piles and keeps one pile.",),
+}
+QUESTIONS = ("How many {things} does {name} have now?", "How many {things} are left with {name}?")
+
+
+@dataclass(frozen=True)
+class Event:
+    kind: str
+    n: int
+    m: int = 1
+    """Number of boxes."""
+
+
+def _draw_event(total: int, rng: random.Random) -> Event | None:
+    """One event that keeps the total within 1…LARGEST, or None where the drawn kind allows none."""
+    kind = rng.choice(("add", "add", "add", "subtract", "subtract", "subtract", "add_boxes", "subtract_boxes", "times", "share"))
+    room = LARGEST - total if kind.startswith("add") else total - 1
+    if kind in ("add", "subtract"):
+        return Event(kind, rng.randint(2, min(room, 60))) if room >= 2 else None
+    if kind in ("add_boxes", "subtract_boxes"):
+        m, n = rng.randint(2, 6), rng.randint(2, 9)
+        return Event(kind, n, m) if m * n <= room else None
+    n = rng.randint(2, 5)
+    possible = total * n <= LARGEST if kind == "times" else total % n == 0 and total > n
+    return Event(kind, n) if possible else None
+
+
+def _apply(total: int, event: Event) -> tuple[int, list[str]]:
+    """The new total and the calculations that lead to it."""
+    if event.kind == "times":
+        return total * event.n, [f"{total}*{event.n}={total * event.n}"]
+    if event.kind == "share":
+        return total // event.n, [f"{total}/{event.n}={total // event.n}"]
+    change, lines = event.n, []
+    if event.kind.endswith("boxes"):
+        change = event.m * event.n
+        lines = [f"{event.m}*{event.n}={change}"]
+    sign, result = ("+", total + change) if event.kind.startswith("add") else ("-", total - change)
+    return result, [*lines, f"{total}{sign}{change}={result}"]
+
+
+def _arithmetic(split: str, rng: random.Random) -> tuple[int, list[Event]]:
+    """A start and a chain of events that belong to the split."""
+    while True:
+        start = rng.randint(2, 60)
+        total, events = start, []
+        steps = rng.randint(2, 4)
+        while len(events) < steps:
+            event = _draw_event(total, rng)
+            if event is not None:
+                events.append(event)
+                total, _ = _apply(total, event)
+        signature = repr((start, [(e.kind, e.n, e.m) for e in events]))
+        held_out = int.from_bytes(hashlib.sha256(signature.encode()).digest()[:4]) % HELD_OUT == 0
+        if held_out == (split == "test"):
+            return start, events
+
+
+def make_problem(split: str, index: int, seed: int) -> dict:
+    """Problem number `index` of a split: `id`, `problem`, `answer`, `solution`, `level` (the number of events)."""
+    rng = random.Random(f"{split}/{seed}/{index}")
+    start, events = _arithmetic(split, rng)
+    name, friend = rng.sample(NAMES, 2)
+    words = {"name": name, "friend": friend, "things": rng.choice(THINGS), "boxes": rng.choice(BOXES)}
+    sentences = [rng.choice(STARTS).format(n=start, **words)]
+    total, lines = start, []
+    for event in events:
+        sentences.append(rng.choice(EVENTS[event.kind]).format(n=event.n, m=event.m, **words))
+        total, more = _apply(total, event)
+        lines += more
+    sentences.append(rng.choice(QUESTIONS).format(**words))
+    return {
+        "id": f"word_problems/{split}/{seed}/{index}",
+        "problem": " ".join(sentences),
+        "answer": str(total),
+        "solution": "\n".join(lines),
+        "level": len(events),
+        "source": "word_problems",
+    }
+
+
+class WordProblems(Sequence):
+    """The problems of a split, made when they are asked for."""
+
+    def __init__(self, split: str, seed: int):
+        self.split, self.seed = split, seed
+
+    def __len__(self) -> int:
+        return SIZES[self.split]
+
+    def __getitem__(self, index):
+        if isinstance(index, slice):
+            return [self[i] for i in range(*index.indices(len(self)))]
+        if not -len(self) <= index < len(self):
+            raise IndexError(index)
+        return make_problem(self.split, index % len(self), self.seed)
+
+
+def word_problems(split: str, dir: str, seed: int) -> WordProblems:
+    """The data source: `split` is "train" or "test"; the test split is the same for every seed; `dir` is not used."""
+    if split not in SIZES:
+        raise UsageError(f"config.data.split={split!r}: word_problems has {', '.join(SIZES)}")
+    return WordProblems(split, 0 if split == "test" else seed)

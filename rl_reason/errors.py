@@ -1,0 +1,34 @@
+"""The two ways a run can end badly: wrong usage (exit 2) and a failure at run time (exit 1)."""
+
+from __future__ import annotations
+
+import difflib
+import sys
+from collections.abc import Callable, Iterable
+
+
+class UsageError(Exception):
+    """Wrong usage or configuration. The message is one line: which key or file, which value, what was expected."""
+
+
+class RunError(Exception):
+    """A failure at run time that the message explains in one line."""
+
+
+def nearest(name: str, known: Iterable[str]) -> str:
+    """"; did you mean …?" with the known name nearest to a misspelt one, else "; known: …"."""
+    known = sorted(known)
+    close = difflib.get_close_matches(name, known, n=1, cutoff=0.6)
+    return f"; did you mean {close[0]!r}?" if close else f"; known: {', '.join(known)}"
+
+
+def run_command(main: Callable[[], None]) -> None:
+    """Runs a command's `main` and turns the two errors above into one line and the exit status."""
+    try:
+        main()
+    except UsageError as error:
+        print(f"error: {error}", file=sys.stderr)
+        sys.exit(2)
+    except RunError as error:
+        print(f"error: {error}", file=sys.stderr)
+        sys.exit(1)

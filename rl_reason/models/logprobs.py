@@ -1,0 +1,58 @@
+"""Log-probabilities and entropies of given tokens, without [batch, time, vocabulary] ever existing at once."""
+
+from __future__ import annotations
+
+import jax
+import jax.numpy as jnp
+
+from rl_reason.models.decoder import Constrain, no_constraint
+
+
+def token_logprobs(
+    hidden_BTD: jax.Array,
+    head_VD: jax.Array,
+    targets_BT: jax.Array,
+    temperature: float = 1.0,
+    chunk: int = 256,
+    constrain: Constrain = no_constraint,
+) -> tuple[jax.Array, jax.Array]:
+    """log π(target) and the entropy of π at every position, π = softmax(logits / temperature).
+
+    The last layer is applied to `chunk` positions at a time, and again in the backward pass.
+
+    Args:
+        hidden_BTD: final hidden states; position t predicts `targets_BT[:, t]`.
+        head_VD: the last layer.
+        targets_BT: int32.
+        temperature: of the sampler, so that both compute the same distribution.
+        chunk: positions whose logits exist at the same time.
+        constrain: see `decoder`.
+
+    Returns:
+        Two float32 [B, T]: log-probabilities, entropies in nats.
+    """
+    B, T, D = hidden_BTD.shape
+    chunk = min(chunk, T)
+    pieces = -(-T // chunk)
+    padding = pieces * chunk - T
+
+    def cut(x: jax.Array) -> jax.Array:
+        x = jnp.pad(x, ((0, 0), (0, padding)) + ((0, 0),) * (x.ndim - 2))
+        return jnp.moveaxis(x.reshape(B, pieces, chunk, *x.shape[2:]), 1, 0)
+
+    @jax.checkpoint
+    def piece(hidden_BCD: jax.Array, targets_BC: jax.Array) -> tuple[jax.Array, jax.Array]:
+        logits = jnp.einsum("bcd,vd->bcv", hidden_BCD, head_VD, preferred_element_type=jnp.float32)
+        logits = constrain(logits / temperature, ("batch", "time", "vocab"))
+        total = jax.nn.logsumexp(logits, axis=-1, keepdims=True)
+        # A masked sum, not a gather: its transpose is a product, not a scatter, and the vocabulary may be sharded.
+        is_target = jax.lax.broadcasted_iota(jnp.int32, logits.shape, 2) == targets_BC[..., None]
+        chosen = jnp.sum(jnp.where(is_target, logits, 0.0), axis=-1, keepdims=True)
+        entropy = total[..., 0] - jnp.sum(jnp.exp(logits - total) * logits, axis=-1)
+        return (chosen - total)[..., 0], entropy
+
+    if pieces == 1:
+        return piece(hidden_BTD, targets_BT)
+    logprobs, entropies = jax.lax.map(lambda xs: piece(*xs), (cut(hidden_BTD), cut(targets_BT)))
+    join = lambda x: jnp.moveaxis(x, 0, 1).reshape(B, pieces * chunk)[:, :T]  # noqa: E731
+    return join(logprobs), join(entropies)

@@ -1,0 +1,37 @@
+"""The clipped surrogate of policy-gradient methods, and the ratio it is made of."""
+
+from __future__ import annotations
+
+import jax
+import jax.numpy as jnp
+
+RATIO_LEVELS = ("token", "sequence", "sequence_mean")
+
+
+def log_ratio(logprobs_BT: jax.Array, old_logprobs_BT: jax.Array, mask_BT: jax.Array, level: str) -> jax.Array:
+    """log π/π_old, float32 [B, T], the same for all tokens of a completion where the level is the sequence.
+
+    Args:
+        logprobs_BT: of the policy.
+        old_logprobs_BT: of the policy that sampled, or rather of the trainer's copy of it.
+        mask_BT: 1 on the tokens of a completion.
+        level: "token" (DeepSeekMath, equation 3); "sequence": the product of the tokens' ratios (the printed GRPO of
+            DeepSeek-R1, arXiv 2501.12948, equation 1); "sequence_mean": its geometric mean (GSPO, arXiv 2507.18071).
+    """
+    per_token = (logprobs_BT - old_logprobs_BT) * mask_BT
+    if level == "token":
+        return per_token
+    total = jnp.sum(per_token, axis=1, keepdims=True)
+    if level == "sequence_mean":
+        total = total / jnp.maximum(jnp.sum(mask_BT, axis=1, keepdims=True), 1)
+    return jnp.broadcast_to(total, per_token.shape)
+
+
+def clipped(ratio: jax.Array, advantages: jax.Array, clip_low: float, clip_high: float) -> jax.Array:
+    """min(r A, clip(r, 1 − ε_low, 1 + ε_high) A), to be maximized (PPO, arXiv 1707.06347, equation 7)."""
+    return jnp.minimum(ratio * advantages, jnp.clip(ratio, 1 - clip_low, 1 + clip_high) * advantages)
+
+
+def is_clipped(ratio: jax.Array, advantages: jax.Array, clip_low: float, clip_high: float) -> jax.Array:
+    """True where the clipped branch is the smaller one, so that the token has no gradient."""
+    return ((advantages > 0) & (ratio > 1 + clip_high)) | ((advantages < 0) & (ratio < 1 - clip_low))

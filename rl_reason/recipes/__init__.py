@@ -1,0 +1,10 @@
+"""One linear loop per kind of training, by name."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+
+from rl_reason.recipes import policy_gradient, supervised
+
+RECIPES: dict[str, Callable] = {"policy_gradient": policy_gradient.run, "supervised": supervised.run}
+"""`config.recipe` → `run(settings, workdir)`."""

@@ -1,0 +1,158 @@
+"""What surrounds a training loop and is the same for all: evaluations, checkpoints, the table and pictures at the end."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+
+from rl_reason.data import sources
+from rl_reason.data.iterators import EncodedPrompt, encode_all
+from rl_reason.data.templates import find_template
+from rl_reason.errors import RunError
+from rl_reason.models import huggingface
+from rl_reason.models.weights import Params
+from rl_reason.recipes.evaluation import make_evaluator
+from rl_reason.recipes.setup import Model
+from rl_reason.rewards.combination import Rewarder
+from rl_reason.runtime.curves import draw_curves
+from rl_reason.runtime.environment import describe
+from rl_reason.runtime.metrics import MetricsWriter, read_jsonl
+from rl_reason.runtime.progress import Progress, table
+from rl_reason.runtime.report import write_report
+from rl_reason.runtime.workdir import Workdir, write_atomic
+from rl_reason.settings import Settings
+
+
+@dataclass(frozen=True)
+class HeldOut:
+    """The problems of the evaluations inside a run, encoded."""
+
+    name: str
+    problems: Sequence[dict]
+    prompts: list[EncodedPrompt]
+
+
+def load_held_out(settings: Settings, model: Model) -> HeldOut:
+    evaluation = settings.evaluation
+    name = evaluation.name or settings.data.name
+    problems = sources.load(name, evaluation.split, settings.data.dir, settings.seed)
+    problems = problems[: evaluation.problems or len(problems)]
+    template = find_template(settings.data.template)
+    prompts = encode_all(problems, template, model.tokenizer, settings.data.max_prompt_length, settings.data.long_prompts)
+    return HeldOut(f"{name}/{evaluation.split}", problems, prompts)
+
+
+Evaluate = Callable[[Params, int, bool], dict]
+
+
+def make_evaluate(
+    settings: Settings,
+    model: Model,
+    held_out: HeldOut,
+    rewarder: Rewarder,
+    metrics: MetricsWriter,
+    max_length: int,
+    rows: int,
+) -> Evaluate:
+    """`evaluate(params, step, full) -> record`, also written to eval.jsonl.
+
+    Full evaluations, before and after training, take `evaluation.samples` of each problem, the others
+    `evaluation.samples_during`. A record that a run before this one has written is not made again.
+    """
+    evaluation = settings.evaluation
+    evaluators = {
+        full: make_evaluator(
+            model,
+            held_out.problems,
+            held_out.prompts,
+            rewarder,
+            samples=evaluation.samples if full else evaluation.samples_during,
+            temperature=evaluation.temperature,
+            top_p=evaluation.top_p,
+            max_length=max_length,
+            rows=rows,
+            seed=settings.seed,
+        )
+        for full in (True, False)
+    }
+
+    def evaluate(params: Params, step: int, full: bool) -> None:
+        if metrics.evaluated(step):
+            return
+        with Progress(len(held_out.prompts), title=f"evaluate, step {step}") as progress:
+            done = 0
+
+            def advance(count: int) -> None:
+                nonlocal done
+                done += count
+                progress.update(done)
+
+            record, _ = evaluators[full](params, step, advance)
+        metrics.write_eval({"step": step, "dataset": held_out.name, **record})
+
+    return evaluate
+
+
+def describe_run(workdir: Workdir) -> None:
+    """Writes the versions and devices of this run."""
+    write_atomic(workdir.environment, json.dumps(describe(), indent=2) + "\n")
+
+
+def refuse_nonfinite(values: dict[str, float], step: int, batch: dict, workdir: Workdir) -> None:
+    """Stops a run whose loss or gradient is no number; the batch that caused it stays for inspection.
+
+    The state is lost on purpose: no checkpoint of it is written, so the last good one is what the command resumes.
+    """
+    wrong = [name for name in ("loss", "optimizer/grad_norm") if not np.isfinite(values[name])]
+    if wrong:
+        file = workdir.path / f"nonfinite_batch_{step}.npz"
+        np.savez_compressed(file, **{name: np.asarray(array) for name, array in batch.items()})
+        raise RunError(
+            f"step {step}: {wrong[0]} is {values[wrong[0]]}; stopped with the last good checkpoint kept, "
+            f"the batch is in {file}"
+        )
+
+
+def copy_tree(tree: Params, dtype: jnp.dtype) -> Params:
+    """A copy in another dtype, in buffers of its own, that lies where the original does."""
+    places = jax.tree.map(lambda x: x.sharding, tree)
+    return jax.jit(lambda t: jax.tree.map(lambda x: jnp.copy(x).astype(dtype), t), out_shardings=places)(tree)
+
+
+def export_model(folder: Path, model: Model, params: Params, dtype: str) -> None:
+    """A Hugging Face folder: config, safetensors, tokenizer and its chat template."""
+    huggingface.save_params(folder, model.config, params, dtype)
+    model.tokenizer.save_pretrained(folder)
+    generation = {"eos_token_id": list(model.stop_ids), "pad_token_id": model.pad_id}
+    write_atomic(folder / "generation_config.json", json.dumps(generation, indent=2) + "\n")
+
+
+def close_run(workdir: Workdir) -> None:
+    """Draws curves and report, prints the table of the first and the last evaluation and where to look."""
+    draw_curves(workdir)
+    write_report(workdir)
+    records = [record for record in read_jsonl(workdir.eval)]
+    if records:
+        first, last = records[0], records[-1]
+        rows = [[name, _percent(first, name), _percent(last, name)] for name in _shared_rates(first, last)]
+        rows.append(["tokens/completion", f"{first['tokens/completion']:.1f}", f"{last['tokens/completion']:.1f}"])
+        title = f"{last['dataset']}: {last['n']} held-out problems, {last['samples']} samples each"
+        table(title, ["", f"before (step {first['step']})", f"after (step {last['step']})"], rows)
+    print(f"The run is in {workdir.path}: open curves.png and report.html")
+
+
+def _shared_rates(first: dict, last: dict) -> list[str]:
+    names = [name for name in last if name.startswith(("pass@", "maj@")) and not name.endswith("_ci95")]
+    return [name for name in [*names, "format", "truncated"] if name in first and name in last]
+
+
+def _percent(record: dict, name: str) -> str:
+    text = f"{100 * record[name]:.1f}%"
+    interval = record.get(f"{name}_ci95")
+    return text if interval is None else f"{text} [{100 * interval[0]:.1f}, {100 * interval[1]:.1f}]"

@@ -1,0 +1,82 @@
+"""What is wrong with settings, told before anything is compiled."""
+
+from __future__ import annotations
+
+from rl_reason.errors import UsageError, nearest
+from rl_reason.objectives.reductions import REDUCTIONS
+from rl_reason.objectives.surrogates import RATIO_LEVELS
+from rl_reason.sampling import logits
+from rl_reason.settings import Settings
+
+
+def _at_least(key: str, value: float, least: float) -> None:
+    if not value >= least:
+        raise UsageError(f"config.{key}={value!r}: expected at least {least}")
+
+
+def _divides(key: str, part: int, whole_key: str, whole: int) -> None:
+    if part < 1 or whole % part:
+        raise UsageError(f"config.{key}={part}: expected a divisor of config.{whole_key}={whole}")
+
+
+def _one_of(key: str, value: str, known) -> None:
+    if value not in known:
+        raise UsageError(f"config.{key}={value!r}: unknown value{nearest(value, known)}")
+
+
+def check_common(settings: Settings) -> None:
+    """The keys that every recipe reads."""
+    _at_least("steps", settings.steps, 1)
+    _at_least("seed", settings.seed, 0)
+    _at_least("log.every", settings.log.every, 1)
+    _at_least("log.samples", settings.log.samples, 0)
+    _at_least("checkpoint.every", settings.checkpoint.every, 1)
+    _at_least("evaluation.every", settings.evaluation.every, 0)
+    _at_least("evaluation.samples", settings.evaluation.samples, 1)
+    _at_least("evaluation.samples_during", settings.evaluation.samples_during, 1)
+    _at_least("evaluation.problems", settings.evaluation.problems, 0)
+    _at_least("data.problems", settings.data.problems, 0)
+    _at_least("data.max_prompt_length", settings.data.max_prompt_length, 1)
+    _at_least("sampling.max_length", settings.sampling.max_length, 1)
+    logits.check(settings.evaluation.temperature, 0, settings.evaluation.top_p, 0.0, "config.evaluation.")
+    algorithm = settings.algorithm
+    _at_least("algorithm.batch_size", algorithm.batch_size, 1)
+    _at_least("algorithm.warmup_steps", algorithm.warmup_steps, 0)
+    for key in ("learning_rate", "adam_eps"):
+        if not getattr(algorithm, key) > 0:
+            raise UsageError(f"config.algorithm.{key}={getattr(algorithm, key)!r}: expected more than 0")
+
+
+def check_policy_gradient(settings: Settings) -> None:
+    """The keys of `recipes.policy_gradient`."""
+    check_common(settings)
+    sampling, algorithm = settings.sampling, settings.algorithm
+    logits.check(sampling.temperature, sampling.top_k, sampling.top_p, sampling.min_p, "config.sampling.")
+    if sampling.temperature == 0:
+        raise UsageError("config.sampling.temperature=0: a policy is trained on samples; expected more than 0")
+    if algorithm.group_size < 2:
+        raise UsageError(f"config.algorithm.group_size={algorithm.group_size}: expected at least 2, to compare within a group")
+    _divides("algorithm.group_size", algorithm.group_size, "algorithm.batch_size", algorithm.batch_size)
+    _divides("algorithm.minibatches", algorithm.minibatches, "algorithm.batch_size", algorithm.batch_size)
+    minibatch = algorithm.batch_size // algorithm.minibatches
+    if algorithm.micro_batch:
+        _divides("algorithm.micro_batch", algorithm.micro_batch, "algorithm.batch_size / minibatches", minibatch)
+    if sampling.batch_size:
+        _divides("sampling.batch_size", sampling.batch_size, "algorithm.batch_size", algorithm.batch_size)
+        _divides("algorithm.group_size", algorithm.group_size, "sampling.batch_size", sampling.batch_size)
+    _one_of("algorithm.advantage", algorithm.advantage, ("group", "centered"))
+    _one_of("algorithm.ratio_level", algorithm.ratio_level, RATIO_LEVELS)
+    _one_of("algorithm.reduction", algorithm.reduction, REDUCTIONS)
+    if not 0 <= algorithm.ddof < algorithm.group_size:
+        raise UsageError(f"config.algorithm.ddof={algorithm.ddof}: expected 0 to group_size - 1")
+    for key in ("eps", "clip_low", "clip_high", "kl_coef", "reference_every"):
+        _at_least(f"algorithm.{key}", getattr(algorithm, key), 0)
+    _at_least("algorithm.updates", algorithm.updates, 1)
+
+
+def check_supervised(settings: Settings) -> None:
+    """The keys of `recipes.supervised`."""
+    check_common(settings)
+    algorithm = settings.algorithm
+    if algorithm.micro_batch:
+        _divides("algorithm.micro_batch", algorithm.micro_batch, "algorithm.batch_size", algorithm.batch_size)

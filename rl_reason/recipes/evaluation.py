@@ -1,0 +1,164 @@
+"""Held-out problems: sampled, graded, counted. Used inside a run and by `rl_reason.evaluate`."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+
+import jax
+import numpy as np
+
+from rl_reason.data.iterators import EncodedPrompt, left_pad
+from rl_reason.data.tokenization import decode
+from rl_reason.models.weights import Params
+from rl_reason.parallel.mesh import replicated, sharding
+from rl_reason.recipes.setup import Model
+from rl_reason.rewards.combination import Rewarder
+from rl_reason.rewards.estimators import majority, mean_interval, pass_at_k
+from rl_reason.rewards.format import format_reward
+from rl_reason.sampling.sampler import Completions, Sampler, make_sampler
+
+
+@dataclass(frozen=True)
+class Samples:
+    """Sampled completions on the host; row q · G + g is sample g of question q."""
+
+    tokens: np.ndarray
+    """int32 [B, T]."""
+    logprobs: np.ndarray
+    """float32 [B, T]."""
+    lengths: np.ndarray
+    """int32 [B]."""
+    finished: np.ndarray
+    """bool [B]."""
+
+    def texts(self, model: Model) -> list[str]:
+        return [decode(model.tokenizer, row[:n]) for row, n in zip(self.tokens, self.lengths, strict=True)]
+
+
+def start_sampling(
+    sampler: Sampler, model: Model, params: Params, prompts: Sequence[EncodedPrompt], length: int, key: jax.Array
+) -> Completions:
+    """Puts the prompts on the mesh and dispatches the sampler; returns before it has finished."""
+    tokens_QP, lengths_Q = left_pad([prompt.prompt_ids for prompt in prompts], length, model.pad_id)
+    mask_QP = np.arange(length)[None] >= length - lengths_Q[:, None]
+    ids_Q = np.array([prompt.index for prompt in prompts], np.int32)
+    place = sharding(model.mesh, ("batch", "time"), tokens_QP.shape)
+    return sampler(
+        params,
+        jax.device_put(tokens_QP, place),
+        jax.device_put(mask_QP, place),
+        jax.device_put(ids_Q, replicated(model.mesh)),
+        key,
+    )
+
+
+def to_host(completions: Completions) -> Samples:
+    """Waits for the sampler."""
+    return Samples(*jax.device_get((completions.tokens, completions.logprobs, completions.lengths, completions.finished)))
+
+
+Evaluator = Callable[[Params, int, Callable[[int], None]], tuple[dict, list[dict]]]
+
+
+def make_evaluator(
+    model: Model,
+    problems: Sequence[dict],
+    prompts: Sequence[EncodedPrompt],
+    rewarder: Rewarder,
+    *,
+    samples: int,
+    temperature: float,
+    top_p: float,
+    max_length: int,
+    rows: int,
+    seed: int,
+) -> Evaluator:
+    """`evaluate(params, step, progress) -> (record of eval.jsonl without step and dataset, one record a sample)`.
+
+    Args:
+        model: the model.
+        problems: the held-out problems, N of them.
+        prompts: theirs; `prompt.index` is the place in `problems`.
+        rewarder: its verdict says what is correct.
+        samples: k completions of each problem.
+        temperature: 0 is greedy; then one sample is enough.
+        top_p: see `sampling.logits`.
+        max_length: tokens of a completion.
+        rows: completions that are sampled at the same time, about.
+        seed: of the sampling keys. The same problems with the same seed get the same random numbers at every step.
+    """
+    sampler = make_sampler(
+        model.config,
+        group_size=samples,
+        max_length=max_length,
+        stop_ids=model.stop_ids,
+        pad_id=model.pad_id,
+        temperature=temperature,
+        top_p=top_p,
+        dtype=model.dtype,
+        constrain=model.constrain,
+    )
+    per_batch = min(max(rows // samples, 1), len(prompts))
+    longest = max(len(prompt.prompt_ids) for prompt in prompts)
+
+    def evaluate(params: Params, step: int, progress: Callable[[int], None]) -> tuple[dict, list[dict]]:
+        key = jax.random.key(seed)
+        records: list[dict] = []
+        for start in range(0, len(prompts), per_batch):
+            batch = list(prompts[start : start + per_batch])
+            # The last batch is filled up with its own first prompt, so that there is one shape.
+            filled = batch + batch[:1] * (per_batch - len(batch))
+            made = to_host(start_sampling(sampler, model, params, filled, longest, key))
+            rows_here = len(batch) * samples
+            texts = made.texts(model)[:rows_here]
+            owners = [problems[prompt.index] for prompt in batch for _ in range(samples)]
+            graded = rewarder.grade(texts, owners)
+            for row, (text, problem) in enumerate(zip(texts, owners, strict=True)):
+                length = int(made.lengths[row])
+                records.append(
+                    {
+                        "id": problem["id"],
+                        "sample": row % samples,
+                        "prompt": decode(model.tokenizer, batch[row // samples].prompt_ids),
+                        "completion": text,
+                        "answer": problem["answer"],
+                        "tokens": made.tokens[row, :length].tolist(),
+                        "logprobs": [round(float(x), 6) for x in made.logprobs[row, :length]],
+                        "correct": graded.verdicts[row] == "correct",
+                        "verdict": graded.verdicts[row],
+                        "extracted": graded.extracted[row],
+                        "finish": "stop" if made.finished[row] else "length",
+                    }
+                )
+            progress(len(batch))
+        return summarize(records, samples), records
+
+    return evaluate
+
+
+def summarize(records: Sequence[dict], samples: int) -> dict:
+    """pass@1 with its interval, pass@k, maj@k, format and truncation rates, lengths, of records ordered by problem."""
+    correct_NK = np.array([record["correct"] for record in records]).reshape(-1, samples)
+    lengths = np.array([len(record["tokens"]) for record in records])
+    low, high = mean_interval(correct_NK.mean(axis=1))
+    summary = {
+        "n": len(correct_NK),
+        "samples": samples,
+        "pass@1": float(correct_NK.mean()),
+        "pass@1_ci95": [low, high],
+        "format": float(np.mean([format_reward(record["completion"], {}) for record in records])),
+        "tokens/completion": float(lengths.mean()),
+        "tokens/completion_max": int(lengths.max()),
+        "truncated": float(np.mean([record["finish"] == "length" for record in records])),
+        "unparseable": float(np.mean([record["verdict"] == "unparseable" for record in records])),
+    }
+    if samples > 1:
+        answers = [record["extracted"] for record in records]
+        groups = [slice(i, i + samples) for i in range(0, len(records), samples)]
+        votes = [majority(answers[g], [record["correct"] for record in records[g]]) for g in groups]
+        for k in sorted({2**i for i in range(1, int(math.log2(samples)) + 1)} | {samples}):
+            summary[f"pass@{k}"] = float(pass_at_k(correct_NK.sum(axis=1), samples, k).mean())
+        summary[f"maj@{samples}"] = float(np.mean(votes))
+    return summary

@@ -1,0 +1,106 @@
+"""The two jitted functions of a policy-gradient step: scoring completions, and updating the policy."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+
+import jax
+import jax.numpy as jnp
+import optax
+
+from rl_reason.models import decoder
+from rl_reason.models.logprobs import token_logprobs
+from rl_reason.models.weights import Params, cast
+from rl_reason.objectives.grpo import grpo_loss
+from rl_reason.parallel.mesh import replicated
+from rl_reason.recipes.accumulation import accumulate
+from rl_reason.recipes.optimizer import TrainState, apply_gradients
+from rl_reason.recipes.setup import Model
+from rl_reason.settings import Algorithm
+
+
+def completion_logprobs(
+    params: Params, batch: dict, model: Model, temperature: float
+) -> tuple[jax.Array, jax.Array]:
+    """Log-probabilities and entropies, float32 [B, T], of the completions' tokens under weights in the compute dtype."""
+    completion = batch["mask"].shape[1]
+    hidden = decoder.forward(params, batch["tokens"], batch["segments"], model.config, model.remat, model.constrain)
+    # The last prompt token predicts the first one of the completion; the last token predicts nothing.
+    return token_logprobs(
+        hidden[:, -completion - 1 : -1],
+        decoder.head_weights(params),
+        batch["tokens"][:, -completion:],
+        temperature,
+        model.logprob_chunk,
+        model.constrain,
+    )
+
+
+def make_score(model: Model, temperature: float, micro_batch: int) -> Callable[[Params, dict], jax.Array]:
+    """`score(params, batch) -> logprobs [B, T]`, `micro_batch` rows at a time (0: all)."""
+
+    @jax.jit
+    def score(params: Params, batch: dict) -> jax.Array:
+        params = cast(params, model.dtype)
+        batch = {name: batch[name] for name in ("tokens", "segments", "mask")}
+        rows = batch["mask"].shape[0]
+        if micro_batch in (0, rows):
+            return completion_logprobs(params, batch, model, temperature)[0]
+        pieces = rows // micro_batch
+        cut = jax.tree.map(lambda x: jnp.moveaxis(x.reshape(micro_batch, pieces, -1), 1, 0), batch)
+        made = jax.lax.map(lambda piece: completion_logprobs(params, piece, model, temperature)[0], cut)
+        return jnp.moveaxis(made, 0, 1).reshape(rows, -1)
+
+    return score
+
+
+Update = Callable[[TrainState, dict, jax.Array], tuple[TrainState, dict[str, jax.Array]]]
+
+
+def make_update(
+    model: Model,
+    algorithm: Algorithm,
+    optimizer: optax.GradientTransformation,
+    temperature: float,
+    state_shardings: TrainState,
+    micro_batch: int,
+) -> Update:
+    """`update(state, batch, denominator) -> (state, metrics)`: one optimizer step on one minibatch.
+
+    The batch holds what `rollout.make_batch` and `rollout.weigh` make and, where they are needed, `old_logprobs` (else
+    the policy is the one that sampled: the ratio is 1 and has the gradient of log π) and `reference_logprobs` (else
+    there is no KL term).
+    """
+
+    def loss_sum(params: Params, batch: dict) -> tuple[jax.Array, dict[str, jax.Array]]:
+        logprobs, entropies = completion_logprobs(cast(params, model.dtype), batch, model, temperature)
+        mask = batch["mask"]
+        old = batch.get("old_logprobs", jax.lax.stop_gradient(logprobs))
+        loss, sums = grpo_loss(
+            logprobs,
+            old,
+            batch.get("reference_logprobs"),
+            batch["advantages"],
+            mask,
+            batch["weights"],
+            clip_low=algorithm.clip_low,
+            clip_high=algorithm.clip_high,
+            kl_coef=algorithm.kl_coef,
+            ratio_level=algorithm.ratio_level,
+        )
+        difference = (old - batch["sampler_logprobs"]) * mask
+        sums["logprob_difference/mean"] = jnp.sum(jnp.abs(difference))
+        sums["logprob_difference/ratio"] = jnp.sum(jnp.exp(difference) * mask)
+        sums["logprob_difference/max"] = jnp.max(jnp.abs(difference))
+        sums["entropy"] = jnp.sum(entropies * mask)
+        return loss, sums
+
+    def update(state: TrainState, batch: dict, denominator: jax.Array) -> tuple[TrainState, dict[str, jax.Array]]:
+        gradients, loss, sums = accumulate(loss_sum, state.params, batch, micro_batch)
+        gradients = jax.tree.map(lambda g: g / denominator, gradients)
+        state, metrics = apply_gradients(state, gradients, optimizer)
+        tokens = jnp.sum(batch["mask"])
+        metrics |= {name: x if name.endswith("/max") else x / tokens for name, x in sums.items()}
+        return state, metrics | {"loss": loss / denominator}
+
+    return jax.jit(update, donate_argnums=0, out_shardings=(state_shardings, replicated(model.mesh)))

@@ -1,0 +1,81 @@
+"""What a policy-gradient step leaves on record: numbers for metrics.jsonl, completions for samples.jsonl."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+import numpy as np
+
+from rl_reason.data.iterators import EncodedPrompt
+from rl_reason.data.tokenization import decode
+from rl_reason.recipes.evaluation import Samples
+from rl_reason.recipes.rollout import Batch
+from rl_reason.recipes.setup import Model
+from rl_reason.rewards.combination import Graded
+
+
+def rollout_metrics(samples: Samples, graded: Graded, batch: Batch, group_size: int) -> dict[str, float]:
+    """Rewards and their parts, lengths, and what kept a group from teaching anything."""
+    correct = np.array([verdict == "correct" for verdict in graded.verdicts])
+    by_group = graded.total.reshape(-1, group_size)
+    lengths = samples.lengths
+    metrics = {
+        "reward/mean": graded.total.mean(),
+        "reward/std": by_group.std(axis=1).mean(),
+        "pass@1/train": correct.mean(),
+        f"pass@{group_size}/train": correct.reshape(-1, group_size).any(axis=1).mean(),
+        "groups/equal_rewards": (by_group.max(axis=1) == by_group.min(axis=1)).mean(),
+        "advantages/max": np.abs(batch["advantages"]).max(),
+        "tokens/completion": lengths.mean(),
+        "tokens/completion_max": lengths.max(),
+        "tokens/prompt": batch["segments"].sum(axis=1).mean() - lengths.mean(),
+        "truncated": (~samples.finished).mean(),
+    }
+    if correct.any() and not correct.all():
+        metrics["tokens/correct"] = lengths[correct].mean()
+        metrics["tokens/wrong"] = lengths[~correct].mean()
+    metrics |= {f"reward/{name}": scores.mean() for name, scores in graded.parts.items()}
+    metrics |= {f"grader/{kind}": count for kind, count in graded.counts.items()}
+    return {name: float(value) for name, value in metrics.items()}
+
+
+def sample_records(
+    step: int,
+    count: int,
+    asked: Sequence[EncodedPrompt],
+    texts: Sequence[str],
+    problems: Sequence[dict],
+    samples: Samples,
+    graded: Graded,
+    batch: Batch,
+    model: Model,
+) -> list[dict]:
+    """The first `count` completions of the batch (whole groups, so that they can be compared) and every one whose
+    reward failed."""
+    group = len(texts) // len(asked)
+    failed = {failure["index"]: failure for failure in graded.failures}
+    rows = sorted({*range(min(count, len(texts))), *failed})
+    return [
+        {
+            "step": step,
+            "id": problems[row]["id"],
+            "sample": row % group,
+            "prompt": decode(model.tokenizer, asked[row // group].prompt_ids),
+            "completion": texts[row],
+            "answer": problems[row]["answer"],
+            "rewards": {name: float(scores[row]) for name, scores in graded.parts.items()},
+            "reward": float(graded.total[row]),
+            "verdict": graded.verdicts[row],
+            "advantage": float(batch["advantages"][row]),
+            "tokens": int(samples.lengths[row]),
+            "finish": "stop" if samples.finished[row] else "length",
+        }
+        | ({"failure": {k: failed[row][k] for k in ("part", "kind", "message")}} if row in failed else {})
+        for row in rows
+    ]
+
+
+def failure_line(step: int, failure: dict, problems: Sequence[dict]) -> str:
+    """One line about a reward that did not work."""
+    name, kind, message = failure["part"], failure["kind"], failure["message"]
+    return f"step {step}: reward {name!r}: {kind} on a completion of {problems[failure['index']]['id']}: {message}"

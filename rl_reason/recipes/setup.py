@@ -1,0 +1,108 @@
+"""What every recipe needs before its first step: the mesh, the model on it, its tokenizer, its dtype."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable
+from dataclasses import dataclass
+from pathlib import Path
+
+import jax
+import jax.numpy as jnp
+from jax.sharding import Mesh
+from transformers import PreTrainedTokenizerBase
+
+from rl_reason import settings
+from rl_reason.data import tokenization
+from rl_reason.errors import UsageError, nearest
+from rl_reason.models import huggingface, weights
+from rl_reason.models.config import ModelConfig
+from rl_reason.models.decoder import REMAT_POLICIES, Constrain
+from rl_reason.models.weights import Params
+from rl_reason.parallel.mesh import make_constrain, sharding
+
+
+@dataclass(frozen=True)
+class Model:
+    """A model's description, without its weights."""
+
+    config: ModelConfig
+    tokenizer: PreTrainedTokenizerBase
+    stop_ids: tuple[int, ...]
+    """End-of-sequence token ids."""
+    dtype: jnp.dtype
+    """Of the computation; master weights are float32."""
+    remat: str
+    logprob_chunk: int
+    mesh: Mesh
+    constrain: Constrain
+    folder: Path | None
+    """Where the weights come from; None: random ones."""
+
+    @property
+    def pad_id(self) -> int:
+        pad = self.tokenizer.pad_token_id
+        return self.stop_ids[0] if pad is None else pad
+
+    def shardings(self) -> Params:
+        """Where the weights lie on the mesh, as a tree."""
+        table = weights.table(self.config)
+        return weights.tree({path: sharding(self.mesh, weight.axes, weight.shape) for path, weight in table.items()})
+
+    def abstract_params(self) -> Params:
+        return huggingface.abstract_params(self.config, self.shardings())
+
+    def load_params(self, seed: int) -> Params:
+        """The float32 master weights, read from the folder or drawn from the seed, on the mesh."""
+        if self.folder is not None:
+            return huggingface.load_params(self.folder, self.config, self.shardings())
+        make = jax.jit(lambda key: weights.initialize(self.config, key), out_shardings=self.shardings())
+        return make(jax.random.key(seed))
+
+
+def describe_model(model: settings.Model, mesh: Mesh, texts: Callable[[], Iterable[str]]) -> Model:
+    """Reads the configuration and the tokenizer, not the weights.
+
+    Args:
+        model: the settings.
+        mesh: the device mesh.
+        texts: what a tokenizer is trained on where `model.path` is empty.
+    """
+    if model.remat not in REMAT_POLICIES:
+        raise UsageError(f"config.model.remat={model.remat!r}: unknown policy{nearest(model.remat, REMAT_POLICIES)}")
+    if model.logprob_chunk < 1:
+        raise UsageError(f"config.model.logprob_chunk={model.logprob_chunk}: expected a positive integer")
+    if model.path:
+        folder = huggingface.local_folder(model.path)
+        config = huggingface.read_config(folder)
+        tokenizer = tokenization.load_tokenizer(str(folder))
+        if len(tokenizer) > config.vocab_size:
+            raise UsageError(
+                f"config.model.path={model.path!r}: the tokenizer has {len(tokenizer)} tokens, the model {config.vocab_size}"
+            )
+    else:
+        folder = None
+        tokenizer = tokenization.train_tokenizer(texts(), model.tokenizer_size)
+        config = ModelConfig.from_shape(dict(model.shape), vocab_size=len(tokenizer))
+        if config.family not in huggingface.FAMILIES:
+            known = nearest(config.family, huggingface.FAMILIES)
+            raise UsageError(f"config.model.shape.family={config.family!r}: unknown family{known}")
+    return Model(
+        config=config,
+        tokenizer=tokenizer,
+        stop_ids=tokenization.stop_ids(tokenizer, folder),
+        dtype=compute_dtype(model.dtype),
+        remat=model.remat,
+        logprob_chunk=model.logprob_chunk,
+        mesh=mesh,
+        constrain=make_constrain(mesh),
+        folder=folder,
+    )
+
+
+def compute_dtype(name: str) -> jnp.dtype:
+    """The dtype of the computation; "auto" is float32 on CPU and bfloat16 elsewhere."""
+    if name == "auto":
+        name = "float32" if jax.default_backend() == "cpu" else "bfloat16"
+    if name not in ("float32", "bfloat16"):
+        raise UsageError(f"config.model.dtype={name!r}: expected 'auto', 'float32' or 'bfloat16'")
+    return jnp.dtype(name)

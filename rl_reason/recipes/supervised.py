@@ -1,0 +1,157 @@
+"""Next-token training on written-out solutions: supervised fine-tuning, or training from random weights.
+
+    for each step:
+        pack solutions into rows       (data.supervised)
+        update on their tokens         (−Σ log π / number of tokens)
+
+At the end `export/` holds the model as a Hugging Face folder.
+"""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable, Iterator
+from pathlib import Path
+
+import jax
+import jax.numpy as jnp
+import optax
+
+from rl_reason.data import sources
+from rl_reason.data.solutions import STYLES, check_stages
+from rl_reason.data.supervised import make_batches
+from rl_reason.data.templates import find_template
+from rl_reason.models import decoder
+from rl_reason.models.logprobs import token_logprobs
+from rl_reason.models.weights import Params, cast
+from rl_reason.parallel.mesh import make_mesh, replicated, sharding
+from rl_reason.recipes import bookkeeping, checks
+from rl_reason.recipes.accumulation import accumulate
+from rl_reason.recipes.optimizer import TrainState, apply_gradients, init_state, make_optimizer, state_shardings
+from rl_reason.recipes.setup import Model, describe_model
+from rl_reason.rewards.combination import Rewarder
+from rl_reason.runtime.checkpoints import Checkpoints
+from rl_reason.runtime.metrics import MetricsWriter
+from rl_reason.runtime.progress import Progress
+from rl_reason.runtime.workdir import open_workdir
+from rl_reason.settings import Algorithm, Settings
+
+TOKENIZER_PROBLEMS = 5000
+
+
+def make_supervised_update(
+    model: Model, algorithm: Algorithm, optimizer: optax.GradientTransformation, places: TrainState
+) -> Callable[[TrainState, dict], tuple[TrainState, dict[str, jax.Array]]]:
+    """`update(state, batch) -> (state, metrics)`; the batch as `data.supervised.make_batches` makes it."""
+
+    def loss_sum(params: Params, batch: dict) -> tuple[jax.Array, dict[str, jax.Array]]:
+        params = cast(params, model.dtype)
+        hidden = decoder.forward(params, batch["tokens"], batch["segments"], model.config, model.remat, model.constrain)
+        logprobs, entropies = token_logprobs(
+            hidden[:, :-1],
+            decoder.head_weights(params),
+            batch["tokens"][:, 1:],
+            chunk=model.logprob_chunk,
+            constrain=model.constrain,
+        )
+        weights = batch["weights"][:, 1:]
+        return -jnp.sum(weights * logprobs), {"entropy": jnp.sum(weights * entropies)}
+
+    def update(state: TrainState, batch: dict) -> tuple[TrainState, dict[str, jax.Array]]:
+        gradients, loss, sums = accumulate(loss_sum, state.params, batch, algorithm.micro_batch)
+        tokens = jnp.sum(batch["weights"][:, 1:])
+        state, metrics = apply_gradients(state, jax.tree.map(lambda g: g / tokens, gradients), optimizer)
+        metrics |= {name: x / tokens for name, x in sums.items()} | {"loss": loss / tokens, "tokens/trained": tokens}
+        return state, metrics
+
+    return jax.jit(update, donate_argnums=0, out_shardings=(places, replicated(model.mesh)))
+
+
+def run(settings: Settings, workdir_path: str | Path) -> None:
+    """Trains as the settings say, in `workdir_path`; resumes what is there.
+
+    `algorithm.batch_size` is the number of rows of a batch and `sampling.max_length` their length in tokens.
+    """
+    checks.check_supervised(settings)
+    algorithm = settings.algorithm
+    check_stages(settings.data.solutions)
+    mesh = make_mesh(settings.mesh)
+    template = find_template(settings.data.template)
+    problems = sources.load(settings.data.name, settings.data.split, settings.data.dir, settings.seed)
+    problems = problems[: settings.data.problems] if settings.data.problems else problems
+    styles = sorted({style for _, mixture in settings.data.solutions for style, _ in mixture})
+
+    def texts() -> Iterator[str]:
+        for problem in problems[:TOKENIZER_PROBLEMS]:
+            yield problem["problem"]
+            yield from (STYLES[style](problem) for style in styles)
+
+    model = describe_model(settings.model, mesh, texts)
+    batches = make_batches(
+        problems, settings.data.solutions, template, model.tokenizer,
+        algorithm.batch_size, settings.sampling.max_length, model.pad_id, settings.seed,
+    )  # fmt: skip
+    held_out = bookkeeping.load_held_out(settings, model)
+    rewarder = Rewarder(settings.reward)
+    workdir = open_workdir(workdir_path, settings.to_config().to_dict())
+    bookkeeping.describe_run(workdir)
+
+    optimizer = make_optimizer(algorithm, settings.steps)
+    places = state_shardings(model.abstract_params(), optimizer, replicated(mesh))
+    make_state = jax.jit(lambda params: init_state(params, optimizer), out_shardings=places)
+    checkpoints = Checkpoints(workdir.checkpoints, settings.checkpoint.keep)
+    abstract = jax.tree.map(
+        lambda x, s: jax.ShapeDtypeStruct(x.shape, x.dtype, sharding=s),
+        jax.eval_shape(make_state, model.abstract_params()),
+        places,
+    )
+    restored = checkpoints.restore_latest(abstract)
+    start, state = (0, make_state(model.load_params(settings.seed))) if restored is None else restored[:2]
+    update = make_supervised_update(model, algorithm, optimizer, places)
+
+    with (
+        rewarder,
+        checkpoints,
+        MetricsWriter(workdir, start if restored else -1) as metrics,
+        Progress(settings.steps, start, "train") as progress,
+    ):
+        # A solution is at most as long as a row.
+        evaluate = bookkeeping.make_evaluate(
+            settings, model, held_out, rewarder, metrics, settings.sampling.max_length, 1024
+        )
+        if start == 0:
+            evaluate(state.params, 0, True)
+        pending: tuple[int, float, dict, dict] | None = None
+
+        def finish(pending: tuple[int, float, dict, dict]) -> None:
+            step, began, batch, device_metrics = pending
+            values = {name: float(x) for name, x in jax.device_get(device_metrics).items()}
+            seconds = time.monotonic() - began
+            values |= {"time/step_s": seconds, "tokens/s": values["tokens/trained"] / seconds}
+            bookkeeping.refuse_nonfinite(values, step, batch, workdir)
+            if step % settings.log.every == 0:
+                metrics.write(step, values)
+            progress.update(step, {"loss": values["loss"], "entropy": values["entropy"], "tokens/s": values["tokens/s"]})
+
+        began = time.monotonic()
+        for step in range(start + 1, settings.steps + 1):
+            batch = batches(step)
+            placed = {k: jax.device_put(x, sharding(mesh, ("batch", "time"), x.shape)) for k, x in batch.items()}
+            if pending is not None:
+                finish(pending)
+            state, device_metrics = update(state, placed)
+            pending, began = (step, began, batch, device_metrics), time.monotonic()
+
+            last = step == settings.steps
+            evaluation_due = last or (settings.evaluation.every and step % settings.evaluation.every == 0)
+            checkpoint_due = last or step % settings.checkpoint.every == 0
+            if evaluation_due or checkpoint_due:
+                finish(pending)
+                pending = None
+            if evaluation_due:
+                evaluate(state.params, step, last)
+            if checkpoint_due:
+                checkpoints.save(step, state, {"step": step})
+        checkpoints.wait()
+        bookkeeping.export_model(workdir.path / "export", model, state.params, "bfloat16")
+    bookkeeping.close_run(workdir)

@@ -1,0 +1,13 @@
+"""Rewards: functions `(completion: str, problem: Mapping) -> float | Verdict` of text, run in worker processes."""
+
+from __future__ import annotations
+
+from rl_reason.rewards.format import format_reward
+from rl_reason.rewards.math import accuracy
+from rl_reason.rewards.numeric import number
+from rl_reason.rewards.verdict import VERDICTS, Verdict
+
+REWARDS = {"accuracy": accuracy, "number": number, "format": format_reward}
+"""Short names. `accuracy`: mathematical equality; `number`: equality of exact numbers, faster; `format`: the tags."""
+
+__all__ = ["REWARDS", "VERDICTS", "Verdict", "accuracy", "format_reward", "number"]

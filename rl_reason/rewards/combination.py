@@ -1,0 +1,175 @@
+"""The reward of a batch of completions: a weighted sum of named parts, each graded in worker processes.
+
+A part that raises, hangs, dies or returns NaN scores 0 for that completion, is counted and reported, and the run
+goes on.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, field
+from typing import Any
+
+import numpy as np
+
+from rl_reason.errors import UsageError
+from rl_reason.registry import resolve
+from rl_reason.rewards import REWARDS, VERDICTS
+from rl_reason.rewards.verdict import UnparseableGold
+from rl_reason.runtime.workers import Outcome, Pool
+from rl_reason.settings import Reward
+
+KINDS = ("timeout", "crash", "error", "nonfinite", "unparseable")
+_LARGEST = float(np.finfo(np.float32).max)
+
+
+@dataclass(frozen=True)
+class Graded:
+    """The rewards of B completions."""
+
+    total: np.ndarray
+    """[B] float32: Σ weight · part. Always finite."""
+    parts: dict[str, np.ndarray]
+    """Name of a part → its unweighted scores, [B] float32."""
+    verdicts: list[str]
+    """[B] of the first part that gives verdicts (else of the first part: "correct" for a score of at least 1)."""
+    extracted: list[str | None]
+    """[B], the final answers that this part judged."""
+    counts: dict[str, int]
+    """How often each of `KINDS` happened, over all parts. "error": it raised, or returned what is no reward."""
+    failures: list[dict] = field(default_factory=list)
+    """One for each timeout, crash, error and nonfinite: index, part, kind, message, completion."""
+
+
+@dataclass(frozen=True)
+class _Grade:
+    """How one call of one part ended."""
+
+    score: float
+    kind: str = ""
+    """One of `KINDS` but "unparseable"; empty if all went well."""
+    message: str = ""
+    verdict: str | None = None
+    """None where the reward is a plain number."""
+    extracted: str | None = None
+
+
+class Rewarder:
+    """The rewards that `settings` name, and the worker processes that compute them. A context manager.
+
+    Args:
+        settings: names, weights, time limit and number of workers.
+        aliases: further short names, beside `rewards.REWARDS`.
+        key: what held the names, for the error line.
+
+    Raises:
+        UsageError: an unknown name, or names and weights that do not fit together.
+    """
+
+    def __init__(self, settings: Reward, aliases: Mapping[str, Callable] | None = None,
+                 key: str = "config.reward.names"):
+        _check(settings, key)
+        table = {**REWARDS, **(aliases or {})}
+        # Resolved here too, not only in the workers: a wrong name is told before anything is compiled.
+        resolved = [resolve(name, table, key) for name in settings.names]
+        self._functions = [f"{function.__module__}:{function.__qualname__}" if name in table else name
+                           for name, function in zip(settings.names, resolved, strict=True)]
+        self._settings = settings
+        self._pool = Pool(settings.workers, preload=self._functions)
+
+    def grade(self, completions: Sequence[str], problems: Sequence[Mapping],
+              progress: Callable[[int], None] | None = None) -> Graded:
+        """The rewards of B completions, each to the problem at the same index.
+
+        Args:
+            completions: B texts.
+            problems: B problems of plain values.
+            progress: called with the number of calls that ended since the last time; there are B for each part.
+
+        Raises:
+            RunError: a reward cannot be imported in a worker.
+        """
+        if len(completions) != len(problems):
+            raise ValueError(f"{len(completions)} completions of {len(problems)} problems")
+        items = list(zip(completions, problems, strict=True))
+        names = self._settings.names
+        grades = [[_grade(outcome) for outcome in self._pool.map(function, items, self._settings.timeout, progress)]
+                  for function in self._functions]
+        parts = {name: np.array([grade.score for grade in row], np.float32)
+                 for name, row in zip(names, grades, strict=True)}
+        weights = np.array(self._settings.weights, np.float64)
+        total = sum(weight * part.astype(np.float64) for weight, part in zip(weights, parts.values(), strict=True))
+        judge = next((row for row in grades if any(grade.verdict is not None for grade in row)), grades[0])
+        counts = dict.fromkeys(KINDS, 0)
+        failures = []
+        for name, row in zip(names, grades, strict=True):
+            for index, grade in enumerate(row):
+                if grade.kind:
+                    counts[grade.kind] += 1
+                    failures.append({"index": index, "part": name, "kind": grade.kind, "message": grade.message,
+                                     "completion": completions[index]})
+                elif grade.verdict == "unparseable":
+                    counts["unparseable"] += 1
+        return Graded(
+            total=np.clip(total, -_LARGEST, _LARGEST).astype(np.float32), parts=parts,
+            verdicts=[_verdict(grade) for grade in judge], extracted=[grade.extracted for grade in judge],
+            counts=counts, failures=failures)
+
+    def close(self) -> None:
+        self._pool.close()
+
+    def __enter__(self) -> Rewarder:
+        return self
+
+    def __exit__(self, *error) -> None:
+        self.close()
+
+
+def _grade(outcome: Outcome) -> _Grade:
+    if outcome.status == "error" and outcome.message.startswith(f"{UnparseableGold.__name__}:"):
+        return _Grade(0.0, "error", outcome.message, verdict="unparseable")
+    if outcome.status != "ok":
+        return _Grade(0.0, outcome.status, outcome.message)
+    value, verdict, extracted = outcome.value, None, None
+    if isinstance(value, dict):  # A `Verdict`, as it comes through the pipe.
+        value, verdict, extracted = (value.get(key) for key in ("score", "verdict", "extracted"))
+        if verdict not in VERDICTS:
+            return _Grade(0.0, "error", f"returned the verdict {verdict!r}, expected one of {', '.join(VERDICTS)}")
+    if not isinstance(value, (int, float)):
+        return _Grade(0.0, "error", f"returned {type(value).__name__}, expected a number or a Verdict")
+    if not abs(value) <= _LARGEST:  # Also where it is NaN.
+        return _Grade(0.0, "nonfinite", f"returned {_short(value)}, expected a finite number", extracted=extracted)
+    return _Grade(float(value), verdict=verdict, extracted=extracted)
+
+
+def _verdict(grade: _Grade) -> str:
+    if grade.verdict is not None:
+        return grade.verdict
+    if grade.kind:
+        return "timeout" if grade.kind == "timeout" else "crash"
+    return "correct" if grade.score >= 1 else "wrong"
+
+
+def _short(value: float) -> str:
+    return str(value) if isinstance(value, float) else f"an integer of {value.bit_length()} bits"
+
+
+def _check(settings: Reward, key: str) -> None:
+    names, weights = settings.names, settings.weights
+    if not names or not all(isinstance(name, str) for name in names):
+        raise UsageError(f"{key}={names!r}: expected at least one name")
+    if len(set(names)) != len(names):
+        raise UsageError(f"{key}={names!r}: a name stands there twice")
+    if len(names) != len(weights):
+        raise UsageError(f"config.reward.weights={weights!r}: expected {len(names)} weights, one for each of {names!r}")
+    if not all(_is_finite_number(weight) for weight in weights):
+        raise UsageError(f"config.reward.weights={weights!r}: expected finite numbers")
+    if not settings.timeout > 0:
+        raise UsageError(f"config.reward.timeout={settings.timeout!r}: expected more than 0 seconds")
+    if settings.workers < 1:
+        raise UsageError(f"config.reward.workers={settings.workers!r}: expected at least 1")
+
+
+def _is_finite_number(value: Any) -> bool:
+    return isinstance(value, (int, float)) and not isinstance(value, bool) and math.isfinite(value)

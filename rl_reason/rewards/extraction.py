@@ -1,0 +1,72 @@
+"""The final answer of a completion.
+
+Only one answer is ever taken, the last: a completion that lists guesses is not correct for containing the right one.
+"""
+
+from __future__ import annotations
+
+import re
+
+_BOX_TOKENS = re.compile(r"\\f?boxed\s*\{|\\.|[{}]", re.DOTALL)
+_ANSWER_IS = re.compile(r"\banswer\s*(?:is\b\s*:?|:)[ \t*]*", re.IGNORECASE)
+_SENTENCE_END = re.compile(r"\.(?:\s|$)")
+
+
+def final_answer(completion: str) -> str | None:
+    """The text of the final answer as written, without its wrapping; None where there is none.
+
+    If `</think>` occurs, only what follows its last occurrence counts. There, in this order: the last
+    `<answer>…</answer>`, the last `\\boxed{…}`, the rest of the line after the last `#### `, and what follows the
+    last "answer is" or "answer:" up to the end of the sentence. Takes time linear in the length of the text.
+    """
+    text = completion.rpartition("</think>")[2]
+    tagged = _last_tagged(text)
+    if tagged is not None:
+        inner = _last_marked(tagged)
+        return _clean(tagged if inner is None else inner)
+    marked = _last_marked(text)
+    return None if marked is None else _clean(marked)
+
+
+def last_boxed(text: str) -> str | None:
+    """The content of the last `\\boxed{…}` whose braces balance; of nested boxes, that of the innermost last one."""
+    opened: list[int] = []  # For each open brace, where the content of its box starts; −1 for a brace without a box.
+    found = None
+    for token in _BOX_TOKENS.finditer(text):
+        word = token[0]
+        if word == "{":
+            opened.append(-1)
+        elif word == "}":
+            start = opened.pop() if opened else -1
+            if start >= 0 and (found is None or start > found[0]):
+                found = (start, token.start())
+        elif word.endswith("{") and len(word) > 2:
+            opened.append(token.end())
+    return None if found is None else text[found[0]:found[1]]
+
+
+def _last_tagged(text: str) -> str | None:
+    end = text.rfind("</answer>")
+    start = text.rfind("<answer>", 0, end) if end >= 0 else -1
+    return text[start + len("<answer>"):end] if start >= 0 else None
+
+
+def _last_marked(text: str) -> str | None:
+    boxed = last_boxed(text)
+    if boxed is not None:
+        return boxed
+    before, hashes, after = text.rpartition("#### ")
+    if hashes:
+        return after.partition("\n")[0]
+    match = None
+    for match in _ANSWER_IS.finditer(text):  # noqa: B007 (the last one is wanted)
+        pass
+    if match is None:
+        return None
+    line = text[match.end():].partition("\n")[0]
+    end = _SENTENCE_END.search(line)
+    return line[:end.start()] if end else line
+
+
+def _clean(text: str) -> str | None:
+    return text.strip() or None

@@ -1,0 +1,229 @@
+"""The curves of a run: what is drawn in which panel, and the picture `curves.png`."""
+
+from __future__ import annotations
+
+import io
+import os
+from collections.abc import Collection, Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from matplotlib.axes import Axes
+from matplotlib.backends.backend_agg import FigureCanvasAgg
+from matplotlib.figure import Figure
+from matplotlib.layout_engine import ConstrainedLayoutEngine
+from matplotlib.ticker import MaxNLocator, PercentFormatter
+
+from rl_reason.runtime.metrics import read_jsonl
+from rl_reason.runtime.workdir import Workdir, write_atomic
+
+# Okabe and Ito's palette, which the colour-blind can tell apart; the first is the panel's main line.
+COLORS = ("#0072B2", "#D55E00", "#009E73", "#CC79A7", "#E69F00", "#56B4E9", "#555555")
+# More points than this are averaged in buckets: a picture has no more columns.
+MAX_POINTS = 2000
+# `reward/…` metrics that are no part of the reward.
+_NOT_REWARD_PARTS = {"mean", "std", "min", "max", "correct", "wrong", "unparseable", "timeout", "crash"}
+_PHASES = ("sample", "reward", "score", "update")
+
+Series = Mapping[str, tuple[np.ndarray, np.ndarray]]
+"""Metric → (steps [N], values [N]), both float64; nulls left out."""
+
+
+@dataclass(frozen=True)
+class Panel:
+    """One picture: lines over steps."""
+
+    title: str
+    unit: str
+    lines: tuple[tuple[str, str], ...]
+    """(metric, label) pairs."""
+    percent: bool = False
+    log: bool = False
+    stacked: bool = False
+    held_out: bool = False
+    """Also draws pass@1 of eval.jsonl with its interval."""
+
+
+def panels(metrics: Collection[str], evaluated: bool) -> list[Panel]:
+    """The panels for which there is something to draw, of a run with these metrics; `evaluated`: with eval.jsonl."""
+    rewards = (name.removeprefix("reward/") for name in metrics if name.startswith("reward/"))
+    parts = [(f"reward/{part}", part) for part in sorted(rewards) if part not in _NOT_REWARD_PARTS]
+    phases = [(f"time/{phase}_s", phase) for phase in (*_PHASES, "other")]
+    planned = [
+        Panel("Reward", "reward of a completion", (("reward/mean", "total"), *parts)),
+        Panel("pass@1", "share of right completions", (("pass@1/train", "training"),), percent=True, held_out=True),
+        Panel("Loss", "loss", (("loss", "loss"),)),
+        Panel("Token accuracy", "share of tokens", (("accuracy/token", "training"),), percent=True),
+        Panel("Completion length", "tokens", (("tokens/completion", "mean length"),)),
+        Panel("KL to the reference", "nats per token", (("kl/reference", "KL"),)),
+        Panel("Entropy", "nats per token", (("entropy", "entropy"),)),
+        Panel("Gradient norm", "L2 norm before clipping", (("optimizer/grad_norm", "gradient"),)),
+        Panel(
+            "Sampler − trainer log-probability",
+            "|difference| (nats)",
+            (("logprob_difference/mean", "mean"), ("logprob_difference/max", "maximum")),
+            log=True,
+        ),
+        Panel("Time of a step", "seconds", tuple(phases), stacked=True),
+        Panel("Throughput", "tokens per second", (("tokens/s", "tokens"),)),
+    ]
+    made = []
+    for panel in planned:
+        lines = tuple((metric, label) for metric, label in panel.lines if metric in metrics)
+        if lines or (panel.held_out and evaluated):
+            made.append(Panel(**{**vars(panel), "lines": lines}))
+    return made
+
+
+def read_series(workdir: Workdir) -> dict[str, tuple[np.ndarray, np.ndarray]]:
+    """The metrics of a run; adds `time/other_s`, what is left of a step's time. A metric of nulls only is left out."""
+    points: dict[str, tuple[list[float], list[float]]] = {}
+    for record in read_jsonl(workdir.metrics):
+        step = record.pop("step", None)
+        if not isinstance(step, int):
+            continue
+        phases = [record.get(f"time/{phase}_s") for phase in _PHASES]
+        if isinstance(whole := record.get("time/step_s"), int | float) and any(p is not None for p in phases):
+            record["time/other_s"] = max(0.0, whole - sum(p or 0.0 for p in phases))
+        for name, value in record.items():
+            if isinstance(value, int | float):
+                steps, values = points.setdefault(name, ([], []))
+                steps.append(step)
+                values.append(value)
+    return {name: _thin(np.asarray(s, float), np.asarray(v, float)) for name, (s, v) in points.items()}
+
+
+def read_evals(workdir: Workdir) -> dict[str, list[dict[str, Any]]]:
+    """Data set → its records of eval.jsonl with a `pass@1`, by step."""
+    evals: dict[str, list[dict[str, Any]]] = {}
+    for record in read_jsonl(workdir.eval):
+        if isinstance(record.get("pass@1"), int | float) and isinstance(record.get("step"), int):
+            evals.setdefault(str(record.get("dataset", "held-out")), []).append(record)
+    return {name: sorted(records, key=lambda r: r["step"]) for name, records in evals.items()}
+
+
+def smooth(values: np.ndarray) -> np.ndarray:
+    """Average [N] of values [N] under a Gaussian with σ = N/60 points: symmetric, so that it does not lag behind."""
+    if len(values) < 30:
+        return values
+    sigma = len(values) / 60
+    reach = np.arange(-int(3 * sigma) - 1, int(3 * sigma) + 2)
+    kernel = np.exp(-0.5 * (reach / sigma) ** 2)
+    return np.convolve(values, kernel, "same") / np.convolve(np.ones(len(values)), kernel, "same")
+
+
+def draw_curves(workdir: Workdir | str | os.PathLike) -> Path | None:
+    """Draws metrics.jsonl and eval.jsonl of a run's folder to its `curves.png`; None if there is nothing to draw."""
+    workdir = workdir if isinstance(workdir, Workdir) else Workdir(Path(workdir))
+    series, evals = read_series(workdir), read_evals(workdir)
+    planned = panels(series, bool(evals))
+    if not planned:
+        return None
+    columns = min(3, len(planned))
+    rows = -(-len(planned) // columns)
+    layout = ConstrainedLayoutEngine(w_pad=0.12, h_pad=0.12)
+    figure = Figure(figsize=(5.0 * columns, 3.5 * rows), dpi=110, layout=layout)
+    FigureCanvasAgg(figure)
+    last = max(1.0, *(steps[-1] for steps, _ in series.values()), *(rs[-1]["step"] for rs in evals.values()))
+    for index, panel in enumerate(planned):
+        axes = figure.add_subplot(rows, columns, index + 1)
+        _draw_panel(axes, panel, series, evals if panel.held_out else {})
+        axes.set_xlim(-0.03 * last, 1.03 * last)
+    buffer = io.BytesIO()
+    figure.savefig(buffer, format="png")
+    write_atomic(workdir.curves, buffer.getvalue())
+    return workdir.curves
+
+
+def _draw_panel(axes: Axes, panel: Panel, series: Series, evals: Mapping[str, Sequence[Mapping[str, Any]]]) -> None:
+    axes.set_xlabel("step", fontsize=9)
+    axes.set_ylabel(panel.unit, fontsize=9)
+    axes.tick_params(labelsize=8, color="#999999")
+    axes.spines[["top", "right"]].set_visible(False)
+    axes.spines[["left", "bottom"]].set_color("#999999")
+    axes.grid(True, color="#e8e8e8", linewidth=0.8)
+    axes.set_axisbelow(True)
+    axes.xaxis.set_major_locator(MaxNLocator(6, integer=True))
+    if panel.stacked:
+        _draw_stack(axes, panel, series)
+    else:
+        for (metric, label), color in zip(panel.lines, _colors(len(evals)), strict=False):
+            _draw_line(axes, *series[metric], label, color, panel.log)
+        _draw_held_out(axes, evals)
+    if panel.log and axes.has_data():
+        axes.set_yscale("log")
+    if panel.percent:
+        axes.yaxis.set_major_formatter(PercentFormatter(1.0))
+        low, high = axes.get_ylim()
+        axes.set_ylim(max(low, -0.01), min(high, 1.01))
+    handles, labels = axes.get_legend_handles_labels()
+    legend = len(labels) > 1 or bool(evals)
+    axes.set_title(panel.title, loc="left", fontweight="bold", fontsize=11, pad=24 if legend else 8)
+    if legend:
+        axes.legend(
+            handles[:6], labels[:6], loc="lower left", bbox_to_anchor=(-0.02, 0.99), ncols=min(6, len(labels)),
+            frameon=False, fontsize=8, borderaxespad=0.2, handlelength=1.2, columnspacing=1.0, handletextpad=0.4,
+        )  # fmt: skip
+
+
+def _draw_line(axes: Axes, steps: np.ndarray, values: np.ndarray, label: str, color: str, log: bool) -> None:
+    if log:  # A difference of exactly zero has no place on this axis.
+        steps, values = steps[values > 0], values[values > 0]
+    smoothed = smooth(values)
+    if smoothed is not values:
+        axes.plot(steps, values, color=color, alpha=0.22, linewidth=0.8)
+    marker = "o" if len(values) < 15 else None
+    axes.plot(steps, smoothed, color=color, linewidth=1.8, label=label, marker=marker, markersize=3)
+
+
+def _draw_held_out(axes: Axes, evals: Mapping[str, Sequence[Mapping[str, Any]]]) -> None:
+    for (name, records), color in zip(evals.items(), COLORS * 9, strict=False):
+        steps = [r["step"] for r in records]
+        values = np.array([r["pass@1"] for r in records], float)
+        intervals = [interval(r) for r in records]
+        low, high = np.array(intervals, float).T
+        axes.fill_between(steps, low, high, color=color, alpha=0.15, linewidth=0)
+        errors = np.maximum(0.0, [values - low, high - values])
+        axes.errorbar(steps, values, errors, color=color, linewidth=1.8, elinewidth=1.0, capsize=2, marker="o",
+                      markersize=4, label=f"{name} (held out, 95%)")  # fmt: skip
+
+
+def interval(record: Mapping[str, Any]) -> tuple[float, float]:
+    """The 95% interval of a record's pass@1; the value itself where none is given."""
+    bounds = record.get("pass@1_ci95")
+    if isinstance(bounds, list) and len(bounds) == 2 and all(isinstance(b, int | float) for b in bounds):
+        return bounds[0], bounds[1]
+    return record["pass@1"], record["pass@1"]
+
+
+def _draw_stack(axes: Axes, panel: Panel, series: Series) -> None:
+    # Phases may be absent in some steps (no evaluation of the reference, say): on the union of steps, 0 there.
+    steps = np.unique(np.concatenate([series[metric][0] for metric, _ in panel.lines]))
+    heights = []
+    for metric, _ in panel.lines:
+        at, values = series[metric]
+        full = np.zeros(len(steps))
+        full[np.searchsorted(steps, at)] = values
+        heights.append(full)
+    colors = [COLORS[i] if label != "other" else "#bbbbbb" for i, (_, label) in enumerate(panel.lines)]
+    axes.stackplot(steps, heights, labels=[label for _, label in panel.lines], colors=colors, alpha=0.85, step="mid")
+    # One step of compilation or of evaluation must not flatten all others.
+    top = np.sum(heights, axis=0)
+    if len(top) >= 10 and top.max() > 3 * np.percentile(top, 95):
+        axes.set_ylim(0, 1.3 * np.percentile(top, 95))
+
+
+def _colors(skip: int) -> tuple[str, ...]:
+    """Colours for lines beside `skip` held-out ones."""
+    return (COLORS * 9)[skip:]
+
+
+def _thin(steps: np.ndarray, values: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+    """Averages neighbours so that at most `MAX_POINTS` points are left."""
+    if len(steps) <= MAX_POINTS:
+        return steps, values
+    edges = np.linspace(0, len(steps), MAX_POINTS + 1).astype(int)[:-1]
+    counts = np.diff(np.append(edges, len(steps)))
+    return np.add.reduceat(steps, edges) / counts, np.add.reduceat(values, edges) / counts

@@ -1,0 +1,152 @@
+"""The folder of a run: which files lie in it, and whether a command may continue what it finds there."""
+
+from __future__ import annotations
+
+import json
+import os
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from rl_reason.errors import UsageError
+
+# How long, how often and how loudly: a run that differs only in these continues the same computation.
+FREE_KEYS = ("steps", "checkpoint", "log")
+_ABSENT = "(absent)"
+
+
+@dataclass(frozen=True)
+class Workdir:
+    """Names of the files in a run's folder. The folder itself exists."""
+
+    path: Path
+
+    @property
+    def config(self) -> Path:
+        return self.path / "config.json"
+
+    @property
+    def environment(self) -> Path:
+        return self.path / "environment.json"
+
+    @property
+    def metrics(self) -> Path:
+        return self.path / "metrics.jsonl"
+
+    @property
+    def eval(self) -> Path:
+        return self.path / "eval.jsonl"
+
+    @property
+    def samples(self) -> Path:
+        return self.path / "samples.jsonl"
+
+    @property
+    def tensorboard(self) -> Path:
+        return self.path / "tensorboard"
+
+    @property
+    def checkpoints(self) -> Path:
+        return self.path / "checkpoints"
+
+    @property
+    def curves(self) -> Path:
+        return self.path / "curves.png"
+
+    @property
+    def report(self) -> Path:
+        return self.path / "report.html"
+
+
+def open_workdir(path: str | os.PathLike, config: Mapping[str, Any]) -> Workdir:
+    """Makes the folder with its `config.json`, or accepts a folder that holds a run of the same config.
+
+    Args:
+      path: the run's folder; parents are made.
+      config: nested dictionary of JSON values (tuples count as lists), as from `ConfigDict.to_dict()`.
+
+    Returns:
+      The folder. If only `FREE_KEYS` differ from those it was made with, its `config.json` now has the new ones.
+
+    Raises:
+      UsageError: the folder holds a run of another config, or files that are no run. Nothing in it has changed.
+    """
+    workdir = Workdir(Path(path))
+    new = json.loads(json.dumps(config))
+    if workdir.path.exists() and not workdir.path.is_dir():
+        raise UsageError(f"--workdir={path}: expected a folder, found a file")
+    if workdir.config.exists():
+        old = _read_config(workdir.config)
+        difference = _first_difference(old, new)
+        if difference is not None:
+            key, there, here = difference
+            raise UsageError(
+                f"--workdir={path}: holds a run of another config: config.{key} is {there} there and {here} here; "
+                "expected the same config or another folder"
+            )
+        if old == new:
+            return workdir
+    elif workdir.path.is_dir():
+        # A half-written config is what a kill during the very first write leaves behind: still an empty folder.
+        found = [entry.name for entry in workdir.path.iterdir() if not _is_temporary(entry.name)]
+        if found:
+            raise UsageError(
+                f"--workdir={path}: holds {min(found)!r} but no config.json; expected an empty folder or a run's"
+            )
+    workdir.path.mkdir(parents=True, exist_ok=True)
+    write_atomic(workdir.config, json.dumps(new, indent=2) + "\n")
+    return workdir
+
+
+def write_atomic(path: str | os.PathLike, content: str | bytes) -> None:
+    """Writes a file such that a reader, or a kill at any time, sees the old content or the new one, never a part."""
+    path = Path(path)
+    # The process id keeps two processes on one file system out of each other's half-written file.
+    temporary = path.with_name(f".{path.name}.{os.getpid()}.tmp")
+    try:
+        with open(temporary, "wb") as file:
+            file.write(content.encode() if isinstance(content, str) else content)
+            file.flush()
+            os.fsync(file.fileno())
+        os.replace(temporary, path)
+    except BaseException:
+        temporary.unlink(missing_ok=True)
+        raise
+
+
+def _is_temporary(name: str) -> bool:
+    return name.startswith(".config.json.") and name.endswith(".tmp")
+
+
+def _read_config(path: Path) -> dict[str, Any]:
+    try:
+        config = json.loads(path.read_bytes())
+    except ValueError as error:
+        raise UsageError(f"{path}: expected JSON, found {str(error).splitlines()[0]}") from None
+    if not isinstance(config, dict):
+        raise UsageError(f"{path}: expected a JSON object, found {type(config).__name__}")
+    return config
+
+
+def _first_difference(old: Mapping, new: Mapping) -> tuple[str, str, str] | None:
+    """(dotted key, value in `old`, value in `new`) of the first difference in `new`'s order; `FREE_KEYS` apart."""
+    old_leaves, new_leaves = _leaves(old), _leaves(new)
+    for key in [*new_leaves, *old_leaves]:
+        if key.split(".")[0] in FREE_KEYS:
+            continue
+        there, here = old_leaves.get(key, _ABSENT), new_leaves.get(key, _ABSENT)
+        if there != here:
+            return key, there, here
+    return None
+
+
+def _leaves(tree: Mapping, prefix: str = "") -> dict[str, str]:
+    """Dotted key → value as JSON text, so that 1 differs from true, NaN equals NaN and 1.0 equals 1.0."""
+    leaves: dict[str, str] = {}
+    for key, value in tree.items():
+        if isinstance(value, Mapping) and value:
+            leaves |= _leaves(value, f"{prefix}{key}.")
+        else:
+            leaves[f"{prefix}{key}"] = json.dumps(value)
+    return leaves

@@ -1,0 +1,125 @@
+"""The parent's side of one worker process: the process, and the pipes to it.
+
+Workers are started as fresh interpreters rather than through `multiprocessing`: that would import the parent's main
+module, and with it jax, into each of them. Only JSON passes through the pipes.
+"""
+
+from __future__ import annotations
+
+import collections
+import json
+import os
+import signal
+import subprocess
+import sys
+import time
+from collections.abc import Sequence
+
+from rl_reason.errors import RunError
+from rl_reason.runtime.worker_process import plain
+
+_ENVIRONMENT = {
+    # A worker must never take hold of an accelerator, nor one thread per core for a scalar.
+    "JAX_PLATFORMS": "cpu", "CUDA_VISIBLE_DEVICES": "", "TPU_VISIBLE_DEVICES": "", "ROCR_VISIBLE_DEVICES": "",
+    "OMP_NUM_THREADS": "1", "OPENBLAS_NUM_THREADS": "1", "MKL_NUM_THREADS": "1",
+}
+
+
+class Worker:
+    """One process and the pipes to it."""
+
+    def __init__(self, preload: Sequence[str]):
+        requests, self.to = os.pipe()
+        self.replies, replies = os.pipe()
+        lifeline, self._lifeline = os.pipe()
+        program = (f"import sys; sys.path[:] = {sys.path!r}; from rl_reason.runtime.worker_process import main; "
+                   f"main({requests}, {replies}, {lifeline})")
+        try:
+            # What a function prints goes to stderr: stdout may be the parent's output. A session of its own keeps
+            # Ctrl-C to the parent, and lets a kill reach the processes that a function started.
+            self.process = subprocess.Popen(
+                [sys.executable, "-c", program], stdin=subprocess.DEVNULL, stdout=_stderr(), start_new_session=True,
+                pass_fds=(requests, replies, lifeline), env={**os.environ, **_ENVIRONMENT})
+        except OSError as error:
+            raise RunError(f"cannot start a worker process: {error}") from error
+        finally:
+            for descriptor in (requests, replies, lifeline):
+                os.close(descriptor)
+        os.set_blocking(self.to, False)
+        os.set_blocking(self.replies, False)
+        self.outgoing = b""
+        self.incoming = b""
+        self.closed = False
+        self.loaded: set[str] = set()
+        self.loading: list[str] = []
+        self.items: collections.deque[int] = collections.deque()
+        """Items sent and not answered; the first is running."""
+        self.since = time.monotonic()
+        """When the running item (or the import) began."""
+        for function in preload:
+            self.load(function)
+        self.flush()  # So that it imports now, and not only when the first items are there.
+
+    def load(self, function: str) -> None:
+        self.loading.append(function)
+        self.send({"load": function})
+
+    def send(self, message: dict) -> None:
+        self.outgoing += json.dumps(message, default=plain).encode() + b"\n"
+        self.since = time.monotonic()
+
+    def flush(self) -> None:
+        """Writes as much as the pipe takes."""
+        try:
+            while self.outgoing:
+                self.outgoing = self.outgoing[os.write(self.to, self.outgoing[:1 << 16]):]
+        except BlockingIOError:
+            pass
+        except BrokenPipeError:
+            self.outgoing = b""  # It died: the end of its replies will tell.
+
+    def receive(self) -> tuple[list, bool]:
+        """(complete messages that have come, whether the process closed its end)."""
+        ended = False
+        try:
+            while data := os.read(self.replies, 1 << 16):
+                self.incoming += data
+            ended = True
+        except BlockingIOError:
+            pass
+        *lines, self.incoming = self.incoming.split(b"\n")
+        return [json.loads(line) for line in lines], ended
+
+    def close(self) -> None:
+        """Kills the process and what it started."""
+        if self.closed:
+            return
+        self.closed = True
+        try:
+            os.killpg(self.process.pid, signal.SIGKILL)
+        except (ProcessLookupError, PermissionError):  # It and all that it started are gone.
+            pass
+        self.process.wait()
+        for descriptor in (self.to, self.replies, self._lifeline):
+            os.close(descriptor)
+
+    def death(self) -> str:
+        """How the process ended, in words."""
+        try:
+            code = self.process.wait(timeout=1.0)
+        except subprocess.TimeoutExpired:
+            return "closed its pipe"
+        if code >= 0:
+            return f"ended with status {code}"
+        try:
+            return f"died of {signal.Signals(-code).name}"
+        except ValueError:
+            return f"died of signal {-code}"
+
+
+def _stderr() -> int:
+    try:
+        os.fstat(2)
+    except OSError:  # The parent runs without one.
+        return subprocess.DEVNULL
+    return 2

@@ -1,0 +1,204 @@
+"""A pool of worker processes that can be killed: functions of plain values, each call under its own time limit."""
+
+from __future__ import annotations
+
+import collections
+import selectors
+import threading
+import time
+import weakref
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+from rl_reason.errors import RunError
+from rl_reason.runtime.worker_handle import Worker
+
+START_LIMIT = 120.0
+"""Seconds a worker may take to start and to import a function; not counted against the calls."""
+_CHUNK_ITEMS = 64
+_CHUNK_BYTES = 1 << 18
+_START_ATTEMPTS = 3
+
+
+@dataclass(frozen=True)
+class Outcome:
+    """How one call ended."""
+
+    status: str
+    """"ok", "error" (it raised), "timeout" (killed at the limit) or "crash" (its process died)."""
+    value: Any = None
+    """What the function returned, as plain JSON values; None unless "ok"."""
+    message: str = ""
+    """One line about what went wrong; empty if "ok"."""
+
+
+class Pool:
+    """Worker processes. A context manager; the processes also end when the parent does, in whatever way.
+
+    Args:
+        workers: number of processes.
+        preload: functions ("package.module:function") that the workers import while the parent does other things.
+    """
+
+    def __init__(self, workers: int, preload: Sequence[str] = ()):
+        if workers < 1:
+            raise ValueError(f"workers={workers}: expected at least 1")
+        self._preload = list(preload)
+        self._workers = [Worker(self._preload) for _ in range(workers)]
+        self._lock = threading.Lock()
+        self._finalizer = weakref.finalize(self, _close_all, self._workers)
+
+    def map(self, function: str, items: Sequence[Sequence], timeout_s: float,
+            progress: Callable[[int], None] | None = None) -> list[Outcome]:
+        """Calls `function(*item)` for each item in the workers.
+
+        Args:
+            function: "package.module:function", importable with the parent's `sys.path` and working directory.
+            items: the arguments of each call, plain JSON values.
+            timeout_s: seconds that one call may take.
+            progress: called with the number of items that ended since the last time.
+
+        Returns:
+            One outcome for each item, in order.
+
+        Raises:
+            RunError: the function cannot be imported in a worker, or workers cannot be started.
+        """
+        with self._lock:
+            if not self._finalizer.alive:
+                raise RunError("the pool of workers is closed")
+            return _Map(self._workers, self._preload, function, items, timeout_s, progress).run()
+
+    def close(self) -> None:
+        """Ends the workers; further calls do nothing."""
+        self._finalizer()
+
+    def __enter__(self) -> Pool:
+        return self
+
+    def __exit__(self, *error) -> None:
+        self.close()
+
+
+class _Map:
+    """One call of `Pool.map`."""
+
+    def __init__(self, workers: list[Worker], preload: Sequence[str], function: str, items: Sequence[Sequence],
+                 timeout_s: float, progress: Callable[[int], None] | None):
+        self.workers, self.preload, self.function, self.timeout_s = workers, preload, function, timeout_s
+        self.progress = progress
+        self.items = [list(item) for item in items]
+        self.outcomes: list[Outcome | None] = [None] * len(self.items)
+        self.queue = collections.deque(range(len(self.items)))
+        self.left = len(self.items)
+        self.failed_starts = 0
+        self.share = max(1, min(_CHUNK_ITEMS, len(self.items) // (4 * len(workers))))
+
+    def run(self) -> list[Outcome]:
+        try:
+            while self.left:
+                for place, worker in enumerate(self.workers):
+                    if not worker.items and not worker.loading and worker.process.poll() is not None:
+                        self._replace(place)  # It died between two calls: nobody's fault.
+                    self._give(self.workers[place])
+                    self.workers[place].flush()
+                for worker in self._wait():
+                    self._take(worker)
+                self._enforce()
+        except BaseException:
+            # Answers to this call must not be read by the next: such workers start anew.
+            for place, worker in enumerate(self.workers):
+                if worker.items or worker.loading:
+                    self._replace(place)
+            raise
+        return self.outcomes  # type: ignore[return-value]
+
+    def _give(self, worker: Worker) -> None:
+        if worker.items or worker.loading or not self.queue:
+            return
+        if self.function not in worker.loaded:
+            worker.load(self.function)
+            return
+        chunk, size = [], 0
+        while self.queue and len(chunk) < self.share and size < _CHUNK_BYTES:
+            index = self.queue.popleft()
+            chunk.append([index, self.items[index]])
+            size += sum(len(part) for part in self.items[index] if isinstance(part, str))
+        worker.items.extend(index for index, _ in chunk)
+        worker.send({"call": self.function, "items": chunk})
+
+    def _wait(self) -> list[Worker]:
+        """The workers that have something to say, after waiting for that, or for the nearest time limit."""
+        busy = [worker for worker in self.workers if worker.items or worker.loading]
+        now = time.monotonic()
+        wait = min((self._deadline(worker) - now for worker in busy), default=0.0)
+        ready = []
+        with selectors.DefaultSelector() as selector:
+            for worker in busy:
+                selector.register(worker.replies, selectors.EVENT_READ, worker)
+                if worker.outgoing:
+                    selector.register(worker.to, selectors.EVENT_WRITE, None)
+            for key, _ in selector.select(max(wait, 0.0)):
+                if key.data is not None:
+                    ready.append(key.data)
+        return ready
+
+    def _deadline(self, worker: Worker) -> float:
+        return worker.since + (START_LIMIT if worker.loading else self.timeout_s)
+
+    def _take(self, worker: Worker) -> None:
+        messages, ended = worker.receive()
+        for message in messages:
+            worker.since = time.monotonic()
+            if isinstance(message, dict):
+                if message["error"] is not None:
+                    worker.loading = [message["loaded"]]  # Starts anew, with all others that are busy.
+                    raise RunError(f"{message['loaded']}: cannot import it in a worker: {message['error']}")
+                worker.loaded.add(message["loaded"])
+                worker.loading.remove(message["loaded"])
+                self.failed_starts = 0
+                continue
+            index, error, value = message
+            worker.items.popleft()
+            self._done(index, Outcome("ok", value) if error is None else Outcome("error", message=error))
+        if ended:
+            self._lose(worker, "crash", f"its process {worker.death()}")
+
+    def _enforce(self) -> None:
+        """Kills the workers that are past their time limit."""
+        for worker in list(self.workers):
+            if (worker.items or worker.loading) and time.monotonic() >= self._deadline(worker):
+                # An answer may lie in the pipe while this process was not scheduled: it counts.
+                before = worker.since
+                self._take(worker)
+                if not worker.closed and worker.since == before:
+                    limit = START_LIMIT if worker.loading else self.timeout_s
+                    self._lose(worker, "timeout", f"killed after {limit:g} s")
+
+    def _lose(self, worker: Worker, status: str, message: str) -> None:
+        place = self.workers.index(worker)
+        if worker.items:
+            self._done(worker.items.popleft(), Outcome(status, message=message))
+            self.queue.extendleft(reversed(worker.items))
+        else:
+            self.failed_starts += 1
+            if self.failed_starts >= _START_ATTEMPTS:
+                raise RunError(f"{self.function}: no worker survives the import of it: {status}, {message}")
+        self._replace(place)
+
+    def _replace(self, place: int) -> None:
+        self.workers[place].close()
+        # In the same list: the pool's finalizer holds it.
+        self.workers[place] = Worker(self.preload)
+
+    def _done(self, index: int, outcome: Outcome) -> None:
+        self.outcomes[index] = outcome
+        self.left -= 1
+        if self.progress is not None:
+            self.progress(1)
+
+
+def _close_all(workers: list[Worker]) -> None:
+    for worker in workers:
+        worker.close()

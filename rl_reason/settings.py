@@ -1,0 +1,223 @@
+"""Every key of a config file: its type, its default and what it means.
+
+A config file returns an `ml_collections.ConfigDict` made by `defaults()` and changed by assignment.
+`Settings.from_config` turns the final dictionary into the frozen dataclasses below, and refuses keys
+that are not here and values of another type. Recipes read settings in their factories only.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+from dataclasses import dataclass, field
+
+import ml_collections
+
+from rl_reason.errors import UsageError, nearest
+
+
+@dataclass(frozen=True)
+class Model:
+    """Which weights to start from, and how to compute with them."""
+
+    path: str = ""
+    """A Hugging Face folder or name. Empty: random weights of `shape` and a tokenizer trained on the data."""
+    shape: dict = field(default_factory=dict)
+    """Fields of `models.config.ModelConfig` for a model that starts from random weights."""
+    tokenizer_size: int = 512
+    """Vocabulary of the tokenizer that is trained where `path` is empty."""
+    dtype: str = "auto"
+    """Compute dtype, "float32" or "bfloat16". "auto" is float32 on CPU and bfloat16 elsewhere. Master weights stay float32."""
+    remat: str = "none"
+    """What the backward pass recomputes: "none", "layer" (all of a layer) or "dots" (all but matrix products)."""
+    logprob_chunk: int = 256
+    """Positions of a sequence whose logits exist at the same time when log-probabilities are computed."""
+
+
+@dataclass(frozen=True)
+class Data:
+    """The problems that are trained on."""
+
+    name: str = "word_problems"
+    """Data sets joined by "+": short names (`data.sources.SOURCES`) or `package.module:function`."""
+    dir: str = ""
+    """Folder with local files; empty: the public download, prepared below `~/tensorflow_datasets`."""
+    split: str = "train"
+    problems: int = 0
+    """The first so many problems of the split; 0: all."""
+    template: str = "r1_zero"
+    """Prompt template: a short name (`data.templates.TEMPLATES`) or `package.module:function`."""
+    max_prompt_length: int = 512
+    """Tokens. A longer prompt is an error, or dropped and counted with `long_prompts="drop"`."""
+    long_prompts: str = "error"
+    solutions: tuple = ()
+    """Supervised training only: stages (first step, ((style, share), …)) of how solutions are written (`data.solutions`)."""
+
+
+@dataclass(frozen=True)
+class Reward:
+    """The reward of a completion: a weighted sum of named parts."""
+
+    names: tuple = ("accuracy",)
+    """Short names (`rewards.REWARDS`) or `package.module:function`."""
+    weights: tuple = (1.0,)
+    timeout: float = 5.0
+    """Seconds after which the worker that grades a completion is killed."""
+    workers: int = 2
+
+
+@dataclass(frozen=True)
+class Sampling:
+    """How completions are drawn while training."""
+
+    max_length: int = 1024
+    """Tokens of a completion, the end-of-sequence token counted."""
+    temperature: float = 1.0
+    top_k: int = 0
+    top_p: float = 1.0
+    min_p: float = 0.0
+    batch_size: int = 0
+    """Completions that are sampled at the same time; 0: the whole batch."""
+
+
+@dataclass(frozen=True)
+class Algorithm:
+    """GRPO (arXiv 2402.03300, equation 3 and algorithm 1) and its optimizer."""
+
+    group_size: int = 64
+    """G: completions sampled for a question."""
+    batch_size: int = 1024
+    """Completions of one exploration; `group_size` divides it."""
+    advantage: str = "group"
+    """"group": (r − mean)/std within the group; "centered": r − mean only."""
+    ddof: int = 0
+    """Degrees of freedom taken off in the group's standard deviation."""
+    eps: float = 1e-6
+    """Added to the group's standard deviation."""
+    clip_low: float = 0.2
+    clip_high: float = 0.2
+    kl_coef: float = 0.04
+    """β, the weight of the k3 estimator of KL(policy ‖ reference) in the loss."""
+    ratio_level: str = "token"
+    """"token"; "sequence": the product over a completion's tokens; "sequence_mean": its geometric mean."""
+    reduction: str = "sequence_mean"
+    """"sequence_mean": mean over a completion's tokens, then over completions (the paper); "token_mean"; "length_normalized": sum / (completions · max_length)."""
+    updates: int = 1
+    """μ: passes over one exploration's completions."""
+    minibatches: int = 1
+    """Optimizer steps in one pass."""
+    micro_batch: int = 0
+    """Completions whose activations exist at the same time; 0: the whole minibatch."""
+    reference_every: int = 0
+    """Steps after which the reference becomes the policy (an outer iteration of algorithm 1); 0: never."""
+    learning_rate: float = 1e-6
+    schedule: str = "constant"
+    """Learning rate after the warm-up: "constant" or "cosine" (to `final_learning_rate` at the last step)."""
+    final_learning_rate: float = 0.0
+    warmup_steps: int = 0
+    b1: float = 0.9
+    b2: float = 0.999
+    adam_eps: float = 1e-8
+    weight_decay: float = 0.0
+    max_grad_norm: float = 1.0
+
+
+@dataclass(frozen=True)
+class Evaluation:
+    """Held-out problems, sampled before, during and after training."""
+
+    every: int = 0
+    """Steps between evaluations; 0: only before and after."""
+    name: str = ""
+    """Data sets as in `data.name`; empty: those of training."""
+    split: str = "test"
+    problems: int = 500
+    """The first so many problems of the split; 0: all."""
+    samples: int = 8
+    """Completions per problem in the evaluations before and after."""
+    samples_during: int = 1
+    """Completions per problem in those between."""
+    temperature: float = 1.0
+    top_p: float = 1.0
+
+
+@dataclass(frozen=True)
+class Checkpoint:
+    every: int = 50
+    """Steps between checkpoints; one is always written at the end."""
+    keep: int = 2
+    """Newest checkpoints that are kept; 0: all."""
+
+
+@dataclass(frozen=True)
+class Mesh:
+    """Devices along each axis; −1 (once): all that are left."""
+
+    data: int = -1
+    fsdp: int = 1
+    tensor: int = 1
+
+
+@dataclass(frozen=True)
+class Log:
+    every: int = 1
+    """Steps between lines of metrics.jsonl."""
+    samples: int = 8
+    """Completions of a logged step that go to samples.jsonl: whole groups first, in the order of the batch."""
+
+
+@dataclass(frozen=True)
+class Settings:
+    recipe: str = "policy_gradient"
+    """Training loop: a short name (`rl_reason.recipes`) or `package.module:function`."""
+    seed: int = 0
+    steps: int = 100
+    model: Model = Model()
+    data: Data = Data()
+    reward: Reward = Reward()
+    sampling: Sampling = Sampling()
+    algorithm: Algorithm = Algorithm()
+    evaluation: Evaluation = Evaluation()
+    checkpoint: Checkpoint = Checkpoint()
+    mesh: Mesh = Mesh()
+    log: Log = Log()
+
+    @classmethod
+    def from_config(cls, config: ml_collections.ConfigDict) -> Settings:
+        """Typed settings of a config; raises `UsageError` for an unknown key or a value of another type."""
+        return _build(cls, config.to_dict(), "config")
+
+    def to_config(self) -> ml_collections.ConfigDict:
+        return ml_collections.ConfigDict(dataclasses.asdict(self), convert_dict=True)
+
+
+def defaults() -> ml_collections.ConfigDict:
+    """All keys with their defaults, locked: a config file that assigns an unknown key fails where it does so."""
+    config = Settings().to_config()
+    # The only free-form dictionary: its keys are checked by the model it describes.
+    with config.unlocked():
+        config.model.shape = ml_collections.ConfigDict()
+    return config.lock()
+
+
+def _build(cls, values: dict, prefix: str):
+    fields = {f.name: f for f in dataclasses.fields(cls)}
+    for key in values:
+        if key not in fields:
+            raise UsageError(f"{prefix}.{key}: unknown key{nearest(key, fields)}")
+    made = {}
+    for key, value in values.items():
+        default = fields[key].default
+        if dataclasses.is_dataclass(default):
+            if not isinstance(value, dict):
+                raise UsageError(f"{prefix}.{key}={value!r}: expected a group of keys")
+            made[key] = _build(type(default), value, f"{prefix}.{key}")
+            continue
+        kind = dict if default is dataclasses.MISSING else type(default)
+        if kind is float and isinstance(value, int) and not isinstance(value, bool):
+            value = float(value)
+        if kind is tuple and isinstance(value, list):
+            value = tuple(value)
+        if not isinstance(value, kind) or (kind is int and isinstance(value, bool)):
+            raise UsageError(f"{prefix}.{key}={value!r}: expected {kind.__name__}, got {type(value).__name__}")
+        made[key] = value
+    return cls(**made)

@@ -1,0 +1,24 @@
+"""`python -m rl_reason.train --config=FILE[:VARIANT] [--config.key=value …] [--workdir=DIR]`: runs an experiment.
+
+The same command on the same folder goes on where the run stopped.
+"""
+
+from __future__ import annotations
+
+import sys
+
+from rl_reason.errors import run_command
+from rl_reason.registry import resolve
+from rl_reason.runtime.config import load
+
+
+def main() -> None:
+    settings, _, flags = load(sys.argv[1:], description=__doc__)
+    # jax is imported after the flags are read: --help and a misspelt key answer at once.
+    from rl_reason.recipes import RECIPES
+
+    resolve(settings.recipe, RECIPES, "config.recipe")(settings, flags["workdir"])
+
+
+if __name__ == "__main__":
+    run_command(main)

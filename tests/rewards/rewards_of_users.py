@@ -1,0 +1,33 @@
+"""Reward functions as users might write them, most of them broken."""
+
+import ctypes
+import os
+
+from rl_reason.rewards import Verdict
+
+
+def length(completion, problem):
+    return len(completion) / 10
+
+
+def by_verdict(completion, problem):
+    return Verdict(2.0, "correct", completion[::-1])
+
+
+def returns_bool(completion, problem):
+    return "yes" in completion
+
+
+def moody(completion, problem):
+    """Does what the completion says."""
+    if completion == "raise":
+        raise KeyError("missing")
+    if completion == "hang":
+        while True:
+            pass
+    if completion == "exit":
+        os._exit(0)
+    if completion == "segfault":
+        ctypes.string_at(0)
+    return {"nan": float("nan"), "inf": -float("inf"), "large": 1e300, "huge": 10**400, "text": "1", "none": None,
+            "list": [1], "dict": {"score": 1}}.get(completion, 1.0)

@@ -1,0 +1,99 @@
+"""The weighted sum of rewards, and what becomes of rewards that misbehave."""
+
+import subprocess
+import sys
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from rl_reason.errors import UsageError
+from rl_reason.rewards.combination import Rewarder
+from rl_reason.settings import Reward
+
+U = "rewards_of_users:"
+
+
+@pytest.fixture(scope="module", autouse=True)
+def importable():
+    folder = str(Path(__file__).parent)
+    sys.path.insert(0, folder)
+    yield
+    sys.path.remove(folder)
+
+
+def test_weighted_sum_and_verdicts():
+    completions = ["<think>x</think><answer>18</answer>", "<think>x</think><answer>7</answer>", r"\boxed{18}", "18"]
+    with Rewarder(Reward(names=("format", "accuracy"), weights=(0.5, 2))) as rewarder:
+        graded = rewarder.grade(completions, [{"answer": "18", "level": 3}] * 4)
+        assert rewarder.grade([], []).total.shape == (0,)
+    np.testing.assert_array_equal(graded.parts["format"], [1, 1, 0, 0])
+    np.testing.assert_array_equal(graded.parts["accuracy"], [1, 0, 1, 0])
+    np.testing.assert_array_equal(graded.total, np.array([2.5, 0.5, 2.0, 0.0], np.float32))
+    assert graded.total.dtype == graded.parts["format"].dtype == np.float32
+    # The verdicts are those of accuracy: format gives none, though it stands first.
+    assert graded.verdicts == ["correct", "wrong", "correct", "unparseable"]
+    assert graded.extracted == ["18", "7", "18", None]
+    assert graded.counts == {"timeout": 0, "crash": 0, "error": 0, "nonfinite": 0, "unparseable": 1}
+    assert graded.failures == []
+
+
+def test_misbehaving_rewards_score_zero_and_are_counted():
+    expected = {"raise": "error", "hang": "timeout", "exit": "crash", "segfault": "crash", "nan": "nonfinite",
+                "inf": "nonfinite", "large": "nonfinite", "huge": "nonfinite", "text": "error", "none": "error",
+                "list": "error", "dict": "error", "fine": None}
+    settings = Reward(names=(U + "moody", U + "length"), weights=(1.0, 1.0), timeout=0.5)
+    with Rewarder(settings) as rewarder:
+        graded = rewarder.grade(list(expected), [{"answer": "18"}] * len(expected))
+    assert np.isfinite(graded.total).all()
+    for index, (completion, kind) in enumerate(expected.items()):
+        reports = [failure for failure in graded.failures if failure["index"] == index]
+        assert [report["kind"] for report in reports] == ([kind] if kind else [])
+        assert graded.parts[U + "moody"][index] == (0.0 if kind else 1.0)
+        assert graded.parts[U + "length"][index] == np.float32(len(completion) / 10)
+        for report in reports:
+            assert report["part"] == U + "moody" and report["completion"] == completion and report["message"]
+    assert graded.counts == {"timeout": 1, "crash": 2, "error": 5, "nonfinite": 4, "unparseable": 0}
+    verdicts = dict(zip(expected, graded.verdicts, strict=True))
+    assert (verdicts["hang"], verdicts["segfault"], verdicts["fine"]) == ("timeout", "crash", "correct")
+    assert "KeyError: 'missing'" in graded.failures[0]["message"]
+
+
+def test_user_verdicts_and_booleans():
+    with Rewarder(Reward(names=(U + "returns_bool", U + "by_verdict"), weights=(1.0, 0.0))) as rewarder:
+        graded = rewarder.grade(["yes", "no"], [{"answer": ""}] * 2)
+    assert graded.total.tolist() == [1.0, 0.0]
+    assert graded.verdicts == ["correct"] * 2 and graded.extracted == ["sey", "on"]
+
+
+def test_unreadable_gold_answer_is_counted():
+    with Rewarder(Reward(names=("accuracy",))) as rewarder:
+        graded = rewarder.grade([r"\boxed{{{}", "<answer>{{</answer>"], [{"answer": "{{"}] * 2)
+    assert graded.total.tolist() == [0.0, 0.0]
+    assert graded.counts["error"] >= 1 and set(graded.verdicts) == {"unparseable"}
+    assert "own answer" in graded.failures[-1]["message"]
+
+
+@pytest.mark.parametrize("changes, parts", [
+    ({"names": ("accurracy",)}, ["config.reward.names", "'accuracy'"]),
+    ({"names": ("no_such_module:f",)}, ["config.reward.names", "no_such_module"]),
+    ({"names": (U + "nothing",)}, ["config.reward.names", "nothing"]),
+    ({"names": ("accuracy", "format")}, ["config.reward.weights", "2 weights"]),
+    ({"names": ("format", "format"), "weights": (1.0, 1.0)}, ["config.reward.names", "twice"]),
+    ({"names": (), "weights": ()}, ["config.reward.names", "at least one"]),
+    ({"weights": ("1",)}, ["config.reward.weights", "numbers"]),
+    ({"weights": (float("nan"),)}, ["config.reward.weights", "finite"]),
+    ({"timeout": 0.0}, ["config.reward.timeout"]),
+    ({"workers": 0}, ["config.reward.workers"]),
+])
+def test_wrong_settings(changes, parts):
+    with pytest.raises(UsageError) as caught:
+        Rewarder(Reward(**changes))
+    assert all(part in str(caught.value) for part in parts), caught.value
+
+
+def test_the_parent_imports_neither_jax_nor_sympy():
+    """Importing the rewards is quick, and says nothing to an accelerator."""
+    code = "import sys, rl_reason.rewards.combination\nprint([m for m in ('jax', 'sympy') if m in sys.modules])"
+    done = subprocess.run([sys.executable, "-c", code], cwd=Path(__file__).parents[2], capture_output=True, text=True)
+    assert done.stdout.strip() == "[]", done

@@ -1,0 +1,118 @@
+"""The accuracy reward: equal answers, unequal ones, and the known traps of graders."""
+
+import json
+from pathlib import Path
+
+import pytest
+
+from rl_reason.rewards import accuracy, number
+from rl_reason.rewards.combination import Rewarder
+from rl_reason.rewards.verdict import UnparseableGold
+from rl_reason.settings import Reward
+
+DATA = Path(__file__).resolve().parents[2].parent / "shared" / "data" / "math"
+
+
+def judge(gold: str, answer: str) -> str:
+    return accuracy(rf"so \boxed{{{answer}}}", {"answer": gold}).verdict
+
+
+@pytest.mark.parametrize("gold, answer", [
+    ("18", "18"), ("18", "018"), ("18", "+18"), ("18", "18.0"), ("18", "18 \\text{ apples}"),
+    ("18", "\\$18"), ("18", "$18$"),
+    ("1234", "1,234"), ("\\frac{1}{1,\\!234}", "1/1234"),
+    ("\\frac{1}{2}", "0.5"), ("\\frac12", "\\dfrac{1}{2}"), ("1/2", "\\tfrac{2}{4}"),
+    ("2\\sqrt{3}", "\\sqrt{12}"), ("x^2+2x+1", "(x+1)^2"), ("(1,2)", "(1, 2)"), ("\\{1,2\\}", "\\{2,1\\}"),
+    ("5", "x=5"), ("\\text{Evelyn}", "Evelyn"), ("\\text{(C)}", "C"), ("\\pi", "\\pi"), ("50\\%", "50"),
+    ("90^\\circ", "90"), ("[0,1)", "[0, 1)"),
+    ("\\begin{pmatrix}1\\\\2\\end{pmatrix}", "\\begin{bmatrix}1\\\\2\\end{bmatrix}"),
+    ("2516_8", "2516_{8}"), ("2516_8", "2516"), ("3", "3."),
+])
+def test_equal(gold, answer):
+    assert judge(gold, answer) == "correct"
+
+
+@pytest.mark.parametrize("gold, answer", [
+    ("18", "19"), ("18", "-18"), ("18", "1.8"), ("18", "\\{17, 18, 19\\}"), ("18", "17, 18"),
+    ("\\frac{1}{2}", "\\frac{1}{3}"),
+    ("(1,2)", "(2,1)"), ("[0,1)", "[0,1]"), ("\\text{Evelyn}", "\\text{Debra}"), ("x+1", "y+1"), ("x=5", "y=5"),
+    ("2516_8", "2516_7"), ("5", "x"), ("5", "\\frac{5}{0}"), ("5", "\\infty"),
+])
+def test_unequal(gold, answer):
+    assert judge(gold, answer) == "wrong"
+
+
+def test_several_boxes_are_judged_by_the_last():
+    problem = {"answer": "18"}
+    guesses = " ".join(rf"\boxed{{{n}}}" for n in range(30))
+    assert accuracy(guesses, problem).verdict == "wrong"
+    assert accuracy(guesses + r" \boxed{18}", problem).verdict == "correct"
+    assert accuracy(r"<answer>17}} \boxed{18</answer>", problem).verdict == "unparseable"
+    assert accuracy(r"<answer>17 \boxed 18</answer>", problem).verdict == "unparseable"
+
+
+@pytest.mark.parametrize("gold", ["", "   ", "{{", "\\frac{", "}{", "???", "$$", "x" * 2000])
+@pytest.mark.parametrize("answer", ["", "5", None])
+def test_unparseable_gold_gives_no_reward(gold, answer):
+    text = gold if answer is None else rf"\boxed{{{answer}}}"
+    try:
+        assert accuracy(f"<answer>{text}</answer>", {"answer": gold}).score == 0.0
+    except UnparseableGold as error:
+        assert "\n" not in str(error)
+
+
+@pytest.mark.parametrize("grader", ["accuracy", "number"])
+def test_hostile_answers_do_nothing(grader, tmp_path):
+    """No text of a model is run, and none stops the pool: large powers only cost the time limit."""
+    trace = tmp_path / "trace"
+    touch = f"__import__('os').system('touch {trace}')"
+    texts = [touch, f"(1).__class__.__base__ and {touch}", f"\\text{{{touch}}}", f"18 if {touch} else 18",
+             f"1+{touch}", f"lambda: {touch}", "9**9**9", "9^{9^{9^9}}", "10^{10^{10}}!", "1" * 100_000, "(" * 5_000,
+             "\\frac{" * 300, "{" * 300 + "18" + "}" * 300, "18" + " " * 100_000 + "x", "\x00", "\ud800",
+             "18\\", "\\", "%"]
+    texts = [f"<answer>{text}</answer>" for text in texts] + [f"The answer is {texts[0]}", r"\boxed{18}"]
+    with Rewarder(Reward(names=(grader,), timeout=1.0, workers=2)) as rewarder:
+        graded = rewarder.grade(texts, [{"answer": "17"}] * (len(texts) - 1) + [{"answer": "18"}])
+    assert not trace.exists()
+    assert graded.total.tolist() == [0.0] * (len(texts) - 1) + [1.0]
+    assert graded.counts["error"] == graded.counts["crash"] == 0, graded.failures
+
+
+def test_no_python_evaluation(monkeypatch):
+    """`sympy.parse_expr` runs what it reads: grading must not come near it."""
+    import math_verify.parser
+
+    def forbidden(*_, **__):
+        raise AssertionError("parse_expr was called")
+
+    monkeypatch.setattr(math_verify.parser, "parse_expr", forbidden)
+    monkeypatch.setattr(math_verify.parser, "parse_expr_cached", forbidden)
+    for answer in ("1/2", "1+1", "3*4", "2^5", "(1+2)*3", "9**9"):
+        judge("7", answer)
+
+
+def rows(name):
+    path = DATA / f"{name}.jsonl"
+    if not path.exists():
+        pytest.skip(f"{path} is not there")
+    return [json.loads(line) for line in path.read_text().splitlines()]
+
+
+@pytest.mark.parametrize("grader", [accuracy, number])
+def test_gsm8k_solutions(grader):
+    """Every worked solution is correct for its own problem, and wrong for the problem before it."""
+    problems = rows("gsm8k_test")
+    for before, problem in zip(problems, problems[1:] + problems[:1], strict=True):
+        assert grader(problem["solution"], problem).verdict == "correct", problem["id"]
+        if before["answer"] != problem["answer"]:
+            assert grader(problem["solution"], before).verdict == "wrong", problem["id"]
+
+
+def test_math500_solutions():
+    """Every worked solution is correct for its own problem; swapped ones are not."""
+    problems = rows("math500")
+    for before, problem in zip(problems, problems[1:] + problems[:1], strict=True):
+        assert accuracy(problem["solution"], problem).verdict == "correct", problem["id"]
+        # "x=5" is an answer to a question whose answer is "5".
+        if before["answer"].rpartition("=")[2] != problem["answer"].rpartition("=")[2]:
+            assert accuracy(problem["solution"], before).score == 0.0, (problem["answer"], before["answer"])
