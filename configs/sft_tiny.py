@@ -21,7 +21,7 @@ def get_config(variant: str = ""):
     check_variant(variant, ("tiny",))
     config = defaults()
     config.recipe = "supervised"
-    config.steps = 1500
+    config.steps = 1600
     config.model.shape = dict(
         family="qwen2", hidden_size=128, intermediate_size=352, num_layers=4, num_heads=4, num_kv_heads=2, head_dim=32,
         qkv_bias=True, initializer_range=0.05, max_positions=512,
@@ -29,7 +29,7 @@ def get_config(variant: str = ""):
     config.data.name = "word_problems"
     config.data.template = "question"
     config.data.max_prompt_length = 80
-    config.data.solutions = ((0, WORKED), (1400, MIXED))
+    config.data.solutions = ((0, WORKED), (1250, MIXED))
     config.sampling.max_length = 160
     config.reward.names = ("number",)
     config.algorithm.batch_size = 48
@@ -39,8 +39,9 @@ def get_config(variant: str = ""):
     config.algorithm.warmup_steps = 100
     config.algorithm.b2 = 0.98
     config.algorithm.weight_decay = 0.05
-    config.evaluation.every = 250
+    config.evaluation.every = 400
     config.evaluation.problems = 200
+    config.evaluation.samples = 4
     config.checkpoint.every = 250
     config.log.every = 10
     if variant == "tiny":

@@ -7,14 +7,9 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-import jax
-import jax.numpy as jnp
-import numpy as np
-
 from rl_reason.data import sources
 from rl_reason.data.iterators import EncodedPrompt, encode_all
 from rl_reason.data.templates import find_template
-from rl_reason.errors import RunError
 from rl_reason.models import huggingface
 from rl_reason.models.weights import Params
 from rl_reason.recipes.evaluation import make_evaluator
@@ -39,6 +34,7 @@ class HeldOut:
 
 
 def load_held_out(settings: Settings, model: Model) -> HeldOut:
+    """The held-out problems that the settings name; all of their prompts fit."""
     evaluation = settings.evaluation
     name = evaluation.name or settings.data.name
     problems = sources.load(name, evaluation.split, settings.data.dir, settings.seed)
@@ -48,7 +44,7 @@ def load_held_out(settings: Settings, model: Model) -> HeldOut:
     return HeldOut(f"{name}/{evaluation.split}", problems, prompts)
 
 
-Evaluate = Callable[[Params, int, bool], dict]
+Evaluate = Callable[[Params, int, bool], None]
 
 
 def make_evaluate(
@@ -60,7 +56,7 @@ def make_evaluate(
     max_length: int,
     rows: int,
 ) -> Evaluate:
-    """`evaluate(params, step, full) -> record`, also written to eval.jsonl.
+    """`evaluate(params, step, full)` writes a record to eval.jsonl.
 
     Full evaluations, before and after training, take `evaluation.samples` of each problem, the others
     `evaluation.samples_during`. A record that a run before this one has written is not made again.
@@ -93,44 +89,35 @@ def make_evaluate(
                 done += count
                 progress.update(done)
 
-            record, _ = evaluators[full](params, step, advance)
+            record, _ = evaluators[full](params, advance)
         metrics.write_eval({"step": step, "dataset": held_out.name, **record})
 
     return evaluate
 
 
-def describe_run(workdir: Workdir) -> None:
-    """Writes the versions and devices of this run."""
+def is_due(step: int, every: int, steps: int) -> bool:
+    """True every so many steps (0: never), and at the last one."""
+    return step == steps or (every > 0 and step % every == 0)
+
+
+def describe_run(workdir: Workdir, model: Model) -> None:
+    """Writes the versions and devices of this run, and its model without the weights: config and tokenizer."""
     write_atomic(workdir.environment, json.dumps(describe(), indent=2) + "\n")
-
-
-def refuse_nonfinite(values: dict[str, float], step: int, batch: dict, workdir: Workdir) -> None:
-    """Stops a run whose loss or gradient is no number; the batch that caused it stays for inspection.
-
-    The state is lost on purpose: no checkpoint of it is written, so the last good one is what the command resumes.
-    """
-    wrong = [name for name in ("loss", "optimizer/grad_norm") if not np.isfinite(values[name])]
-    if wrong:
-        file = workdir.path / f"nonfinite_batch_{step}.npz"
-        np.savez_compressed(file, **{name: np.asarray(array) for name, array in batch.items()})
-        raise RunError(
-            f"step {step}: {wrong[0]} is {values[wrong[0]]}; stopped with the last good checkpoint kept, "
-            f"the batch is in {file}"
-        )
-
-
-def copy_tree(tree: Params, dtype: jnp.dtype) -> Params:
-    """A copy in another dtype, in buffers of its own, that lies where the original does."""
-    places = jax.tree.map(lambda x: x.sharding, tree)
-    return jax.jit(lambda t: jax.tree.map(lambda x: jnp.copy(x).astype(dtype), t), out_shardings=places)(tree)
+    _write_description(workdir.model, model, "bfloat16")
 
 
 def export_model(folder: Path, model: Model, params: Params, dtype: str) -> None:
-    """A Hugging Face folder: config, safetensors, tokenizer and its chat template."""
+    """A Hugging Face folder: config, safetensors, tokenizer with its chat template."""
+    _write_description(folder, model, dtype)
     huggingface.save_params(folder, model.config, params, dtype)
-    model.tokenizer.save_pretrained(folder)
+
+
+def _write_description(folder: Path, model: Model, dtype: str) -> None:
+    folder.mkdir(parents=True, exist_ok=True)
+    write_atomic(folder / "config.json", json.dumps(huggingface.hf_config(model.config, dtype), indent=2) + "\n")
     generation = {"eos_token_id": list(model.stop_ids), "pad_token_id": model.pad_id}
     write_atomic(folder / "generation_config.json", json.dumps(generation, indent=2) + "\n")
+    model.tokenizer.save_pretrained(folder)
 
 
 def close_run(workdir: Workdir) -> None:

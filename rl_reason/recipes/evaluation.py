@@ -59,7 +59,7 @@ def to_host(completions: Completions) -> Samples:
     return Samples(*jax.device_get((completions.tokens, completions.logprobs, completions.lengths, completions.finished)))
 
 
-Evaluator = Callable[[Params, int, Callable[[int], None]], tuple[dict, list[dict]]]
+Evaluator = Callable[[Params, Callable[[int], None]], tuple[dict, list[dict]]]
 
 
 def make_evaluator(
@@ -75,7 +75,7 @@ def make_evaluator(
     rows: int,
     seed: int,
 ) -> Evaluator:
-    """`evaluate(params, step, progress) -> (record of eval.jsonl without step and dataset, one record a sample)`.
+    """`evaluate(params, progress) -> (summary, one record a sample)`; `progress(n)`: n more problems are done.
 
     Args:
         model: the model.
@@ -103,7 +103,7 @@ def make_evaluator(
     per_batch = min(max(rows // samples, 1), len(prompts))
     longest = max(len(prompt.prompt_ids) for prompt in prompts)
 
-    def evaluate(params: Params, step: int, progress: Callable[[int], None]) -> tuple[dict, list[dict]]:
+    def evaluate(params: Params, progress: Callable[[int], None]) -> tuple[dict, list[dict]]:
         key = jax.random.key(seed)
         records: list[dict] = []
         for start in range(0, len(prompts), per_batch):

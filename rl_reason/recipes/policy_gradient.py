@@ -12,88 +12,164 @@ Resuming: config of the folder → newest checkpoint → state, reference, posit
 
 from __future__ import annotations
 
-import time
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
+import grain
 import jax
 import jax.numpy as jnp
 import numpy as np
 
 from rl_reason.data import sources
-from rl_reason.data.iterators import encode_all, prompt_iterator
+from rl_reason.data.iterators import EncodedPrompt, encode_all, prompt_iterator
 from rl_reason.data.templates import find_template
-from rl_reason.models.weights import cast
-from rl_reason.parallel.mesh import make_mesh, replicated, sharding
+from rl_reason.parallel.mesh import make_mesh, sharding
 from rl_reason.recipes import bookkeeping, checks
 from rl_reason.recipes.evaluation import Samples, start_sampling, to_host
-from rl_reason.recipes.optimizer import init_state, make_optimizer, state_shardings
-from rl_reason.recipes.policy_update import make_score, make_update
-from rl_reason.recipes.rollout import cut_minibatches, make_batch, weigh
+from rl_reason.recipes.optimizer import make_optimizer
+from rl_reason.recipes.policy_update import Update, make_score, make_update
+from rl_reason.recipes.records import Clock, Records
+from rl_reason.recipes.rollout import Batch, cut_minibatches, make_batch, weigh
 from rl_reason.recipes.rollout_records import failure_line, rollout_metrics, sample_records
-from rl_reason.recipes.setup import describe_model
+from rl_reason.recipes.setup import Model, describe_model
+from rl_reason.recipes.state import State, abstract_state, copy_weights, needs_reference, restore_or_start, train_shardings
 from rl_reason.rewards.combination import Rewarder
 from rl_reason.runtime.checkpoints import Checkpoints
 from rl_reason.runtime.metrics import MetricsWriter
 from rl_reason.runtime.progress import Progress
 from rl_reason.runtime.workdir import open_workdir
 from rl_reason.sampling.sampler import make_sampler
-from rl_reason.settings import Settings
+from rl_reason.settings import Algorithm, Settings
+
+SHOWN = {"reward": "reward/mean", "pass@1": "pass@1/train", "length": "tokens/completion"} | {
+    "KL": "kl/reference",
+    "entropy": "entropy",
+}
+"""Beside the progress bar: label → metric."""
 
 
 def run(settings: Settings, workdir_path: str | Path) -> None:
     """Trains as the settings say, in `workdir_path`; resumes what is there."""
-    # --- everything that can be wrong, before anything is compiled or written ------------------------------------
-    checks.check_policy_gradient(settings)
-    algorithm, sampling = settings.algorithm, settings.sampling
-    mesh = make_mesh(settings.mesh)
-    template = find_template(settings.data.template)
-    problems = sources.load(settings.data.name, settings.data.split, settings.data.dir, settings.seed)
-    problems = problems[: settings.data.problems or len(problems)]
-    model = describe_model(settings.model, mesh, lambda: (problem["problem"] for problem in problems))
-    prompts = encode_all(
-        problems, template, model.tokenizer, settings.data.max_prompt_length, settings.data.long_prompts
-    )
-    prompt_length = max(len(prompt.prompt_ids) for prompt in prompts)
-    data = prompt_iterator(prompts, algorithm.batch_size // algorithm.group_size, settings.seed)
-    held_out = bookkeeping.load_held_out(settings, model)
-    rewarder = Rewarder(settings.reward)
+    algorithm = settings.algorithm
+    task = _prepare(settings)
     workdir = open_workdir(workdir_path, settings.to_config().to_dict())
-    bookkeeping.describe_run(workdir)
+    model = task.model
+    bookkeeping.describe_run(workdir, model)
 
-    # --- state: weights, optimizer, reference ---------------------------------------------------------------------
-    updates = settings.steps * algorithm.updates * algorithm.minibatches
-    optimizer = make_optimizer(algorithm, updates)
-    places = state_shardings(model.abstract_params(), optimizer, replicated(mesh))
-    make_state = jax.jit(lambda params: init_state(params, optimizer), out_shardings=places)
-    checkpoints = Checkpoints(workdir.checkpoints, settings.checkpoint.keep)
+    optimizer = make_optimizer(algorithm, settings.steps * algorithm.updates * algorithm.minibatches)
+    abstract = abstract_state(model, optimizer, needs_reference(settings))
+    sample = _make_sample(settings, task)
+    score = make_score(model, settings.sampling.temperature, algorithm.micro_batch)
+    update = make_update(
+        model, algorithm, optimizer, settings.sampling.temperature, train_shardings(abstract), algorithm.micro_batch
+    )
 
-    def with_places(abstract, shardings):
-        return jax.tree.map(lambda x, s: jax.ShapeDtypeStruct(x.shape, x.dtype, sharding=s), abstract, shardings)
+    with Rewarder(settings.reward) as rewarder, Checkpoints(workdir.checkpoints, settings.checkpoint.keep) as checkpoints:
+        start, state, data_state = restore_or_start(abstract, model, optimizer, checkpoints, settings.seed)
+        if data_state:
+            task.data.set_state(data_state)
+        with (
+            MetricsWriter(workdir, start or -1) as metrics,
+            Progress(settings.steps, start, "train") as progress,
+        ):
+            records = Records(workdir, metrics, progress, settings.log.every, SHOWN)
+            evaluate = bookkeeping.make_evaluate(
+                settings, model, task.held_out, rewarder, metrics, settings.sampling.max_length, task.rows
+            )
+            if start == 0:
+                evaluate(state["train"].params, 0, True)
 
-    abstract_params = model.abstract_params()
-    abstract = {"train": with_places(jax.eval_shape(make_state, abstract_params), places)}
-    if algorithm.kl_coef:
-        abstract["reference"] = with_places(
-            jax.eval_shape(lambda p: cast(p, model.dtype), abstract_params), places.params
-        )
-    restored = checkpoints.restore_latest(abstract)
-    if restored is None:
-        start = 0
-        params = model.load_params(settings.seed)
-        state = {"train": make_state(params)}
-        if algorithm.kl_coef:
-            state["reference"] = bookkeeping.copy_tree(params, model.dtype)
-    else:
-        start, state, data_state = restored
-        data.set_state(data_state)
+            for step in range(start + 1, settings.steps + 1):
+                # Sample. The update of the step before still runs: its successor's sampling waits in line behind it,
+                # and only then are its metrics read.
+                asked = next(task.data)
+                dispatched = sample(state, asked, step)
+                records.finish()
+                clock = Clock()
+                samples = _join([to_host(part) for part in dispatched])
+                clock.lap("time/sample_s")
 
-    # --- the jitted functions -----------------------------------------------------------------------------------
-    rows = sampling.batch_size or algorithm.batch_size
+                # Reward.
+                texts = samples.texts(model)
+                problems = [task.problems[prompt.index] for prompt in asked for _ in range(algorithm.group_size)]
+                graded = rewarder.grade(texts, problems)
+                for failure in graded.failures[:3]:
+                    progress.note(failure_line(step, failure, problems))
+                clock.lap("time/reward_s")
+
+                # Advantage, and the log-probabilities that the loss compares with.
+                batch = make_batch(asked, samples, graded.total, algorithm, task.prompt_length, model.pad_id)
+                batch |= _score(batch, state, score, algorithm, model)
+                clock.lap("time/score_s")
+
+                # Update.
+                updated = _update(batch, state, update, settings, step, model)
+
+                records.pend(
+                    step,
+                    clock,
+                    batch,
+                    updated,
+                    rollout_metrics(samples, graded, batch, algorithm.group_size),
+                    sample_records(
+                        step, settings.log.samples, asked, texts, problems, samples, graded, batch, model
+                    ),
+                )
+
+                # Reference, evaluation, checkpoint.
+                if "reference" in state and algorithm.reference_every and step % algorithm.reference_every == 0:
+                    state["reference"] = copy_weights(state["train"].params, model)
+                if bookkeeping.is_due(step, settings.evaluation.every, settings.steps):
+                    records.finish()
+                    evaluate(state["train"].params, step, step == settings.steps)
+                if bookkeeping.is_due(step, settings.checkpoint.every, settings.steps):
+                    records.finish()
+                    checkpoints.save(step, state, task.data.get_state())
+    bookkeeping.close_run(workdir)
+
+
+@dataclass(frozen=True)
+class _Task:
+    """What is trained on: read, encoded and found right."""
+
+    model: Model
+    problems: Sequence[dict]
+    data: grain.DatasetIterator
+    """Batches of `EncodedPrompt`."""
+    prompt_length: int
+    held_out: bookkeeping.HeldOut
+    rows: int
+    """Completions that are sampled at the same time."""
+
+
+def _prepare(settings: Settings) -> _Task:
+    """Everything that can be wrong, before anything is compiled or written."""
+    checks.check_policy_gradient(settings)
+    algorithm, data = settings.algorithm, settings.data
+    Rewarder(settings.reward).close()
+    template = find_template(data.template)
+    problems = sources.load(data.name, data.split, data.dir, settings.seed)
+    problems = problems[: data.problems or len(problems)]
+    texts = lambda: (problem["problem"] for problem in problems)  # noqa: E731
+    model = describe_model(settings.model, make_mesh(settings.mesh), texts)
+    prompts = encode_all(problems, template, model.tokenizer, data.max_prompt_length, data.long_prompts)
+    return _Task(
+        model=model,
+        problems=problems,
+        data=prompt_iterator(prompts, algorithm.batch_size // algorithm.group_size, settings.seed),
+        prompt_length=max(len(prompt.prompt_ids) for prompt in prompts),
+        held_out=bookkeeping.load_held_out(settings, model),
+        rows=settings.sampling.batch_size or algorithm.batch_size,
+    )
+
+
+def _make_sample(settings: Settings, task: _Task) -> Callable:
+    """`sample(state, prompts, step)` dispatches the sampling of a batch of questions, some at a time."""
+    sampling, model, group = settings.sampling, task.model, settings.algorithm.group_size
     sampler = make_sampler(
         model.config,
-        group_size=algorithm.group_size,
+        group_size=group,
         max_length=sampling.max_length,
         stop_ids=model.stop_ids,
         pad_id=model.pad_id,
@@ -104,129 +180,46 @@ def run(settings: Settings, workdir_path: str | Path) -> None:
         dtype=model.dtype,
         constrain=model.constrain,
     )
-    score = make_score(model, sampling.temperature, algorithm.micro_batch)
-    update = make_update(model, algorithm, optimizer, sampling.temperature, places, algorithm.micro_batch)
     seed_key = jax.random.key(settings.seed)
-    one_update = algorithm.updates * algorithm.minibatches == 1
 
-    def to_mesh(batch: dict) -> dict:
-        axes = {1: ("batch",), 2: ("batch", "time")}
-        return {k: jax.device_put(x, sharding(mesh, axes[x.ndim], x.shape)) for k, x in batch.items()}
+    def sample(state: State, asked: Sequence[EncodedPrompt], step: int) -> list:
+        key = jax.random.fold_in(seed_key, step)
+        parts = [asked[i : i + task.rows // group] for i in range(0, len(asked), task.rows // group)]
+        return [start_sampling(sampler, model, state["train"].params, part, task.prompt_length, key) for part in parts]
 
-    with (
-        rewarder,
-        checkpoints,
-        MetricsWriter(workdir, start if restored else -1) as metrics,
-        Progress(settings.steps, start, "train") as progress,
-    ):
-        evaluate = bookkeeping.make_evaluate(settings, model, held_out, rewarder, metrics, sampling.max_length, rows)
-        evaluate(state["train"].params, start, True) if start == 0 else None
-        pending: _Pending | None = None
-
-        def finish(pending: _Pending) -> None:
-            """Reads the metrics of a dispatched update: the only place where the host waits for one."""
-            values = {name: float(x) for name, x in jax.device_get(pending.update_metrics).items()}
-            values = pending.host_metrics | values
-            now = time.monotonic()
-            values |= {"time/update_s": now - pending.dispatched, "time/step_s": now - pending.started}
-            bookkeeping.refuse_nonfinite(values, pending.step, pending.batch, workdir)
-            if pending.step % settings.log.every == 0:
-                metrics.write(pending.step, values)
-                metrics.write_samples(pending.samples)
-            fields = {"reward": "reward/mean", "pass@1": "pass@1/train", "length": "tokens/completion"}
-            fields |= {"KL": "kl/reference", "entropy": "entropy"}
-            progress.update(pending.step, {name: values.get(key, float("nan")) for name, key in fields.items()})
-
-        for step in range(start + 1, settings.steps + 1):
-            # --- sample ---------------------------------------------------------------------------------------
-            asked = next(data)
-            questions = rows // algorithm.group_size
-            key = jax.random.fold_in(seed_key, step)
-            dispatched = [
-                start_sampling(sampler, model, state["train"].params, asked[i : i + questions], prompt_length, key)
-                for i in range(0, len(asked), questions)
-            ]
-            # The update of the step before runs while its successor's sampling waits in line behind it.
-            if pending is not None:
-                finish(pending)
-                pending = None
-            started = time.monotonic()
-            samples = _join([to_host(part) for part in dispatched])
-            sampled = time.monotonic()
-
-            # --- reward ---------------------------------------------------------------------------------------
-            texts = samples.texts(model)
-            owners = [problems[prompt.index] for prompt in asked for _ in range(algorithm.group_size)]
-            graded = rewarder.grade(texts, owners)
-            for failure in graded.failures[:3]:
-                progress.note(failure_line(step, failure, owners))
-            rewarded = time.monotonic()
-
-            # --- advantage ------------------------------------------------------------------------------------
-            batch = make_batch(asked, samples, graded.total, algorithm, prompt_length, model.pad_id)
-            on_mesh = to_mesh(batch)
-            if algorithm.kl_coef:
-                on_mesh["reference_logprobs"] = score(state["reference"], on_mesh)
-            if not one_update:
-                on_mesh["old_logprobs"] = score(state["train"].params, on_mesh)
-            jax.block_until_ready(on_mesh)
-            scored = time.monotonic()
-
-            # --- update ---------------------------------------------------------------------------------------
-            batch |= {k: np.asarray(v) for k, v in on_mesh.items() if k not in batch}
-            for inner in range(algorithm.updates):
-                for part in cut_minibatches(batch, algorithm.minibatches, (settings.seed, step, inner)):
-                    part, denominator = weigh(part, algorithm.reduction, sampling.max_length)
-                    state["train"], update_metrics = update(state["train"], to_mesh(part), jnp.float32(denominator))
-            pending = _Pending(
-                step=step,
-                started=started,
-                dispatched=scored,
-                batch=batch,
-                update_metrics=update_metrics,
-                host_metrics=rollout_metrics(samples, graded, batch, algorithm.group_size)
-                | {
-                    "time/sample_s": sampled - started,
-                    "time/reward_s": rewarded - sampled,
-                    "time/score_s": scored - rewarded,
-                    "tokens/s": float(samples.lengths.sum()) / (sampled - started),
-                },
-                samples=sample_records(
-                    step, settings.log.samples, asked, texts, owners, samples, graded, batch, model
-                ),
-            )
-
-            # --- reference, evaluation, checkpoint ---------------------------------------------------------------
-            last = step == settings.steps
-            if algorithm.kl_coef and algorithm.reference_every and step % algorithm.reference_every == 0:
-                state["reference"] = bookkeeping.copy_tree(state["train"].params, model.dtype)
-            evaluation_due = last or (settings.evaluation.every and step % settings.evaluation.every == 0)
-            checkpoint_due = last or step % settings.checkpoint.every == 0
-            if evaluation_due or checkpoint_due:
-                finish(pending)
-                pending = None
-            if evaluation_due:
-                evaluate(state["train"].params, step, last)
-            if checkpoint_due:
-                checkpoints.save(step, state, data.get_state())
-    bookkeeping.close_run(workdir)
-
-
-@dataclass(frozen=True)
-class _Pending:
-    """A step whose update was dispatched and not yet waited for."""
-
-    step: int
-    started: float
-    dispatched: float
-    batch: dict
-    update_metrics: dict[str, jax.Array]
-    host_metrics: dict[str, float]
-    samples: list[dict]
+    return sample
 
 
 def _join(parts: Sequence[Samples]) -> Samples:
     """The samples of several calls, one behind the other."""
-    return Samples(*(np.concatenate(arrays) for arrays in zip(*(
-        (part.tokens, part.logprobs, part.lengths, part.finished) for part in parts
-    ), strict=True)))
+    names = ("tokens", "logprobs", "lengths", "finished")
+    return Samples(*(np.concatenate([getattr(part, name) for part in parts]) for name in names))
+
+
+def _to_mesh(batch: Batch, model: Model) -> dict[str, jax.Array]:
+    axes = {1: ("batch",), 2: ("batch", "time")}
+    return {name: jax.device_put(x, sharding(model.mesh, axes[x.ndim], x.shape)) for name, x in batch.items()}
+
+
+def _score(batch: Batch, state: State, score: Callable, algorithm: Algorithm, model: Model) -> Batch:
+    """log π_ref where there is a KL term, log π_old where there is more than one update."""
+    placed = _to_mesh(batch, model)
+    made = {}
+    if "reference" in state:
+        made["reference_logprobs"] = score(state["reference"], placed)
+    if algorithm.updates * algorithm.minibatches > 1:
+        made["old_logprobs"] = score(state["train"].params, placed)
+    return jax.device_get(made)
+
+
+def _update(
+    batch: Batch, state: State, update: Update, settings: Settings, step: int, model: Model
+) -> dict[str, jax.Array]:
+    """μ passes over the batch, in minibatches; changes `state`, returns the last update's metrics, not waited for."""
+    algorithm = settings.algorithm
+    metrics: dict[str, jax.Array] = {}
+    for inner in range(algorithm.updates):
+        for part in cut_minibatches(batch, algorithm.minibatches, (settings.seed, step, inner)):
+            part, denominator = weigh(part, algorithm.reduction, settings.sampling.max_length)
+            state["train"], metrics = update(state["train"], _to_mesh(part, model), jnp.float32(denominator))
+    return metrics

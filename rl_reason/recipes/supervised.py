@@ -9,7 +9,6 @@ At the end `export/` holds the model as a Hugging Face folder.
 
 from __future__ import annotations
 
-import time
 from collections.abc import Callable, Iterator
 from pathlib import Path
 
@@ -27,8 +26,10 @@ from rl_reason.models.weights import Params, cast
 from rl_reason.parallel.mesh import make_mesh, replicated, sharding
 from rl_reason.recipes import bookkeeping, checks
 from rl_reason.recipes.accumulation import accumulate
-from rl_reason.recipes.optimizer import TrainState, apply_gradients, init_state, make_optimizer, state_shardings
+from rl_reason.recipes.optimizer import TrainState, apply_gradients, make_optimizer
+from rl_reason.recipes.records import Clock, Records
 from rl_reason.recipes.setup import Model, describe_model
+from rl_reason.recipes.state import abstract_state, needs_reference, restore_or_start, train_shardings
 from rl_reason.rewards.combination import Rewarder
 from rl_reason.runtime.checkpoints import Checkpoints
 from rl_reason.runtime.metrics import MetricsWriter
@@ -37,6 +38,10 @@ from rl_reason.runtime.workdir import open_workdir
 from rl_reason.settings import Algorithm, Settings
 
 TOKENIZER_PROBLEMS = 5000
+"""Problems whose text a new tokenizer is trained on."""
+EVALUATION_ROWS = 1024
+SHOWN = {"loss": "loss", "entropy": "entropy", "tokens/s": "tokens/s"}
+"""Beside the progress bar: label → metric."""
 
 
 def make_supervised_update(
@@ -92,66 +97,39 @@ def run(settings: Settings, workdir_path: str | Path) -> None:
         algorithm.batch_size, settings.sampling.max_length, model.pad_id, settings.seed,
     )  # fmt: skip
     held_out = bookkeeping.load_held_out(settings, model)
-    rewarder = Rewarder(settings.reward)
+    Rewarder(settings.reward).close()
     workdir = open_workdir(workdir_path, settings.to_config().to_dict())
-    bookkeeping.describe_run(workdir)
+    bookkeeping.describe_run(workdir, model)
 
     optimizer = make_optimizer(algorithm, settings.steps)
-    places = state_shardings(model.abstract_params(), optimizer, replicated(mesh))
-    make_state = jax.jit(lambda params: init_state(params, optimizer), out_shardings=places)
-    checkpoints = Checkpoints(workdir.checkpoints, settings.checkpoint.keep)
-    abstract = jax.tree.map(
-        lambda x, s: jax.ShapeDtypeStruct(x.shape, x.dtype, sharding=s),
-        jax.eval_shape(make_state, model.abstract_params()),
-        places,
-    )
-    restored = checkpoints.restore_latest(abstract)
-    start, state = (0, make_state(model.load_params(settings.seed))) if restored is None else restored[:2]
-    update = make_supervised_update(model, algorithm, optimizer, places)
+    abstract = abstract_state(model, optimizer, needs_reference(settings))
+    update = make_supervised_update(model, algorithm, optimizer, train_shardings(abstract))
 
-    with (
-        rewarder,
-        checkpoints,
-        MetricsWriter(workdir, start if restored else -1) as metrics,
-        Progress(settings.steps, start, "train") as progress,
-    ):
-        # A solution is at most as long as a row.
-        evaluate = bookkeeping.make_evaluate(
-            settings, model, held_out, rewarder, metrics, settings.sampling.max_length, 1024
-        )
-        if start == 0:
-            evaluate(state.params, 0, True)
-        pending: tuple[int, float, dict, dict] | None = None
+    with Rewarder(settings.reward) as rewarder, Checkpoints(workdir.checkpoints, settings.checkpoint.keep) as checkpoints:
+        start, state, _ = restore_or_start(abstract, model, optimizer, checkpoints, settings.seed)
+        with MetricsWriter(workdir, start or -1) as metrics, Progress(settings.steps, start, "train") as progress:
+            records = Records(workdir, metrics, progress, settings.log.every, SHOWN)
+            # A solution is at most as long as a row.
+            longest = settings.sampling.max_length
+            evaluate = bookkeeping.make_evaluate(
+                settings, model, held_out, rewarder, metrics, longest, EVALUATION_ROWS
+            )
+            if start == 0:
+                evaluate(state["train"].params, 0, True)
 
-        def finish(pending: tuple[int, float, dict, dict]) -> None:
-            step, began, batch, device_metrics = pending
-            values = {name: float(x) for name, x in jax.device_get(device_metrics).items()}
-            seconds = time.monotonic() - began
-            values |= {"time/step_s": seconds, "tokens/s": values["tokens/trained"] / seconds}
-            bookkeeping.refuse_nonfinite(values, step, batch, workdir)
-            if step % settings.log.every == 0:
-                metrics.write(step, values)
-            progress.update(step, {"loss": values["loss"], "entropy": values["entropy"], "tokens/s": values["tokens/s"]})
-
-        began = time.monotonic()
-        for step in range(start + 1, settings.steps + 1):
-            batch = batches(step)
-            placed = {k: jax.device_put(x, sharding(mesh, ("batch", "time"), x.shape)) for k, x in batch.items()}
-            if pending is not None:
-                finish(pending)
-            state, device_metrics = update(state, placed)
-            pending, began = (step, began, batch, device_metrics), time.monotonic()
-
-            last = step == settings.steps
-            evaluation_due = last or (settings.evaluation.every and step % settings.evaluation.every == 0)
-            checkpoint_due = last or step % settings.checkpoint.every == 0
-            if evaluation_due or checkpoint_due:
-                finish(pending)
-                pending = None
-            if evaluation_due:
-                evaluate(state.params, step, last)
-            if checkpoint_due:
-                checkpoints.save(step, state, {"step": step})
-        checkpoints.wait()
-        bookkeeping.export_model(workdir.path / "export", model, state.params, "bfloat16")
+            for step in range(start + 1, settings.steps + 1):
+                # The batch is made while the update before still runs.
+                batch = batches(step)
+                placed = {k: jax.device_put(x, sharding(mesh, ("batch", "time"), x.shape)) for k, x in batch.items()}
+                records.finish()
+                clock = Clock()
+                state["train"], updated = update(state["train"], placed)
+                records.pend(step, clock, batch, updated, {})
+                if bookkeeping.is_due(step, settings.evaluation.every, settings.steps):
+                    records.finish()
+                    evaluate(state["train"].params, step, step == settings.steps)
+                if bookkeeping.is_due(step, settings.checkpoint.every, settings.steps):
+                    records.finish()
+                    checkpoints.save(step, state, {"step": step})
+        bookkeeping.export_model(workdir.path / "export", model, state["train"].params, "bfloat16")
     bookkeeping.close_run(workdir)

@@ -31,6 +31,11 @@ class Workdir:
         return self.path / "environment.json"
 
     @property
+    def model(self) -> Path:
+        """A Hugging Face folder without weights: config and tokenizer."""
+        return self.path / "model"
+
+    @property
     def metrics(self) -> Path:
         return self.path / "metrics.jsonl"
 

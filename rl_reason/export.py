@@ -1,0 +1,55 @@
+"""`python -m rl_reason.export --workdir=DIR --output=DIR2`: the policy of a run as a Hugging Face folder."""
+
+from __future__ import annotations
+
+import json
+import sys
+from pathlib import Path
+
+import ml_collections
+
+from rl_reason import settings as settings_module
+from rl_reason.errors import UsageError, run_command
+from rl_reason.runtime.flags import REQUIRED, Spec, parse_flags
+from rl_reason.runtime.workdir import Workdir
+
+FLAGS: Spec = {
+    "workdir": (str, REQUIRED, "folder of a run that has a checkpoint"),
+    "output": (str, REQUIRED, "folder that is written: config.json, safetensors, tokenizer"),
+    "dtype": (str, "bfloat16", "bfloat16 or float32"),
+}
+
+
+def main() -> None:
+    flags = parse_flags(sys.argv[1:], FLAGS, description=__doc__)
+    workdir, output = Workdir(Path(flags["workdir"])), Path(flags["output"])
+    if flags["dtype"] not in ("bfloat16", "float32"):
+        raise UsageError(f"--dtype={flags['dtype']!r}: expected bfloat16 or float32")
+    if not workdir.config.is_file():
+        raise UsageError(f"--workdir={flags['workdir']}: expected the folder of a run, found no config.json")
+    if output.exists() and (not output.is_dir() or any(output.iterdir())):
+        raise UsageError(f"--output={flags['output']}: expected a new or an empty folder")
+    settings = settings_module.Settings.from_config(ml_collections.ConfigDict(json.loads(workdir.config.read_text())))
+
+    from rl_reason.parallel.mesh import make_mesh
+    from rl_reason.recipes.bookkeeping import export_model
+    from rl_reason.recipes.optimizer import make_optimizer
+    from rl_reason.recipes.setup import describe_model
+    from rl_reason.recipes.state import abstract_state, needs_reference
+    from rl_reason.runtime.checkpoints import Checkpoints
+
+    description = settings_module.Model(path=str(workdir.model))
+    model = describe_model(description, make_mesh(settings_module.Mesh(fsdp=-1, data=1)), lambda: ())
+    # The schedule's length changes no array of the state.
+    abstract = abstract_state(model, make_optimizer(settings.algorithm, 1), needs_reference(settings))
+    with Checkpoints(workdir.checkpoints, keep=0) as checkpoints:
+        restored = checkpoints.restore_latest(abstract)
+    if restored is None:
+        raise UsageError(f"--workdir={flags['workdir']}: the run has no finished checkpoint yet")
+    step, state, _ = restored
+    export_model(output, model, state["train"].params, flags["dtype"])
+    print(f"The policy after step {step} is in {output}")
+
+
+if __name__ == "__main__":
+    run_command(main)

@@ -1,0 +1,85 @@
+"""The records of a step, held back until its update has run, so that the host never waits in the middle of a step."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Mapping, Sequence
+
+import jax
+import numpy as np
+
+from rl_reason.errors import RunError
+from rl_reason.runtime.metrics import MetricsWriter
+from rl_reason.runtime.progress import Progress
+from rl_reason.runtime.workdir import Workdir
+
+
+class Clock:
+    """Seconds of a step's phases."""
+
+    def __init__(self) -> None:
+        self.started = self.last = time.monotonic()
+        self.laps: dict[str, float] = {}
+
+    def lap(self, name: str) -> None:
+        """The phase that ends now."""
+        now = time.monotonic()
+        self.laps[name], self.last = now - self.last, now
+
+
+class Records:
+    """`pend` a step when its update was dispatched, `finish` it when there is nothing else to do.
+
+    Args:
+        workdir: where a batch that broke the run is left.
+        metrics: where the records go.
+        progress: what the numbers are shown beside.
+        every: steps between records.
+        shown: beside the bar: label → name of the metric.
+    """
+
+    def __init__(
+        self, workdir: Workdir, metrics: MetricsWriter, progress: Progress, every: int, shown: Mapping[str, str]
+    ):
+        self._workdir, self._metrics, self._progress = workdir, metrics, progress
+        self._every, self._shown = every, shown
+        self._pending: tuple[int, Clock, Mapping, dict, dict, Sequence[dict]] | None = None
+
+    def pend(
+        self,
+        step: int,
+        clock: Clock,
+        batch: Mapping[str, np.ndarray],
+        updated: dict[str, jax.Array],
+        values: dict[str, float],
+        samples: Sequence[dict] = (),
+    ) -> None:
+        """Keeps a step: its clock, its batch, the metrics of its update on the device, and those of the host."""
+        self._pending = (step, clock, batch, updated, values, samples)
+
+    def finish(self) -> None:
+        """Waits for the pending update, stops the run if it made no numbers, else writes its records.
+
+        Raises:
+            RunError: the loss or the gradient is no number. The batch that caused it stays in the folder. The state is
+                given up on purpose: no checkpoint of it is written, so the last good one is what the command resumes.
+        """
+        if self._pending is None:
+            return
+        step, clock, batch, updated, values, samples = self._pending
+        self._pending = None
+        values = values | {name: float(x) for name, x in jax.device_get(updated).items()}
+        clock.lap("time/update_s")
+        seconds = clock.last - clock.started
+        values |= clock.laps | {"time/step_s": seconds, "tokens/s": values["tokens/trained"] / seconds}
+        for name in ("loss", "optimizer/grad_norm"):
+            if not np.isfinite(values[name]):
+                file = self._workdir.path / f"nonfinite_batch_{step}.npz"
+                np.savez_compressed(file, **dict(batch))
+                raise RunError(
+                    f"step {step}: {name} is {values[name]}; the last good checkpoint is kept, the batch is in {file}"
+                )
+        if step % self._every == 0:
+            self._metrics.write(step, values)
+            self._metrics.write_samples(samples)
+        self._progress.update(step, {label: values.get(name, float("nan")) for label, name in self._shown.items()})
