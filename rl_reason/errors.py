@@ -16,7 +16,7 @@ class RunError(Exception):
 
 
 def nearest(name: str, known: Iterable[str]) -> str:
-    """"; did you mean …?" with the known name nearest to a misspelt one, else "; known: …"."""
+    """The end of an error line: the known name nearest to a misspelt one, or all known names."""
     known = sorted(known)
     close = difflib.get_close_matches(name, known, n=1, cutoff=0.6)
     return f"; did you mean {close[0]!r}?" if close else f"; known: {', '.join(known)}"

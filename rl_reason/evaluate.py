@@ -95,7 +95,9 @@ def main() -> None:
     write_atomic(output / "results.json", json.dumps(results, indent=2) + "\n")
     low, high = summary["pass@1_ci95"]
     rows = [["pass@1", f"{100 * summary['pass@1']:.1f}% [{100 * low:.1f}, {100 * high:.1f}]"]]
-    rows += [[k, f"{100 * v:.1f}%"] for k, v in summary.items() if k.startswith(("pass@", "maj@")) and k[-1].isdigit()][1:]
+    rows += [[k, f"{100 * v:.1f}%"] for k, v in summary.items() if k.startswith(("pass@", "maj@")) and k[-1].isdigit()][
+        1:
+    ]
     rows += [["tokens/completion", f"{summary['tokens/completion']:.1f}"]]
     table(f"{flags['data']}: {summary['n']} problems, grader {flags['grader']}", ["", flags["model"]], rows)
     print(f"Written to {output}: results.json, samples.jsonl")

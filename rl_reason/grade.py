@@ -41,8 +41,7 @@ def main() -> None:
         rows = read_rows(flags["input"], needs_answer=grader != "format")
         with _progress_bar(len(rows)) as advance:
             graded = rewarder.grade([row["completion"] for row in rows], [_problem(row) for row in rows], advance)
-    for row, reward, verdict, extracted in zip(
-            rows, graded.total, graded.verdicts, graded.extracted, strict=True):
+    for row, reward, verdict, extracted in zip(rows, graded.total, graded.verdicts, graded.extracted, strict=True):
         row.update(reward=float(reward), verdict=verdict, extracted=extracted)
     write_rows(flags["output"], rows)
     _summarize(grader, graded, flags["output"])

@@ -26,7 +26,7 @@ class Model:
     tokenizer_size: int = 512
     """Vocabulary of the tokenizer that is trained where `path` is empty."""
     dtype: str = "auto"
-    """Compute dtype, "float32" or "bfloat16". "auto" is float32 on CPU and bfloat16 elsewhere. Master weights stay float32."""
+    """Of the computation: "float32", "bfloat16" or "auto", which is float32 on CPU and bfloat16 elsewhere."""
     remat: str = "none"
     """What the backward pass recomputes: "none", "layer" (all of a layer) or "dots" (all but matrix products)."""
     logprob_chunk: int = 256
@@ -50,7 +50,7 @@ class Data:
     """Tokens. A longer prompt is an error, or dropped and counted with `long_prompts="drop"`."""
     long_prompts: str = "error"
     solutions: tuple = ()
-    """Supervised training only: stages (first step, ((style, share), …)) of how solutions are written (`data.solutions`)."""
+    """Supervised training only: stages (first step, ((style, share), …)) of how solutions are written."""
 
 
 @dataclass(frozen=True)
@@ -100,7 +100,8 @@ class Algorithm:
     ratio_level: str = "token"
     """"token"; "sequence": the product over a completion's tokens; "sequence_mean": its geometric mean."""
     reduction: str = "sequence_mean"
-    """"sequence_mean": mean over a completion's tokens, then over completions (the paper); "token_mean"; "length_normalized": sum / (completions · max_length)."""
+    """How losses of tokens become one: "sequence_mean" (the paper: over a completion's tokens, then over completions),
+    "token_mean", or "length_normalized": sum / (completions · max_length)."""
     updates: int = 1
     """μ: passes over one exploration's completions."""
     minibatches: int = 1

@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import logging
 from collections.abc import Mapping, Sequence
-from typing import Any, NamedTuple
+from dataclasses import dataclass
+from typing import Any
 
 import grain
 import numpy as np
@@ -19,7 +20,8 @@ from rl_reason.errors import UsageError
 log = logging.getLogger(__name__)
 
 
-class EncodedPrompt(NamedTuple):
+@dataclass(frozen=True)
+class EncodedPrompt:
     """A prompt and the place of its problem in the data source."""
 
     index: int

@@ -116,7 +116,7 @@ def gsm8k(split: str, dir: str, seed: int) -> list[dict]:
     file = _first_file(folder / f"{split}.jsonl" for folder in (*folders, Path(dir) / "grade_school_math" / "data"))
     if not file:
         raise UsageError(f"config.data.dir={dir!r}: holds neither gsm8k_{split}.jsonl nor GSM8K's own {split}.jsonl")
-    problems = []
+    problems: list[dict] = []
     for line, row in read_jsonl(file):
         try:
             problems.append(gsm8k_problem(row, split, len(problems)))

@@ -66,10 +66,12 @@ def train_tokenizer(texts: Iterable[str], vocab_size: int) -> PreTrainedTokenize
     if vocab_size < least:
         raise UsageError(f"config.model.tokenizer_size={vocab_size}: expected at least {least} (bytes and tags)")
     tokenizer = Tokenizer(models.BPE())
-    tokenizer.pre_tokenizer = pre_tokenizers.Sequence([
-        pre_tokenizers.Split(Regex(_PIECES), behavior="isolated"),
-        pre_tokenizers.ByteLevel(add_prefix_space=False, use_regex=False),
-    ])
+    tokenizer.pre_tokenizer = pre_tokenizers.Sequence(
+        [
+            pre_tokenizers.Split(Regex(_PIECES), behavior="isolated"),
+            pre_tokenizers.ByteLevel(add_prefix_space=False, use_regex=False),
+        ]
+    )
     tokenizer.decoder = decoders.ByteLevel()
     trainer = trainers.BpeTrainer(
         vocab_size=vocab_size - len(TAGS),
@@ -108,9 +110,9 @@ def encode_prompt(problem: Mapping, template: str | Template, tokenizer: PreTrai
                 f"config.data.template={name!r}: writes chat messages, but the tokenizer "
                 f"{tokenizer.name_or_path or '(trained here)'!r} has no chat template; expected a plain-text template"
             )
-        ids = tokenizer.apply_chat_template(prompt, add_generation_prompt=True, tokenize=True, return_dict=False)
-        return list(ids)
-    ids = list(tokenizer(prompt)["input_ids"])
+        made = tokenizer.apply_chat_template(prompt, add_generation_prompt=True, tokenize=True, return_dict=False)
+        return list(made)  # type: ignore[arg-type]
+    ids: list[int] = list(tokenizer(prompt)["input_ids"])
     # Some folders are saved with add_eos_token: a prompt that has ended already cannot be continued.
     if ids and ids[-1] == tokenizer.eos_token_id and not prompt.endswith(tokenizer.eos_token):
         ids.pop()
@@ -119,7 +121,8 @@ def encode_prompt(problem: Mapping, template: str | Template, tokenizer: PreTrai
 
 def decode(tokenizer: PreTrainedTokenizerBase, ids: Sequence[int]) -> str:
     """The text of token ids, without special tokens and without any clean-up of spaces."""
-    return tokenizer.decode(list(map(int, ids)), skip_special_tokens=True, clean_up_tokenization_spaces=False)
+    text = tokenizer.decode(list(map(int, ids)), skip_special_tokens=True, clean_up_tokenization_spaces=False)
+    return str(text)
 
 
 def stop_ids(tokenizer: PreTrainedTokenizerBase, path: str | Path | None = None) -> tuple[int, ...]:

@@ -20,11 +20,17 @@ SIZES = {"train": 200_000, "test": 2_000}
 HELD_OUT = 10
 """One arithmetic in so many is held out."""
 
-NAMES = "Anna Ben Clara David Emma Felix Grace Hugo Iris Jonas Kira Liam Mia Noah Olga Paul Rosa Sam Tina Victor".split()
+NAMES = (
+    "Anna Ben Clara David Emma Felix Grace Hugo Iris Jonas Kira Liam Mia Noah Olga Paul Rosa Sam Tina Victor".split()
+)
 THINGS = "apples pens coins books shells cards stickers marbles eggs stamps flowers beads".split()
 BOXES = "boxes bags packs baskets".split()
 
-STARTS = ("{name} has {n} {things}.", "{name} starts with {n} {things}.", "There are {n} {things} on the table of {name}.")
+STARTS = (
+    "{name} has {n} {things}.",
+    "{name} starts with {n} {things}.",
+    "There are {n} {things} on the table of {name}.",
+)
 EVENTS = {
     "add": ("{name} buys {n} more.", "{friend} gives {name} {n} {things}.", "Then {name} finds {n} {things}."),
     "subtract": ("{name} gives {n} to {friend}.", "{name} loses {n} {things}.", "Then {name} sells {n} of them."),
@@ -46,7 +52,9 @@ class Event:
 
 def _draw_event(total: int, rng: random.Random) -> Event | None:
     """One event that keeps the total within 1…LARGEST, or None where the drawn kind allows none."""
-    kind = rng.choice(("add", "add", "add", "subtract", "subtract", "subtract", "add_boxes", "subtract_boxes", "times", "share"))
+    kind = rng.choice(
+        ("add", "add", "add", "subtract", "subtract", "subtract", "add_boxes", "subtract_boxes", "times", "share")
+    )
     room = LARGEST - total if kind.startswith("add") else total - 1
     if kind in ("add", "subtract"):
         return Event(kind, rng.randint(2, min(room, 60))) if room >= 2 else None
@@ -76,7 +84,8 @@ def _arithmetic(split: str, rng: random.Random) -> tuple[int, list[Event]]:
     """A start and a chain of events that belong to the split."""
     while True:
         start = rng.randint(2, 60)
-        total, events = start, []
+        total = start
+        events: list[Event] = []
         steps = rng.randint(2, 4)
         while len(events) < steps:
             event = _draw_event(total, rng)

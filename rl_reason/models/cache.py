@@ -70,7 +70,9 @@ def prefill(
     return last[:, 0], PromptCache(tuple(keys), tuple(values), mask_QP)
 
 
-def empty_completions(batch: int, length: int, config: ModelConfig, dtype: jnp.dtype, constrain: Constrain) -> CompletionCache:
+def empty_completions(
+    batch: int, length: int, config: ModelConfig, dtype: jnp.dtype, constrain: Constrain
+) -> CompletionCache:
     shape = (batch, config.num_kv_heads, length, config.head_dim)
     make = lambda: constrain(jnp.zeros(shape, dtype), ("batch", "kv_heads", "time", None))  # noqa: E731
     layers = range(config.num_layers)
@@ -106,7 +108,9 @@ def _attend(
     own_weights = jnp.exp(on_own - highest)
     total = to_batch(jnp.sum(prompt_weights, -1, keepdims=True)) + jnp.sum(own_weights, -1, keepdims=True)
     dtype = prompt_values.dtype
-    from_prompt = jnp.einsum("qkgrp,qkpe->qkgre", prompt_weights.astype(dtype), prompt_values, preferred_element_type=f32)
+    from_prompt = jnp.einsum(
+        "qkgrp,qkpe->qkgre", prompt_weights.astype(dtype), prompt_values, preferred_element_type=f32
+    )
     from_own = jnp.einsum("bkrt,bkte->bkre", own_weights.astype(dtype), values, preferred_element_type=f32)
     return ((to_batch(from_prompt) + from_own) / total).astype(q_B1HE.dtype).reshape(B, 1, H, E)
 

@@ -10,7 +10,7 @@ from rl_reason.errors import UsageError, nearest
 
 @dataclass(frozen=True)
 class ModelConfig:
-    """Sizes and switches of a decoder-only transformer (RMSNorm, rotary embeddings, grouped-query attention, SwiGLU)."""
+    """Sizes and switches of a decoder: RMSNorm, rotary embeddings, grouped-query attention, SwiGLU."""
 
     family: str
     """Layout of the Hugging Face files: a key of `models.huggingface.FAMILIES`."""
@@ -35,7 +35,9 @@ class ModelConfig:
             if field.type == "int" and (not isinstance(value, int) or isinstance(value, bool) or value < 1):
                 raise UsageError(f"model.{field.name}={value!r}: expected a positive integer")
         if self.num_heads % self.num_kv_heads:
-            raise UsageError(f"model.num_kv_heads={self.num_kv_heads}: expected a divisor of num_heads={self.num_heads}")
+            raise UsageError(
+                f"model.num_kv_heads={self.num_kv_heads}: expected a divisor of num_heads={self.num_heads}"
+            )
         if self.head_dim % 2:
             raise UsageError(f"model.head_dim={self.head_dim}: expected an even number (rotary embeddings turn pairs)")
 

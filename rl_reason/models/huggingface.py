@@ -6,6 +6,7 @@ read by slices, so a host touches only the bytes of its own shards. Pickle files
 
 from __future__ import annotations
 
+import functools
 import json
 import math
 from collections.abc import Callable
@@ -99,7 +100,9 @@ def local_folder(path: str) -> Path:
         return Path(snapshot_download(path, allow_patterns=["*.json", "*.safetensors", "*.model", "*.jinja", "*.txt"]))
     except Exception as error:  # the hub raises many kinds; all of them mean that the model is not there
         reason = " ".join(str(error).split())[:200]
-        raise UsageError(f"config.model.path={path!r}: no such folder, and the model hub did not give it: {reason}") from error
+        raise UsageError(
+            f"config.model.path={path!r}: no such folder, and the model hub did not give it: {reason}"
+        ) from error
 
 
 def read_config(folder: Path) -> ModelConfig:
@@ -156,12 +159,14 @@ class _Tensors:
             raise UsageError(f"config.model.path={str(folder)!r}: unreadable safetensors file: {error}") from error
         self.where = {name: handle for handle in self.open for name in handle.keys()}
 
-    def get(self, name: str, index: tuple[slice, ...], shape: tuple[int, ...], path_shape: tuple[int, ...]) -> np.ndarray:
+    def get(self, name: str, index: tuple[slice, ...], shape: tuple[int, ...]) -> np.ndarray:
         if name not in self.where:
             raise UsageError(f"{self.folder}: tensor {name!r} is missing")
         piece = self.where[name].get_slice(name)
         if tuple(piece.get_shape()) != shape:
-            raise UsageError(f"{self.folder}: tensor {name!r} has shape {tuple(piece.get_shape())}, config.json says {shape}")
+            raise UsageError(
+                f"{self.folder}: tensor {name!r} has shape {tuple(piece.get_shape())}, config.json says {shape}"
+            )
         return piece[index]
 
 
@@ -175,7 +180,9 @@ def _read_slice(tensors: _Tensors, config: ModelConfig, path: tuple[str, ...], i
     return np.stack([_read_layer(tensors, _file_name(path, i), path[-1], shape[1:], bounds[1:]) for i in layers])
 
 
-def _read_layer(tensors: _Tensors, file_name: str, name: str, shape: tuple[int, ...], bounds: list[slice]) -> np.ndarray:
+def _read_layer(
+    tensors: _Tensors, file_name: str, name: str, shape: tuple[int, ...], bounds: list[slice]
+) -> np.ndarray:
     """A slice of one tensor, from the file's [outputs, inputs] to the table's [inputs…, outputs…]."""
     inputs = _LINEAR_INPUTS.get(name, 0)
     if name.endswith("_bias"):  # [heads · head_dim] in the file
@@ -186,7 +193,7 @@ def _read_layer(tensors: _Tensors, file_name: str, name: str, shape: tuple[int, 
     else:
         file_shape = shape
     if file_shape == shape:
-        return np.asarray(tensors.get(file_name, tuple(bounds), file_shape, shape)).astype(np.float32)
+        return np.asarray(tensors.get(file_name, tuple(bounds), file_shape)).astype(np.float32)
 
     def flat(dims: tuple[int, ...], cuts: list[slice]) -> tuple[slice, tuple[slice, ...], tuple[int, ...]]:
         """Range of a flattened group of dimensions that covers the cut along its first one, and the rest of the cut."""
@@ -196,10 +203,10 @@ def _read_layer(tensors: _Tensors, file_name: str, name: str, shape: tuple[int, 
 
     if not inputs:
         flat_range, rest, local = flat(shape, bounds)
-        return np.asarray(tensors.get(file_name, (flat_range,), file_shape, shape)).astype(np.float32).reshape(local)[rest]
+        return np.asarray(tensors.get(file_name, (flat_range,), file_shape)).astype(np.float32).reshape(local)[rest]
     in_range, in_rest, in_local = flat(shape[:inputs], bounds[:inputs])
     out_range, out_rest, out_local = flat(shape[inputs:], bounds[inputs:])
-    piece = np.asarray(tensors.get(file_name, (out_range, in_range), file_shape, shape)).astype(np.float32)
+    piece = np.asarray(tensors.get(file_name, (out_range, in_range), file_shape)).astype(np.float32)
     return piece.T.reshape(*in_local, *out_local)[in_rest + out_rest]
 
 
@@ -214,12 +221,11 @@ def load_params(folder: Path, config: ModelConfig, shardings: Params) -> Params:
     tensors = _Tensors(folder)
     leaves: dict[tuple[str, ...], Any] = {}
     for path, weight in table(config).items():
-        place = shardings
+        place: Any = shardings
         for name in path:
             place = place[name]
-        leaves[path] = jax.make_array_from_callback(
-            weight.shape, place, lambda index, path=path: _read_slice(tensors, config, path, index)
-        )
+        read = functools.partial(_read_slice, tensors, config, path)
+        leaves[path] = jax.make_array_from_callback(weight.shape, place, read)
     return tree(leaves)
 
 
@@ -288,4 +294,6 @@ def save_params(folder: Path, config: ModelConfig, params: Params, dtype: str = 
 def abstract_params(config: ModelConfig, shardings: Params) -> Params:
     """Shapes, dtypes and shardings of the master weights: for checkpoints and compiling ahead of time."""
     leaves = {path: jax.ShapeDtypeStruct(weight.shape, jnp.float32) for path, weight in table(config).items()}
-    return jax.tree.map(lambda s, place: jax.ShapeDtypeStruct(s.shape, s.dtype, sharding=place), tree(leaves), shardings)
+    return jax.tree.map(
+        lambda s, place: jax.ShapeDtypeStruct(s.shape, s.dtype, sharding=place), tree(leaves), shardings
+    )

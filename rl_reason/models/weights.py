@@ -55,7 +55,7 @@ def table(config: ModelConfig) -> dict[tuple[str, ...], Weight]:
     if config.qk_norm:
         layer["query_norm"] = Weight((L, E), ("layers", "head_dim"), "ones")
         layer["key_norm"] = Weight((L, E), ("layers", "head_dim"), "ones")
-    weights = {("embed",): Weight((V, D), ("vocab", "embed"))}
+    weights: dict[tuple[str, ...], Weight] = {("embed",): Weight((V, D), ("vocab", "embed"))}
     weights |= {("layers", name): weight for name, weight in layer.items()}
     weights[("final_norm",)] = Weight((D,), ("embed_norm",), "ones")
     if not config.tie_embeddings:

@@ -22,14 +22,18 @@ def make_mesh(sizes: settings.Mesh, devices: Sequence[jax.Device] | None = None)
     shape = [getattr(sizes, axis) for axis in AXES]
     for axis, size in zip(AXES, shape, strict=True):
         if size != -1 and size < 1:
-            raise UsageError(f"config.mesh.{axis}={size}: expected a positive integer, or -1 for the devices that are left")
+            raise UsageError(
+                f"config.mesh.{axis}={size}: expected a positive integer, or -1 for the devices that are left"
+            )
     if shape.count(-1) > 1:
         raise UsageError(f"config.mesh={dict(zip(AXES, shape, strict=True))}: expected at most one axis of size -1")
     given = math.prod(size for size in shape if size != -1)
     if -1 in shape and len(devices) % given == 0:
         shape[shape.index(-1)] = len(devices) // given
     if math.prod(shape) != len(devices):
-        raise UsageError(f"config.mesh={dict(zip(AXES, shape, strict=True))}: expected a product of {len(devices)} devices")
+        raise UsageError(
+            f"config.mesh={dict(zip(AXES, shape, strict=True))}: expected a product of {len(devices)} devices"
+        )
     return jax.make_mesh(tuple(shape), AXES, devices=devices, axis_types=(jax.sharding.AxisType.Auto,) * len(AXES))
 
 
@@ -75,7 +79,9 @@ class Rules:
 RULES = Rules()
 
 
-def sharding(mesh: Mesh, axes: Sequence[str | None], shape: Sequence[int] | None = None, rules: Rules = RULES) -> NamedSharding:
+def sharding(
+    mesh: Mesh, axes: Sequence[str | None], shape: Sequence[int] | None = None, rules: Rules = RULES
+) -> NamedSharding:
     """Where an array with these logical axes lies.
 
     With `shape`, dimensions that a mesh axis does not divide are replicated: few key/value heads on a wide mesh.

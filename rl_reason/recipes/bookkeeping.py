@@ -1,4 +1,4 @@
-"""What surrounds a training loop and is the same for all: evaluations, checkpoints, the table and pictures at the end."""
+"""What surrounds every training loop: evaluations, the description of the run, the table and pictures at the end."""
 
 from __future__ import annotations
 
@@ -40,7 +40,9 @@ def load_held_out(settings: Settings, model: Model) -> HeldOut:
     problems = sources.load(name, evaluation.split, settings.data.dir, settings.seed)
     problems = problems[: evaluation.problems or len(problems)]
     template = find_template(settings.data.template)
-    prompts = encode_all(problems, template, model.tokenizer, settings.data.max_prompt_length, settings.data.long_prompts)
+    prompts = encode_all(
+        problems, template, model.tokenizer, settings.data.max_prompt_length, settings.data.long_prompts
+    )
     return HeldOut(f"{name}/{evaluation.split}", problems, prompts)
 
 

@@ -55,7 +55,9 @@ def check_policy_gradient(settings: Settings) -> None:
     if sampling.temperature == 0:
         raise UsageError("config.sampling.temperature=0: a policy is trained on samples; expected more than 0")
     if algorithm.group_size < 2:
-        raise UsageError(f"config.algorithm.group_size={algorithm.group_size}: expected at least 2, to compare within a group")
+        raise UsageError(
+            f"config.algorithm.group_size={algorithm.group_size}: expected at least 2, to compare within a group"
+        )
     _divides("algorithm.group_size", algorithm.group_size, "algorithm.batch_size", algorithm.batch_size)
     _divides("algorithm.minibatches", algorithm.minibatches, "algorithm.batch_size", algorithm.batch_size)
     minibatch = algorithm.batch_size // algorithm.minibatches

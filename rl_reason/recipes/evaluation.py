@@ -56,7 +56,9 @@ def start_sampling(
 
 def to_host(completions: Completions) -> Samples:
     """Waits for the sampler."""
-    return Samples(*jax.device_get((completions.tokens, completions.logprobs, completions.lengths, completions.finished)))
+    return Samples(
+        *jax.device_get((completions.tokens, completions.logprobs, completions.lengths, completions.finished))
+    )
 
 
 Evaluator = Callable[[Params, Callable[[int], None]], tuple[dict, list[dict]]]

@@ -73,8 +73,10 @@ def apply_gradients(
     return TrainState(params=params, opt_state=opt_state, updates=state.updates + 1), norms
 
 
-def state_shardings(abstract_params: Params, optimizer: optax.GradientTransformation, otherwise: jax.sharding.Sharding) -> TrainState:
-    """Where a state lies: whatever the optimizer keeps for each weight lies where the weight does, the rest `otherwise`."""
+def state_shardings(
+    abstract_params: Params, optimizer: optax.GradientTransformation, otherwise: jax.sharding.Sharding
+) -> TrainState:
+    """Where a state lies: what the optimizer keeps for a weight lies where the weight does, the rest `otherwise`."""
     shardings = jax.tree.map(lambda weight: weight.sharding, abstract_params)
     abstract = jax.eval_shape(lambda params: init_state(params, optimizer), abstract_params)
     opt_state = optax.tree.map_params(
@@ -84,4 +86,4 @@ def state_shardings(abstract_params: Params, optimizer: optax.GradientTransforma
         shardings,
         transform_non_params=lambda _: otherwise,
     )
-    return TrainState(params=shardings, opt_state=opt_state, updates=otherwise)
+    return TrainState(params=shardings, opt_state=opt_state, updates=otherwise)  # type: ignore[arg-type]

@@ -33,7 +33,14 @@ from rl_reason.recipes.records import Clock, Records
 from rl_reason.recipes.rollout import Batch, cut_minibatches, make_batch, weigh
 from rl_reason.recipes.rollout_records import failure_line, rollout_metrics, sample_records
 from rl_reason.recipes.setup import Model, describe_model
-from rl_reason.recipes.state import State, abstract_state, copy_weights, needs_reference, restore_or_start, train_shardings
+from rl_reason.recipes.state import (
+    State,
+    abstract_state,
+    copy_weights,
+    needs_reference,
+    restore_or_start,
+    train_shardings,
+)
 from rl_reason.rewards.combination import Rewarder
 from rl_reason.runtime.checkpoints import Checkpoints
 from rl_reason.runtime.metrics import MetricsWriter
@@ -65,7 +72,10 @@ def run(settings: Settings, workdir_path: str | Path) -> None:
         model, algorithm, optimizer, settings.sampling.temperature, train_shardings(abstract), algorithm.micro_batch
     )
 
-    with Rewarder(settings.reward) as rewarder, Checkpoints(workdir.checkpoints, settings.checkpoint.keep) as checkpoints:
+    with (
+        Rewarder(settings.reward) as rewarder,
+        Checkpoints(workdir.checkpoints, settings.checkpoint.keep) as checkpoints,
+    ):
         start, state, data_state = restore_or_start(abstract, model, optimizer, checkpoints, settings.seed)
         if data_state:
             task.data.set_state(data_state)
@@ -112,9 +122,7 @@ def run(settings: Settings, workdir_path: str | Path) -> None:
                     batch,
                     updated,
                     rollout_metrics(samples, graded, batch, algorithm.group_size),
-                    sample_records(
-                        step, settings.log.samples, asked, texts, problems, samples, graded, batch, model
-                    ),
+                    sample_records(step, settings.log.samples, asked, texts, problems, samples, graded, batch, model),
                 )
 
                 # Reference, evaluation, checkpoint.

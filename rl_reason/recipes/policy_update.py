@@ -19,10 +19,8 @@ from rl_reason.recipes.setup import Model
 from rl_reason.settings import Algorithm
 
 
-def completion_logprobs(
-    params: Params, batch: dict, model: Model, temperature: float
-) -> tuple[jax.Array, jax.Array]:
-    """Log-probabilities and entropies, float32 [B, T], of the completions' tokens under weights in the compute dtype."""
+def completion_logprobs(params: Params, batch: dict, model: Model, temperature: float) -> tuple[jax.Array, jax.Array]:
+    """Log-probabilities and entropies, float32 [B, T], of the completions' tokens; weights in the compute dtype."""
     completion = batch["mask"].shape[1]
     hidden = decoder.forward(params, batch["tokens"], batch["segments"], model.config, model.remat, model.constrain)
     # The last prompt token predicts the first one of the completion; the last token predicts nothing.

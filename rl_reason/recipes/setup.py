@@ -77,7 +77,8 @@ def describe_model(model: settings.Model, mesh: Mesh, texts: Callable[[], Iterab
         tokenizer = tokenization.load_tokenizer(str(folder))
         if len(tokenizer) > config.vocab_size:
             raise UsageError(
-                f"config.model.path={model.path!r}: the tokenizer has {len(tokenizer)} tokens, the model {config.vocab_size}"
+                f"config.model.path={model.path!r}: the tokenizer has {len(tokenizer)} tokens, "
+                f"the model {config.vocab_size}"
             )
     else:
         folder = None

@@ -105,15 +105,16 @@ def run(settings: Settings, workdir_path: str | Path) -> None:
     abstract = abstract_state(model, optimizer, needs_reference(settings))
     update = make_supervised_update(model, algorithm, optimizer, train_shardings(abstract))
 
-    with Rewarder(settings.reward) as rewarder, Checkpoints(workdir.checkpoints, settings.checkpoint.keep) as checkpoints:
+    with (
+        Rewarder(settings.reward) as rewarder,
+        Checkpoints(workdir.checkpoints, settings.checkpoint.keep) as checkpoints,
+    ):
         start, state, _ = restore_or_start(abstract, model, optimizer, checkpoints, settings.seed)
         with MetricsWriter(workdir, start or -1) as metrics, Progress(settings.steps, start, "train") as progress:
             records = Records(workdir, metrics, progress, settings.log.every, SHOWN)
             # A solution is at most as long as a row.
             longest = settings.sampling.max_length
-            evaluate = bookkeeping.make_evaluate(
-                settings, model, held_out, rewarder, metrics, longest, EVALUATION_ROWS
-            )
+            evaluate = bookkeeping.make_evaluate(settings, model, held_out, rewarder, metrics, longest, EVALUATION_ROWS)
             if start == 0:
                 evaluate(state["train"].params, 0, True)
 

@@ -67,19 +67,23 @@ class Rewarder:
         UsageError: an unknown name, or names and weights that do not fit together.
     """
 
-    def __init__(self, settings: Reward, aliases: Mapping[str, Callable] | None = None,
-                 key: str = "config.reward.names"):
+    def __init__(
+        self, settings: Reward, aliases: Mapping[str, Callable] | None = None, key: str = "config.reward.names"
+    ):
         _check(settings, key)
         table = {**REWARDS, **(aliases or {})}
         # Resolved here too, not only in the workers: a wrong name is told before anything is compiled.
         resolved = [resolve(name, table, key) for name in settings.names]
-        self._functions = [f"{function.__module__}:{function.__qualname__}" if name in table else name
-                           for name, function in zip(settings.names, resolved, strict=True)]
+        self._functions = [
+            f"{function.__module__}:{function.__qualname__}" if name in table else name
+            for name, function in zip(settings.names, resolved, strict=True)
+        ]
         self._settings = settings
         self._pool = Pool(settings.workers, preload=self._functions)
 
-    def grade(self, completions: Sequence[str], problems: Sequence[Mapping],
-              progress: Callable[[int], None] | None = None) -> Graded:
+    def grade(
+        self, completions: Sequence[str], problems: Sequence[Mapping], progress: Callable[[int], None] | None = None
+    ) -> Graded:
         """The rewards of B completions, each to the problem at the same index.
 
         Args:
@@ -94,10 +98,13 @@ class Rewarder:
             raise ValueError(f"{len(completions)} completions of {len(problems)} problems")
         items = list(zip(completions, problems, strict=True))
         names = self._settings.names
-        grades = [[_grade(outcome) for outcome in self._pool.map(function, items, self._settings.timeout, progress)]
-                  for function in self._functions]
-        parts = {name: np.array([grade.score for grade in row], np.float32)
-                 for name, row in zip(names, grades, strict=True)}
+        grades = [
+            [_grade(outcome) for outcome in self._pool.map(function, items, self._settings.timeout, progress)]
+            for function in self._functions
+        ]
+        parts = {
+            name: np.array([grade.score for grade in row], np.float32) for name, row in zip(names, grades, strict=True)
+        }
         weights = np.array(self._settings.weights, np.float64)
         total = sum(weight * part.astype(np.float64) for weight, part in zip(weights, parts.values(), strict=True))
         judge = next((row for row in grades if any(grade.verdict is not None for grade in row)), grades[0])
@@ -107,14 +114,25 @@ class Rewarder:
             for index, grade in enumerate(row):
                 if grade.kind:
                     counts[grade.kind] += 1
-                    failures.append({"index": index, "part": name, "kind": grade.kind, "message": grade.message,
-                                     "completion": completions[index]})
+                    failures.append(
+                        {
+                            "index": index,
+                            "part": name,
+                            "kind": grade.kind,
+                            "message": grade.message,
+                            "completion": completions[index],
+                        }
+                    )
                 elif grade.verdict == "unparseable":
                     counts["unparseable"] += 1
         return Graded(
-            total=np.clip(total, -_LARGEST, _LARGEST).astype(np.float32), parts=parts,
-            verdicts=[_verdict(grade) for grade in judge], extracted=[grade.extracted for grade in judge],
-            counts=counts, failures=failures)
+            total=np.clip(total, -_LARGEST, _LARGEST).astype(np.float32),
+            parts=parts,
+            verdicts=[_verdict(grade) for grade in judge],
+            extracted=[grade.extracted for grade in judge],
+            counts=counts,
+            failures=failures,
+        )
 
     def close(self) -> None:
         self._pool.close()

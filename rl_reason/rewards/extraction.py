@@ -42,13 +42,13 @@ def last_boxed(text: str) -> str | None:
                 found = (start, token.start())
         elif word.endswith("{") and len(word) > 2:
             opened.append(token.end())
-    return None if found is None else text[found[0]:found[1]]
+    return None if found is None else text[found[0] : found[1]]
 
 
 def _last_tagged(text: str) -> str | None:
     end = text.rfind("</answer>")
     start = text.rfind("<answer>", 0, end) if end >= 0 else -1
-    return text[start + len("<answer>"):end] if start >= 0 else None
+    return text[start + len("<answer>") : end] if start >= 0 else None
 
 
 def _last_marked(text: str) -> str | None:
@@ -63,9 +63,9 @@ def _last_marked(text: str) -> str | None:
         pass
     if match is None:
         return None
-    line = text[match.end():].partition("\n")[0]
+    line = text[match.end() :].partition("\n")[0]
     end = _SENTENCE_END.search(line)
-    return line[:end.start()] if end else line
+    return line[: end.start()] if end else line
 
 
 def _clean(text: str) -> str | None:

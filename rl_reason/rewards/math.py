@@ -101,4 +101,4 @@ def _prepare() -> None:
     _verify(_parse("\\frac{1}{2}"), _parse("0.5"))
 
 
-accuracy.prepare = _prepare
+accuracy.prepare = _prepare  # type: ignore[attr-defined]

@@ -18,11 +18,13 @@ _NUMBER = re.compile(
     rf"(?:\\[dt]?frac\{{(?P<top>{_DIGITS})\}}\{{(?P<bottom>{_DIGITS})\}}"
     rf"|(?P<whole>{_DIGITS})?(?P<decimals>\.[0-9]+)?(?:\s*/\s*(?P<over>{_DIGITS}))?)"
     # A percent or currency sign, and a unit in words. Digits, signs and operators after the number: no number.
-    rf"\s*(?:\\?%|{_CURRENCY})?\s*(?P<unit>(?:[°A-Za-z][\s°A-Za-z.'’-]*)?)\.?")
+    rf"\s*(?:\\?%|{_CURRENCY})?\s*(?P<unit>(?:[°A-Za-z][\s°A-Za-z.'’-]*)?)\.?"
+)
 # Words behind a number that change it, and the start of an exponent.
 _NOT_UNITS = re.compile(
     r"\b(?:hundreds?|thousands?|(?:m|b|tr)illions?|dozens?|score|half|halves|squared|cubed|factorial|or|and|k)\b|^e(?:$|-)",
-    re.IGNORECASE)
+    re.IGNORECASE,
+)
 _UNWRAP = re.compile(r"\\(?:text|mathrm|textbf|mathbf)\s*\{([^{}]*)\}")
 
 

@@ -141,7 +141,7 @@ class Checkpoints:
 
 
 def _shapes(tree: Any) -> dict[str, tuple[int, ...]]:
-    """"a/b/0" → shape. Orbax describes a saved dataclass as a dictionary and a saved list as a list or a dictionary."""
+    """Path like a/b/0 → shape. Orbax describes a saved dataclass as a dictionary, a list as a list or a dictionary."""
     return {
         "/".join(_name(entry) for entry in path): tuple(leaf.shape)
         for path, leaf in jax.tree_util.tree_leaves_with_path(tree)

@@ -123,7 +123,8 @@ def apply(config: ml_collections.ConfigDict, overrides: Sequence[tuple[str, str 
             with config.unlocked():
                 # New attributes are those of free-form groups: `_check_key` has refused all others.
                 config_flags.DEFINE_config_dict(
-                    "config", config, flag_values=flags, sys_argv=argv, lock_config=False, accept_new_attributes=True)
+                    "config", config, flag_values=flags, sys_argv=argv, lock_config=False, accept_new_attributes=True
+                )
                 flags(argv)
         except (absl_flags.Error, TypeError, ValueError, SyntaxError, MemoryError, RecursionError) as error:
             raise UsageError(f"--config.{key}={text!r}: expected {_expected(value)}") from error

@@ -134,9 +134,7 @@ class _Bar(rich.progress.Progress):
             yield Text("   ").join(Text(printable(text), style="cyan") for text in field_texts(source._fields))
 
 
-def table(
-    title: str, columns: Sequence[str], rows: Iterable[Sequence[Any]], *, console: Console | None = None
-) -> None:
+def table(title: str, columns: Sequence[str], rows: Iterable[Sequence[Any]], *, console: Console | None = None) -> None:
     """Prints a table to standard output. Numbers are aligned to the right; floats have four significant digits."""
     rows = [list(row) for row in rows]
     drawn = Table(title=Text(printable(title)), title_justify="left")
@@ -154,7 +152,7 @@ def field_texts(fields: Mapping[str, Any]) -> list[str]:
 
 
 def duration(seconds: float) -> str:
-    """"42 s", "3:07", "1:02:30" or "2 d 3:00:00"."""
+    """Like 42 s, 3:07, 1:02:30 or 2 d 3:00:00."""
     whole = round(seconds)
     if whole < 60:
         return f"{whole} s"

@@ -20,8 +20,13 @@ from rl_reason.runtime.worker_process import plain
 
 _ENVIRONMENT = {
     # A worker must never take hold of an accelerator, nor one thread per core for a scalar.
-    "JAX_PLATFORMS": "cpu", "CUDA_VISIBLE_DEVICES": "", "TPU_VISIBLE_DEVICES": "", "ROCR_VISIBLE_DEVICES": "",
-    "OMP_NUM_THREADS": "1", "OPENBLAS_NUM_THREADS": "1", "MKL_NUM_THREADS": "1",
+    "JAX_PLATFORMS": "cpu",
+    "CUDA_VISIBLE_DEVICES": "",
+    "TPU_VISIBLE_DEVICES": "",
+    "ROCR_VISIBLE_DEVICES": "",
+    "OMP_NUM_THREADS": "1",
+    "OPENBLAS_NUM_THREADS": "1",
+    "MKL_NUM_THREADS": "1",
 }
 
 
@@ -32,14 +37,21 @@ class Worker:
         requests, self.to = os.pipe()
         self.replies, replies = os.pipe()
         lifeline, self._lifeline = os.pipe()
-        program = (f"import sys; sys.path[:] = {sys.path!r}; from rl_reason.runtime.worker_process import main; "
-                   f"main({requests}, {replies}, {lifeline})")
+        program = (
+            f"import sys; sys.path[:] = {sys.path!r}; from rl_reason.runtime.worker_process import main; "
+            f"main({requests}, {replies}, {lifeline})"
+        )
         try:
             # What a function prints goes to stderr: stdout may be the parent's output. A session of its own keeps
             # Ctrl-C to the parent, and lets a kill reach the processes that a function started.
             self.process = subprocess.Popen(
-                [sys.executable, "-c", program], stdin=subprocess.DEVNULL, stdout=_stderr(), start_new_session=True,
-                pass_fds=(requests, replies, lifeline), env={**os.environ, **_ENVIRONMENT})
+                [sys.executable, "-c", program],
+                stdin=subprocess.DEVNULL,
+                stdout=_stderr(),
+                start_new_session=True,
+                pass_fds=(requests, replies, lifeline),
+                env={**os.environ, **_ENVIRONMENT},
+            )
         except OSError as error:
             raise RunError(f"cannot start a worker process: {error}") from error
         finally:
@@ -72,7 +84,7 @@ class Worker:
         """Writes as much as the pipe takes."""
         try:
             while self.outgoing:
-                self.outgoing = self.outgoing[os.write(self.to, self.outgoing[:1 << 16]):]
+                self.outgoing = self.outgoing[os.write(self.to, self.outgoing[: 1 << 16]) :]
         except BlockingIOError:
             pass
         except BrokenPipeError:

@@ -59,7 +59,7 @@ def _answer(function: Callable, index: int, arguments: list) -> list:
 def _reply(descriptor: int, message: Any) -> None:
     data = json.dumps(message).encode() + b"\n"
     while data:
-        data = data[os.write(descriptor, data):]
+        data = data[os.write(descriptor, data) :]
 
 
 def _import(name: str) -> Callable:

@@ -49,8 +49,9 @@ class Pool:
         self._lock = threading.Lock()
         self._finalizer = weakref.finalize(self, _close_all, self._workers)
 
-    def map(self, function: str, items: Sequence[Sequence], timeout_s: float,
-            progress: Callable[[int], None] | None = None) -> list[Outcome]:
+    def map(
+        self, function: str, items: Sequence[Sequence], timeout_s: float, progress: Callable[[int], None] | None = None
+    ) -> list[Outcome]:
         """Calls `function(*item)` for each item in the workers.
 
         Args:
@@ -84,8 +85,15 @@ class Pool:
 class _Map:
     """One call of `Pool.map`."""
 
-    def __init__(self, workers: list[Worker], preload: Sequence[str], function: str, items: Sequence[Sequence],
-                 timeout_s: float, progress: Callable[[int], None] | None):
+    def __init__(
+        self,
+        workers: list[Worker],
+        preload: Sequence[str],
+        function: str,
+        items: Sequence[Sequence],
+        timeout_s: float,
+        progress: Callable[[int], None] | None,
+    ):
         self.workers, self.preload, self.function, self.timeout_s = workers, preload, function, timeout_s
         self.progress = progress
         self.items = [list(item) for item in items]
@@ -120,7 +128,8 @@ class _Map:
         if self.function not in worker.loaded:
             worker.load(self.function)
             return
-        chunk, size = [], 0
+        chunk: list[list[Any]] = []
+        size = 0
         while self.queue and len(chunk) < self.share and size < _CHUNK_BYTES:
             index = self.queue.popleft()
             chunk.append([index, self.items[index]])

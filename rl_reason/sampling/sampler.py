@@ -7,6 +7,7 @@ from collections.abc import Callable
 import jax
 import jax.numpy as jnp
 from flax import struct
+from jax.typing import DTypeLike
 
 from rl_reason.models import cache, decoder
 from rl_reason.models.config import ModelConfig
@@ -43,7 +44,7 @@ def make_sampler(
     top_k: int = 0,
     top_p: float = 1.0,
     min_p: float = 0.0,
-    dtype: jnp.dtype = jnp.dtype("float32"),
+    dtype: DTypeLike = "float32",
     constrain: Constrain = no_constraint,
 ) -> Sampler:
     """A jitted function `sample(params, tokens_QP, mask_QP, question_ids_Q, key) -> Completions`.
@@ -56,6 +57,7 @@ def make_sampler(
     The function's arguments: float32 master weights; int32 prompts padded on the left; bool mask of their tokens;
     int32 number of each question in its data set; a key.
     """
+    dtype = jnp.dtype(dtype)
     stops = jnp.asarray(stop_ids, jnp.int32)
 
     def draw(params: Params, hidden_BD: jax.Array, keys_B: jax.Array, step: jax.Array) -> tuple[jax.Array, jax.Array]:

@@ -62,8 +62,12 @@ class Builder(tfds.core.GeneratorBasedBuilder):
 
 def _read(archive: Path, split: str) -> list[tuple[PurePosixPath, bytes]]:
     """The files of a split in order. Read here, because TensorFlow Datasets extracts archives with TensorFlow."""
+    files = {}
     with tarfile.open(archive) as tar:
-        files = {PurePosixPath(member.name): tar.extractfile(member).read() for member in tar if _is_in(member, split)}
+        for member in tar:
+            content = tar.extractfile(member) if _is_in(member, split) else None
+            if content is not None:
+                files[PurePosixPath(member.name)] = content.read()
     if not files:
         raise FileNotFoundError(f"{archive}: no files {split}/<subject>/<number>.json")
     return [(file, files[file]) for file in sorted(files, key=math_order)]
