@@ -63,6 +63,7 @@ def main() -> None:
         model = describe_model(
             settings.Model(path=flags["model"], dtype=flags["dtype"]), make_mesh(settings.Mesh()), lambda: ()
         )
+        model.check_files()
         template = find_template(flags["template"], "--template")
         prompts = encode_all(problems, template, model.tokenizer, flags["max_prompt_tokens"])
         evaluate = make_evaluator(
@@ -95,9 +96,8 @@ def main() -> None:
     write_atomic(output / "results.json", json.dumps(results, indent=2) + "\n")
     low, high = summary["pass@1_ci95"]
     rows = [["pass@1", f"{100 * summary['pass@1']:.1f}% [{100 * low:.1f}, {100 * high:.1f}]"]]
-    rows += [[k, f"{100 * v:.1f}%"] for k, v in summary.items() if k.startswith(("pass@", "maj@")) and k[-1].isdigit()][
-        1:
-    ]
+    names = [name for name in summary if name.startswith(("pass@", "maj@")) and not name.startswith("pass@1_")]
+    rows += [[name, f"{100 * summary[name]:.1f}%"] for name in names if name != "pass@1"]
     rows += [["tokens/completion", f"{summary['tokens/completion']:.1f}"]]
     table(f"{flags['data']}: {summary['n']} problems, grader {flags['grader']}", ["", flags["model"]], rows)
     print(f"Written to {output}: results.json, samples.jsonl")

@@ -50,6 +50,11 @@ def encode_all(
     kept = []
     for index, problem in enumerate(problems):
         ids = encode_prompt(problem, function, tokenizer)
+        if not ids:
+            raise UsageError(
+                f"the prompt of problem {problem.get('id', index)!r} has no tokens; expected a template that writes text "
+                f"and a tokenizer with a vocabulary ({tokenizer.name_or_path or 'trained here'})"
+            )
         if len(ids) <= max_length:
             kept.append(EncodedPrompt(index, ids))
         elif long_prompts == "error":

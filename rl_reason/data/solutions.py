@@ -9,7 +9,7 @@ from rl_reason.errors import UsageError, nearest
 
 def worked(problem: Mapping) -> str:
     """The solution worked out between R1-Zero's tags, then the answer."""
-    return f"<think>{problem['solution']}</think><answer>{problem['answer']}</answer>"
+    return f"<think>{original(problem)}</think><answer>{problem['answer']}</answer>"
 
 
 def bare(problem: Mapping) -> str:
@@ -24,7 +24,13 @@ def plain(problem: Mapping) -> str:
 
 def original(problem: Mapping) -> str:
     """The data set's own solution."""
-    return problem["solution"]
+    solution = problem.get("solution")
+    if not isinstance(solution, str) or not solution.strip():
+        raise UsageError(
+            f"problem {problem.get('id')!r}: no `solution`; expected one, or config.data.solutions without the styles "
+            "'worked' and 'original'"
+        )
+    return solution
 
 
 STYLES: dict[str, Callable[[Mapping], str]] = {"worked": worked, "bare": bare, "plain": plain, "original": original}

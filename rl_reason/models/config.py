@@ -52,9 +52,3 @@ class ModelConfig:
             return cls(vocab_size=vocab_size, **shape)
         except TypeError as error:
             raise UsageError(f"config.model.shape: {error}") from error
-
-    @property
-    def num_parameters(self) -> int:
-        from rl_reason.models.weights import table
-
-        return sum(weight.size for weight in table(self).values())

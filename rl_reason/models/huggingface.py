@@ -110,10 +110,18 @@ def read_config(folder: Path) -> ModelConfig:
     file = folder / "config.json"
     if not file.is_file():
         raise UsageError(f"config.model.path={str(folder)!r}: expected a Hugging Face folder with config.json")
-    hf = json.loads(file.read_text())
+    try:
+        hf = json.loads(file.read_text(encoding="utf-8"))
+    except ValueError as error:
+        raise UsageError(f"{file}: expected JSON: {error}") from None
+    if not isinstance(hf, dict):
+        raise UsageError(f"{file}: expected a JSON object, found {type(hf).__name__}")
     family = hf.get("model_type")
     if family not in FAMILIES:
         raise UsageError(f"{file}: model_type={family!r}: unknown family; known: {', '.join(sorted(FAMILIES))}")
+    for key in ("vocab_size", "hidden_size", "intermediate_size", "num_hidden_layers", "num_attention_heads"):
+        if key not in hf:
+            raise UsageError(f"{file}: {key!r} is missing")
     rope = hf.get("rope_parameters") or hf.get("rope_scaling") or {}
     rope_type = rope.get("rope_type", rope.get("type", "default"))
     if rope_type != "default":
@@ -159,7 +167,8 @@ class _Tensors:
             raise UsageError(f"config.model.path={str(folder)!r}: unreadable safetensors file: {error}") from error
         self.where = {name: handle for handle in self.open for name in handle.keys()}
 
-    def get(self, name: str, index: tuple[slice, ...], shape: tuple[int, ...]) -> np.ndarray:
+    def check(self, name: str, shape: tuple[int, ...]) -> Any:
+        """The tensor's slice object; raises where it is missing or has another shape."""
         if name not in self.where:
             raise UsageError(f"{self.folder}: tensor {name!r} is missing")
         piece = self.where[name].get_slice(name)
@@ -167,7 +176,28 @@ class _Tensors:
             raise UsageError(
                 f"{self.folder}: tensor {name!r} has shape {tuple(piece.get_shape())}, config.json says {shape}"
             )
-        return piece[index]
+        return piece
+
+    def get(self, name: str, index: tuple[slice, ...], shape: tuple[int, ...]) -> np.ndarray:
+        return self.check(name, shape)[index]
+
+
+def check_files(folder: Path, config: ModelConfig) -> None:
+    """Raises `UsageError` unless the folder's safetensors files hold every weight in its shape. Reads headers only."""
+    tensors = _Tensors(folder)
+    for path, weight in table(config).items():
+        stacked = path[0] == "layers"
+        shape = _file_shape(path[-1], weight.shape[stacked:])
+        for layer in range(weight.shape[0]) if stacked else [None]:
+            tensors.check(_file_name(path, layer), shape)
+
+
+def _file_shape(name: str, shape: tuple[int, ...]) -> tuple[int, ...]:
+    """Shape in the file of one layer's weight: linear layers are [outputs, inputs], biases flat."""
+    if name.endswith("_bias"):  # [heads · head_dim] in the file
+        return (math.prod(shape),)
+    inputs = _LINEAR_INPUTS.get(name, 0)
+    return (math.prod(shape[inputs:]), math.prod(shape[:inputs])) if inputs else shape
 
 
 def _read_slice(tensors: _Tensors, config: ModelConfig, path: tuple[str, ...], index: tuple[slice, ...]) -> np.ndarray:
@@ -185,13 +215,7 @@ def _read_layer(
 ) -> np.ndarray:
     """A slice of one tensor, from the file's [outputs, inputs] to the table's [inputs…, outputs…]."""
     inputs = _LINEAR_INPUTS.get(name, 0)
-    if name.endswith("_bias"):  # [heads · head_dim] in the file
-        inputs = 0
-        file_shape: tuple[int, ...] = (math.prod(shape),)
-    elif inputs:
-        file_shape = (math.prod(shape[inputs:]), math.prod(shape[:inputs]))
-    else:
-        file_shape = shape
+    file_shape = _file_shape(name, shape)
     if file_shape == shape:
         return np.asarray(tensors.get(file_name, tuple(bounds), file_shape)).astype(np.float32)
 

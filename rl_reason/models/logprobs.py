@@ -48,7 +48,8 @@ def token_logprobs(
         # A masked sum, not a gather: its transpose is a product, not a scatter, and the vocabulary may be sharded.
         is_target = jax.lax.broadcasted_iota(jnp.int32, logits.shape, 2) == targets_BC[..., None]
         chosen = jnp.sum(jnp.where(is_target, logits, 0.0), axis=-1, keepdims=True)
-        entropy = total[..., 0] - jnp.sum(jnp.exp(logits - total) * logits, axis=-1)
+        # Not total − Σ p · logits, a small difference of large numbers.
+        entropy = -jnp.sum(jnp.exp(logits - total) * (logits - total), axis=-1)
         return (chosen - total)[..., 0], entropy
 
     if pieces == 1:

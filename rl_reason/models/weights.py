@@ -63,6 +63,11 @@ def table(config: ModelConfig) -> dict[tuple[str, ...], Weight]:
     return weights
 
 
+def count(config: ModelConfig) -> int:
+    """Number of parameters."""
+    return sum(weight.size for weight in table(config).values())
+
+
 def tree(leaves: Mapping[tuple[str, ...], object]) -> Params:
     """Nests {path: leaf} into the tree that the decoder reads."""
     nested: Params = {}

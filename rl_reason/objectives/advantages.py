@@ -18,8 +18,10 @@ def group_relative(rewards_QG: jax.Array, normalize: bool = True, ddof: int = 0,
     Returns:
         float32 [Q, G]. A group of equal rewards has advantages 0.
     """
-    centered = rewards_QG - jnp.mean(rewards_QG, axis=1, keepdims=True)
+    # Seen from the first reward, equal rewards are exactly 0; the mean of seven times 0.1 is not exactly 0.1.
+    shifted = rewards_QG - rewards_QG[:, :1]
+    centered = shifted - jnp.mean(shifted, axis=1, keepdims=True)
     if not normalize:
         return centered
     variance = jnp.sum(centered**2, axis=1, keepdims=True) / (rewards_QG.shape[1] - ddof)
-    return centered / (jnp.sqrt(variance) + eps)
+    return jnp.where(variance > 0, centered / (jnp.sqrt(variance) + eps), 0.0)

@@ -11,7 +11,7 @@ from rl_reason.data import sources
 from rl_reason.data.iterators import EncodedPrompt, encode_all
 from rl_reason.data.templates import find_template
 from rl_reason.models import huggingface
-from rl_reason.models.weights import Params
+from rl_reason.models.weights import Params, count
 from rl_reason.recipes.evaluation import make_evaluator
 from rl_reason.recipes.setup import Model
 from rl_reason.rewards.combination import Rewarder
@@ -104,6 +104,9 @@ def is_due(step: int, every: int, steps: int) -> bool:
 
 def describe_run(workdir: Workdir, model: Model) -> None:
     """Writes the versions and devices of this run, and its model without the weights: config and tokenizer."""
+    source = "random weights" if model.folder is None else model.folder
+    axes = " × ".join(f"{axis} {size}" for axis, size in model.mesh.shape.items())
+    print(f"{source}: {count(model.config) / 1e6:.2f}M parameters, {model.dtype.name}, mesh {axes}", flush=True)
     write_atomic(workdir.environment, json.dumps(describe(), indent=2) + "\n")
     _write_description(workdir.model, model, "bfloat16")
 

@@ -42,6 +42,7 @@ def check_common(settings: Settings) -> None:
     algorithm = settings.algorithm
     _at_least("algorithm.batch_size", algorithm.batch_size, 1)
     _at_least("algorithm.warmup_steps", algorithm.warmup_steps, 0)
+    _one_of("algorithm.schedule", algorithm.schedule, ("constant", "cosine"))
     for key in ("learning_rate", "adam_eps"):
         if not getattr(algorithm, key) > 0:
             raise UsageError(f"config.algorithm.{key}={getattr(algorithm, key)!r}: expected more than 0")

@@ -161,6 +161,7 @@ def _prepare(settings: Settings) -> _Task:
     problems = problems[: data.problems or len(problems)]
     texts = lambda: (problem["problem"] for problem in problems)  # noqa: E731
     model = describe_model(settings.model, make_mesh(settings.mesh), texts)
+    model.check_files()
     prompts = encode_all(problems, template, model.tokenizer, data.max_prompt_length, data.long_prompts)
     return _Task(
         model=model,

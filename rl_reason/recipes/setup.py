@@ -51,6 +51,11 @@ class Model:
     def abstract_params(self) -> Params:
         return huggingface.abstract_params(self.config, self.shardings())
 
+    def check_files(self) -> None:
+        """Raises `UsageError` unless the folder, where there is one, holds the weights."""
+        if self.folder is not None:
+            huggingface.check_files(self.folder, self.config)
+
     def load_params(self, seed: int) -> Params:
         """The float32 master weights, read from the folder or drawn from the seed, on the mesh."""
         if self.folder is not None:

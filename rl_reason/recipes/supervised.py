@@ -92,10 +92,12 @@ def run(settings: Settings, workdir_path: str | Path) -> None:
             yield from (STYLES[style](problem) for style in styles)
 
     model = describe_model(settings.model, mesh, texts)
+    model.check_files()
     batches = make_batches(
         problems, settings.data.solutions, template, model.tokenizer,
         algorithm.batch_size, settings.sampling.max_length, model.pad_id, settings.seed,
     )  # fmt: skip
+    batches(1)  # A row that is too short for the solutions is told before anything is written.
     held_out = bookkeeping.load_held_out(settings, model)
     Rewarder(settings.reward).close()
     workdir = open_workdir(workdir_path, settings.to_config().to_dict())

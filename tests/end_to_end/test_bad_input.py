@@ -1,0 +1,229 @@
+"""What is wrong with a command line, a config or a file is told in one line, before anything is compiled or written.
+
+Most cases run in this process, which is the same code without the seconds of starting an interpreter; some run the
+real command, to see the whole of stderr.
+"""
+
+from __future__ import annotations
+
+import json
+import shutil
+
+import pytest
+
+from rl_reason import train
+from tests.end_to_end.commands import SMALL, contents
+
+
+@pytest.fixture
+def refused(refusal, tiny_model, tmp_path):
+    """`refused(*flags)` is the line with which a training command of these flags ends."""
+
+    def run(*flags: str, config: str = "configs/grpo_math.py:tiny", small: bool = True) -> str:
+        base = [f"--config={config}", f"--workdir={tmp_path}/run"]
+        base += [f"--config.model.path={tiny_model}", *SMALL] if small else []
+        return refusal(train.main, [*base, *flags])
+
+    return run
+
+
+@pytest.mark.parametrize(
+    "flag, told",
+    [
+        ("--config.algorithm.group_sise=4", ["config.algorithm.group_sise", "did you mean 'group_size'"]),
+        ("--config.algoritm.group_size=4", ["config.algoritm.group_size", "did you mean 'algorithm'"]),
+        ("--config.algorithm.group_size=four", ["config.algorithm.group_size", "four", "int"]),
+        ("--config.algorithm.learning_rate=fast", ["config.algorithm.learning_rate", "fast", "float"]),
+        ("--config.algorithm.group_size=3", ["config.algorithm.group_size=3", "divisor", "batch_size=8"]),
+        ("--config.algorithm.group_size=1", ["config.algorithm.group_size=1", "at least 2"]),
+        ("--config.algorithm.minibatches=3", ["config.algorithm.minibatches=3", "divisor"]),
+        ("--config.algorithm.micro_batch=5", ["config.algorithm.micro_batch=5", "divisor"]),
+        ("--config.algorithm.batch_size=512", ["128", "64"]),
+        ("--config.algorithm.reduction=mean", ["config.algorithm.reduction='mean'", "token_mean"]),
+        ("--config.algorithm.learning_rate=0", ["config.algorithm.learning_rate=0", "more than 0"]),
+        ("--config.algorithm.schedule=linear", ["config.algorithm.schedule='linear'", "cosine"]),
+        ("--config.algorithm.kl_coef=-1", ["config.algorithm.kl_coef=-1", "at least 0"]),
+        ("--config.sampling.batch_size=6", ["config.sampling.batch_size=6", "divisor"]),
+        ("--config.sampling.temperature=0", ["config.sampling.temperature=0", "more than 0"]),
+        ("--config.sampling.top_p=1.5", ["config.sampling.top_p=1.5", "at most 1"]),
+        ("--config.sampling.max_length=0", ["config.sampling.max_length=0", "at least 1"]),
+        ("--config.steps=-1", ["config.steps=-1", "at least 1"]),
+        ("--config.checkpoint.every=0", ["config.checkpoint.every=0", "at least 1"]),
+        ("--config.evaluation.samples=0", ["config.evaluation.samples=0", "at least 1"]),
+        ("--config.evaluation.temperature=-0.5", ["config.evaluation.temperature=-0.5", "0 (greedy) or more"]),
+        ("--config.recipe=policy_gradients", ["config.recipe='policy_gradients'", "did you mean 'policy_gradient'"]),
+        ("--config.reward.names=('acuracy','format')", ["config.reward.names='acuracy'", "did you mean 'accuracy'"]),
+        ("--config.reward.names=('no_such_module:f','format')", ["config.reward.names", "no_such_module"]),
+        ("--config.reward.weights=(1.0,)", ["config.reward.weights=(1.0,)", "2 weights"]),
+        ("--config.reward.timeout=0", ["config.reward.timeout=0", "more than 0"]),
+        ("--config.reward.workers=0", ["config.reward.workers=0", "at least 1"]),
+        ("--config.data.name=gsm8", ["config.data.name='gsm8'", "did you mean 'gsm8k'"]),
+        ("--config.data.name=/no/such/file.jsonl", ["/no/such/file.jsonl", "No such file"]),
+        ("--config.data.split=validation", ["config.data.split='validation'", "train"]),
+        ("--config.data.template=questoin", ["config.data.template='questoin'", "did you mean 'question'"]),
+        ("--config.data.template=boxed", ["config.data.template='boxed'", "chat template"]),
+        ("--config.data.max_prompt_length=20", ["config.data.max_prompt_length=20", "word_problems/train/0/", "tokens"]),
+        ("--config.model.path=/no/such/folder", ["config.model.path='/no/such/folder'", "no such folder"]),
+        ("--config.model.dtype=float16", ["config.model.dtype='float16'", "bfloat16"]),
+        ("--config.model.remat=all", ["config.model.remat='all'", "layer"]),
+        ("--config.mesh.fsdp=3", ["config.mesh", "3", "8 devices"]),
+        ("--config.mesh.data=-1", ["config.mesh", "at most one"]),
+        ("--config.mesh.tensor=0", ["config.mesh.tensor=0", "positive"]),
+        ("--config.mesh.data=3", ["config.mesh", "8 devices"]),
+        ("--verbose", ["--verbose", "unknown flag"]),
+        ("--wrkdir=elsewhere", ["--wrkdir", "did you mean 'workdir'"]),
+        ("stray", ["stray", "--name=value"]),
+    ],
+)
+def test_flags(refused, flag, told):
+    line = refused(flag)
+    for part in told:
+        assert part in line
+
+
+def test_unknown_variant(refused):
+    line = refused(config="configs/grpo_math.py:tinny", small=False)
+    assert "configs/grpo_math.py:tinny" in line and "did you mean 'tiny'" in line
+
+
+def test_missing_config_file(refused):
+    assert "configs/grpo.py" in refused(config="configs/grpo.py", small=False)
+
+
+def _copy(model, folder, **changes):
+    """The model's folder with some files removed (None) or replaced."""
+    shutil.copytree(model, folder)
+    for name, content in changes.items():
+        name = name.replace("__", ".")
+        if content is None:
+            (folder / name).unlink()
+        else:
+            (folder / name).write_bytes(content)
+    return folder
+
+
+@pytest.mark.parametrize(
+    "changes, told",
+    [
+        ({"config__json": None}, ["config.json"]),
+        ({"config__json": b"{"}, ["config.json", "JSON"]),
+        ({"config__json": b'{"model_type": "qwen2"}'}, ["config.json", "vocab_size"]),
+        ({"config__json": b'{"model_type": "mamba"}'}, ["model_type='mamba'", "qwen2"]),
+        ({"model__safetensors": None}, ["safetensors"]),
+        ({"model__safetensors": None, "pytorch_model__bin": b"pickle"}, ["pytorch_model.bin", "safetensors"]),
+        ({"model__safetensors": b"not a file of tensors"}, ["safetensors"]),
+        ({"tokenizer__json": None}, ["tokenizer"]),
+    ],
+)
+def test_model_folder(refused, tiny_model, tmp_path, changes, told):
+    folder = _copy(tiny_model, tmp_path / "model", **changes)
+    line = refused(f"--config.model.path={folder}")
+    assert str(folder) in line
+    for part in told:
+        assert part in line
+
+
+def test_weights_of_another_shape(refused, tiny_model, tmp_path):
+    config = json.loads((tiny_model / "config.json").read_text()) | {"intermediate_size": 96}
+    folder = _copy(tiny_model, tmp_path / "model", config__json=json.dumps(config).encode())
+    line = refused(f"--config.model.path={folder}")
+    assert "mlp" in line and "96" in line and str(folder) in line
+
+
+def test_tokenizer_without_end_of_sequence(refused, tiny_model, tmp_path):
+    settings = json.loads((tiny_model / "tokenizer_config.json").read_text()) | {"eos_token": None}
+    folder = _copy(tiny_model, tmp_path / "model", tokenizer_config__json=json.dumps(settings).encode())
+    line = refused(f"--config.model.path={folder}")
+    assert str(folder) in line and "end-of-sequence" in line
+
+
+@pytest.mark.parametrize(
+    "row, told",
+    [
+        ('{"problem": "1+2?"}', ["line 2", "`answer`"]),
+        ('{"problem": "", "answer": "3"}', ["line 2", "`problem`"]),
+        ('{"problem": "1+2?", "answer": "3"', ["line 2", "JSON"]),
+        ("[1]", ["line 2", "JSON object"]),
+    ],
+)
+def test_row_of_a_data_file(refused, tmp_path, row, told):
+    file = tmp_path / "data.jsonl"
+    file.write_text('{"problem": "1+1?", "answer": "2"}\n' + row + "\n")
+    line = refused(f"--config.data.name={file}")
+    assert str(file) in line
+    for part in told:
+        assert part in line
+
+
+@pytest.mark.parametrize(
+    "flag, told",
+    [
+        ("--config.data.solutions=((0, (('worke', 1.0),)),)", ["config.data.solutions", "did you mean 'worked'"]),
+        ("--config.data.solutions=()", ["config.data.solutions"]),
+        ("--config.sampling.max_length=20", ["config.sampling.max_length=20", "tokens"]),
+        ("--config.model.shape.hiden_size=4", ["config.model.shape.hiden_size", "did you mean 'hidden_size'"]),
+        ("--config.model.tokenizer_size=100", ["config.model.tokenizer_size=100", "at least"]),
+    ],
+)
+def test_supervised(refused, flag, told):
+    line = refused(flag, config="configs/sft_tiny.py:tiny", small=False)
+    for part in told:
+        assert part in line
+
+
+def test_supervised_data_without_solutions(refused, tmp_path):
+    file = tmp_path / "data.jsonl"
+    file.write_text('{"problem": "1+1?", "answer": "2"}\n')
+    line = refused(f"--config.data.name={file}", config="configs/sft_tiny.py:tiny", small=False)
+    assert "solution" in line and "'1'" in line
+
+
+# The commands themselves.
+
+
+def _refused_command(commands, workdir, *flags):
+    before = contents(workdir) if workdir.exists() else None
+    done = commands.run(commands.grpo(workdir, *flags), JAX_LOG_COMPILES="1")
+    assert done.returncode == 2
+    # jax would log each compilation here.
+    assert done.stderr.startswith("error: ") and done.stderr.count("\n") == 1, done.stderr
+    assert done.stdout == ""
+    assert (contents(workdir) if workdir.exists() else None) == before
+    return done.stderr
+
+
+def test_folder_of_another_run(commands, finished_run, tmp_path):
+    shutil.copytree(finished_run, tmp_path / "run")
+    line = _refused_command(commands, tmp_path / "run", "--config.algorithm.learning_rate=0.5")
+    assert str(tmp_path / "run") in line and "config.algorithm.learning_rate" in line and "0.5" in line
+
+
+def test_folder_that_is_no_run(commands, tmp_path):
+    (tmp_path / "run").mkdir()
+    (tmp_path / "run" / "thesis.tex").write_text("years of work")
+    assert "thesis.tex" in _refused_command(commands, tmp_path / "run")
+
+
+def test_pickled_weights(commands, tiny_model, tmp_path):
+    folder = _copy(tiny_model, tmp_path / "model", model__safetensors=None, pytorch_model__bin=b"pickle")
+    line = _refused_command(commands, tmp_path / "run", f"--config.model.path={folder}")
+    assert "pytorch_model.bin" in line and str(folder) in line
+
+
+def test_misspelt_key(commands, tmp_path):
+    assert "did you mean 'group_size'" in _refused_command(
+        commands, tmp_path / "run", "--config.algorithm.grup_size=4"
+    )
+
+
+def test_more_devices_than_there_are(commands, tmp_path):
+    line = _refused_command(commands, tmp_path / "run", "--config.mesh.fsdp=4")
+    assert "config.mesh" in line and "1 devices" in line
+
+
+def test_rewards_of_a_user_are_found(commands, tmp_path):
+    """The name of the module is right and that of the function is not."""
+    line = _refused_command(commands, tmp_path / "run", "--config.reward.names=('user_rewards:leters',)")
+    assert "config.reward.names='user_rewards:leters'" in line
+
+

@@ -1,0 +1,26 @@
+"""Rewards as users write them, outside the package: commands that tests start find this file on PYTHONPATH."""
+
+import os
+import time
+
+
+def letters(completion, problem):
+    """The share of characters that are small letters: differs between random completions, so that gradients do not
+    vanish. `SECONDS_PER_REWARD` slows a run down, so that it can be stopped at a given step."""
+    time.sleep(float(os.environ.get("SECONDS_PER_REWARD", "0")))
+    return sum("a" <= character <= "z" for character in completion) / max(1, len(completion))
+
+
+def troubled(completion, problem):
+    """Goes wrong in the way that the problem says."""
+    trouble = problem.get("trouble")
+    if trouble == "raise":
+        raise RuntimeError("no such luck")
+    if trouble == "hang":
+        while True:
+            time.sleep(1)
+    if trouble == "nan":
+        return float("nan")
+    if trouble == "die":
+        os._exit(3)
+    return letters(completion, problem)

@@ -1,0 +1,152 @@
+"""Chunked log-probabilities against `jax.nn.log_softmax` on whole logits, and what the compiled loss may hold."""
+
+from types import SimpleNamespace
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+import optax
+import pytest
+
+from rl_reason import settings
+from rl_reason.models import decoder, weights
+from rl_reason.models.config import ModelConfig
+from rl_reason.models.logprobs import token_logprobs
+from rl_reason.parallel.mesh import make_mesh, replicated
+from rl_reason.recipes.optimizer import init_state, state_shardings
+from rl_reason.recipes.policy_update import make_score, make_update
+from rl_reason.recipes.setup import Model
+from rl_reason.recipes.supervised import make_supervised_update
+
+B, T, D, V = 3, 20, 8, 53
+
+
+def inputs():
+    keys = jax.random.split(jax.random.key(0), 3)
+    return (
+        jax.random.normal(keys[0], (B, T, D)),
+        jax.random.normal(keys[1], (V, D)),
+        jax.random.randint(keys[2], (B, T), 0, V),
+    )
+
+
+def whole(hidden, head, targets, temperature):
+    table = jax.nn.log_softmax(jnp.einsum("btd,vd->btv", hidden, head) / temperature, axis=-1)
+    chosen = jnp.take_along_axis(table, targets[..., None], axis=-1)[..., 0]
+    return chosen, -jnp.sum(jnp.exp(table) * table, axis=-1)
+
+
+@pytest.mark.parametrize(("chunk", "temperature"), [(1, 1.0), (7, 1.0), (7, 0.6), (10, 0.6), (T, 1.0), (T + 5, 0.6)])
+def test_values_and_gradients(chunk, temperature):
+    hidden, head, targets = inputs()
+    made = token_logprobs(hidden, head, targets, temperature, chunk)
+    expected = whole(hidden, head, targets, temperature)
+    for ours, theirs in zip(made, expected, strict=True):
+        assert ours.shape == (B, T) and ours.dtype == jnp.float32
+        np.testing.assert_allclose(ours, theirs, atol=1e-5, rtol=1e-5)
+
+    # Weights that differ by place: a chunk in the wrong order would show.
+    weights_2BT = jax.random.normal(jax.random.key(1), (2, B, T))
+
+    def gradients(function):
+        def weighted(hidden, head):
+            return sum(jnp.sum(w * x) for w, x in zip(weights_2BT, function(hidden, head), strict=True))
+
+        return jax.jit(jax.grad(weighted, (0, 1)))(hidden, head)
+
+    ours = gradients(lambda h, w: token_logprobs(h, w, targets, temperature, chunk))
+    theirs = gradients(lambda h, w: whole(h, w, targets, temperature))
+    for mine, expected_gradient in zip(ours, theirs, strict=True):
+        np.testing.assert_allclose(mine, expected_gradient, atol=2e-5, rtol=1e-4)
+
+
+def test_large_logits():
+    hidden, head, targets = inputs()
+    made, entropy = token_logprobs(hidden * 300, head, targets, 1.0, 7)
+    expected, expected_entropy = whole(hidden * 300, head, targets, 1.0)
+    assert np.isfinite(np.asarray(made)).all()
+    np.testing.assert_allclose(made, expected, rtol=1e-5, atol=1e-2)
+    np.testing.assert_allclose(entropy, expected_entropy, atol=1e-2)
+
+
+def shapes_within(jaxpr):
+    """Shapes of all values of a jaxpr and of those inside it."""
+    for variable in [*jaxpr.invars, *jaxpr.constvars]:
+        yield tuple(variable.aval.shape)
+    for equation in jaxpr.eqns:
+        for variable in equation.outvars:
+            yield tuple(getattr(variable.aval, "shape", ()))
+        for value in jax.tree.leaves(
+            list(equation.params.values()), is_leaf=lambda x: hasattr(x, "eqns") or hasattr(x, "jaxpr")
+        ):
+            inner = value if hasattr(value, "eqns") else getattr(value, "jaxpr", None)
+            if inner is not None:
+                yield from shapes_within(inner)
+
+
+ROWS, PROMPT, COMPLETION, VOCAB = 4, 5, 24, 101
+
+
+def largest_over_vocabulary(jaxpr) -> int:
+    """Elements of the largest value that has the vocabulary as a dimension (or folded into one)."""
+    return max(np.prod(s, dtype=int) for s in shapes_within(jaxpr) if any(n and n % VOCAB == 0 for n in s))
+
+
+def make_model(chunk):
+    config = ModelConfig(
+        family="qwen2", vocab_size=VOCAB, hidden_size=8, intermediate_size=12,
+        num_layers=2, num_heads=2, num_kv_heads=1, head_dim=4,
+    )  # fmt: skip
+    mesh = make_mesh(settings.Mesh(data=1), jax.devices()[:1])
+    tokenizer = SimpleNamespace(pad_token_id=0)
+    return Model(
+        config, tokenizer, (1,), jnp.dtype("float32"), "none", chunk, mesh, decoder.no_constraint, None
+    )
+
+
+def policy_gradient(model, micro_batch):
+    optimizer = optax.sgd(1.0)
+    places = state_shardings(model.abstract_params(), optimizer, replicated(model.mesh))
+    update = make_update(model, settings.Algorithm(), optimizer, 1.0, places, micro_batch)
+    state = jax.eval_shape(
+        lambda key: init_state(weights.initialize(model.config, key), optimizer), jax.random.key(0)
+    )
+    ints = jax.ShapeDtypeStruct((ROWS, PROMPT + COMPLETION), jnp.int32)
+    floats = jax.ShapeDtypeStruct((ROWS, COMPLETION), jnp.float32)
+    names = ("mask", "weights", "sampler_logprobs", "old_logprobs", "reference_logprobs")
+    batch = {"tokens": ints, "segments": ints} | dict.fromkeys(names, floats)
+    batch["advantages"] = jax.ShapeDtypeStruct((ROWS,), jnp.float32)
+    return jax.make_jaxpr(update)(state, batch, jax.ShapeDtypeStruct((), jnp.float32))
+
+
+def scoring(model, micro_batch):
+    score = make_score(model, 1.0, micro_batch)
+    params = jax.eval_shape(lambda key: weights.initialize(model.config, key), jax.random.key(0))
+    ints = jax.ShapeDtypeStruct((ROWS, PROMPT + COMPLETION), jnp.int32)
+    batch = {"tokens": ints, "segments": ints, "mask": jax.ShapeDtypeStruct((ROWS, COMPLETION), jnp.float32)}
+    return jax.make_jaxpr(score)(params, batch)
+
+
+def supervised(model, micro_batch):
+    optimizer = optax.sgd(1.0)
+    places = state_shardings(model.abstract_params(), optimizer, replicated(model.mesh))
+    update = make_supervised_update(model, settings.Algorithm(micro_batch=micro_batch), optimizer, places)
+    state = jax.eval_shape(
+        lambda key: init_state(weights.initialize(model.config, key), optimizer), jax.random.key(0)
+    )
+    ints = jax.ShapeDtypeStruct((ROWS, COMPLETION), jnp.int32)
+    batch = {"tokens": ints, "segments": ints, "weights": jax.ShapeDtypeStruct((ROWS, COMPLETION), jnp.float32)}
+    return jax.make_jaxpr(update)(state, batch)
+
+
+@pytest.mark.parametrize("trace", [policy_gradient, scoring, supervised])
+@pytest.mark.parametrize("micro_batch", [0, 2])
+def test_batch_by_time_by_vocabulary_never_exists(trace, micro_batch):
+    """Nor do the logits of all chunks, one beside the other, for the backward pass."""
+    chunk = 3
+    rows = micro_batch or ROWS
+    largest = largest_over_vocabulary(trace(make_model(chunk), micro_batch).jaxpr)
+    assert rows * chunk * VOCAB <= largest <= max(rows * chunk * VOCAB, VOCAB * 8)
+    # What looks for it finds it where it is.
+    seen = largest_over_vocabulary(trace(make_model(COMPLETION), micro_batch).jaxpr)
+    assert seen >= rows * (COMPLETION - 1) * VOCAB

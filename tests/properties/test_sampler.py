@@ -1,0 +1,233 @@
+"""What a user may rely on in samples: their probabilities, their ends, and what they do not depend on."""
+
+from collections import Counter
+from functools import cache
+
+import jax
+import numpy as np
+import pytest
+
+from rl_reason import settings
+from rl_reason.data.iterators import EncodedPrompt
+from rl_reason.models import decoder
+from rl_reason.recipes.evaluation import start_sampling, to_host
+from rl_reason.recipes.policy_update import completion_logprobs
+from rl_reason.recipes.rollout import make_batch
+from rl_reason.sampling.sampler import make_sampler
+
+GROUP, LENGTH = 6, 14
+QUESTIONS = {7: (3, 8, 2), 0: (11,), 3: (2, 2, 30, 4, 9, 1), 12: (6, 5), 8: (3, 8, 2)}
+"""Questions by their number in the data set; 7 and 8 have the same prompt, and end-of-sequence ids stand in prompts."""
+
+
+@pytest.fixture(scope="module")
+def sample(describe, params):
+    """sample(questions, width, **options): completions on the host; samplers are compiled once."""
+    model = describe()
+
+    @cache
+    def sampler(**options):
+        defaults = {"group_size": GROUP, "max_length": LENGTH, "stop_ids": model.stop_ids, "pad_id": model.pad_id}
+        return make_sampler(model.config, **defaults | options)
+
+    def run(questions=tuple(QUESTIONS), width=6, key=0, weights=None, **options):
+        prompts = [EncodedPrompt(q, list(QUESTIONS[q])) for q in questions]
+        made = start_sampling(sampler(**options), model, weights or params, prompts, width, jax.random.key(key))
+        return to_host(made)
+
+    return run
+
+
+def by_question(samples, questions, group=GROUP):
+    """{(question, g): (tokens, logprobs)} without padding."""
+    rows = [(q, g) for q in questions for g in range(group)]
+    return {
+        row: (samples.tokens[i, : samples.lengths[i]].tolist(), samples.logprobs[i, : samples.lengths[i]])
+        for i, row in enumerate(rows)
+    }
+
+
+@pytest.mark.parametrize("temperature", [0.7, 1.0, 1.3])
+def test_the_trainer_computes_the_samplers_logprobs(temperature, sample, describe, params):
+    model = describe()
+    made = sample(temperature=temperature)
+    assert made.finished.any() and not made.finished.all()  # both kinds of completions are there
+    prompts = [EncodedPrompt(q, list(ids)) for q, ids in QUESTIONS.items()]
+    algorithm = settings.Algorithm(group_size=GROUP)
+    rewards = np.arange(len(made.lengths), dtype=np.float32)
+    batch = make_batch(prompts, made, rewards, algorithm, 9, model.pad_id)
+    logprobs, entropies = jax.jit(lambda p, b: completion_logprobs(p, b, model, temperature))(params, batch)
+    difference = np.abs(np.asarray(logprobs) - batch["sampler_logprobs"]) * batch["mask"]
+    assert difference.max() < 1e-4
+    assert np.std(batch["sampler_logprobs"][batch["mask"] > 0]) > 0.3
+    assert (np.asarray(entropies) * batch["mask"] <= np.log(32) + 1e-5).all()
+
+
+def test_logprobs_are_those_of_the_whole_softmax(sample, params, describe):
+    """Before truncation, after temperature."""
+    model = describe()
+    made = sample((7,), temperature=0.8, top_k=3)
+    prompt = np.array([QUESTIONS[7]])
+    hidden = decoder.forward(params, prompt, np.ones_like(prompt), model.config)
+    table = jax.nn.log_softmax(decoder.logits(params, hidden)[0, -1] / 0.8)
+    np.testing.assert_allclose(made.logprobs[:, 0], np.asarray(table)[made.tokens[:, 0]], atol=1e-4)
+
+
+def test_ends(sample, describe):
+    model = describe()
+    made = sample()
+    ended_by = Counter()
+    for tokens, logprobs, length, finished in zip(
+        made.tokens, made.logprobs, made.lengths, made.finished, strict=True
+    ):
+        stops = [t for t, token in enumerate(tokens[:length]) if token in model.stop_ids]
+        if finished:
+            assert stops == [length - 1]  # kept, counted, and nothing of the kind before
+            ended_by[int(tokens[length - 1])] += 1
+        else:
+            assert not stops and length == LENGTH
+        assert (tokens[length:] == model.pad_id).all() and (logprobs[length:] == 0).all()
+        assert (logprobs[:length] < 0).all()
+    assert set(ended_by) == set(model.stop_ids) and len(set(made.lengths)) > 3
+
+
+def test_an_end_on_the_last_position_counts_as_finished(sample):
+    """The limit cuts off what has not ended: the same samples under a lower limit are prefixes."""
+    long = sample()
+    limit = int(long.lengths[long.finished & (long.lengths > 1)].min())
+    short = sample(max_length=limit)
+    np.testing.assert_array_equal(short.tokens, long.tokens[:, :limit])
+    np.testing.assert_array_equal(short.lengths, np.minimum(long.lengths, limit))
+    np.testing.assert_array_equal(short.finished, long.finished & (long.lengths <= limit))
+    assert (short.finished & (short.lengths == limit)).any()
+
+
+@pytest.mark.parametrize(("questions", "width"), [((12, 3), 11), ((8, 0, 3, 7, 12), 6), ((0,), 6)])
+def test_a_sample_does_not_depend_on_its_batch(questions, width, sample):
+    """Nor on the order of questions or on how far prompts are padded."""
+    whole = by_question(sample(), QUESTIONS)
+    made = by_question(sample(questions, width), questions)
+    for row, (tokens, logprobs) in made.items():
+        assert tokens == whole[row][0]
+        np.testing.assert_allclose(logprobs, whole[row][1], atol=1e-4)
+
+
+def test_a_sample_does_not_depend_on_the_group(sample):
+    few, many = by_question(sample(group_size=2), QUESTIONS, 2), by_question(sample(), QUESTIONS)
+    assert all(tokens == many[row][0] for row, (tokens, _) in few.items())
+
+
+def test_a_sample_does_not_depend_on_the_mesh(sample, describe, params):
+    model = describe(data=2, fsdp=2, tensor=2)
+    params = jax.device_put(params, model.shardings())
+    sampler = make_sampler(
+        model.config, group_size=GROUP, max_length=LENGTH, stop_ids=model.stop_ids, pad_id=model.pad_id,
+        constrain=model.constrain,
+    )  # fmt: skip
+    questions = (7, 0, 3, 12)
+    prompts = [EncodedPrompt(q, list(QUESTIONS[q])) for q in questions]
+    made = to_host(start_sampling(sampler, model, params, prompts, 6, jax.random.key(0)))
+    expected = sample(questions)
+    np.testing.assert_array_equal(made.tokens, expected.tokens)
+    np.testing.assert_allclose(made.logprobs, expected.logprobs, atol=1e-4)
+
+
+def test_other_keys_questions_and_sample_numbers_give_other_samples(sample):
+    first, second = by_question(sample(key=0), QUESTIONS), by_question(sample(key=1), QUESTIONS)
+    texts = [tuple(tokens) for tokens, _ in first.values() if len(tokens) > 3]
+    assert len(set(texts)) == len(texts) > 10
+    assert sum(first[row][0] == second[row][0] for row in first) <= 3  # short ones may agree
+    same_prompt = [(first[7, g][0], first[8, g][0]) for g in range(GROUP)]
+    assert sum(a == b for a, b in same_prompt) <= 1
+    again = by_question(sample(key=0), QUESTIONS)
+    assert all(again[row][0] == first[row][0] for row in first)
+
+
+def test_every_position_and_sample_draws_anew(sample, params):
+    """With uniform probabilities two positions, two samples or two questions agree as often as chance has it."""
+    uniform = {**params, "head": np.zeros_like(params["head"])}
+    made = sample((7, 8), group_size=600, max_length=4, stop_ids=(-1,), weights=uniform).tokens.reshape(2, 600, 4)
+    chance = 1 / 32
+    tolerance = 4.5 * np.sqrt(chance * (1 - chance) / 600)
+    for t in range(4):
+        others = [made[0, :, s] for s in range(t)]  # other positions of a sample
+        others += [np.roll(made[0, :, t], 1), made[1, :, t], made[1, :, (t + 1) % 4]]
+        for other in others:
+            assert abs(np.mean(made[0, :, t] == other) - chance) < tolerance
+    np.testing.assert_allclose(np.bincount(made.ravel(), minlength=32) / made.size, chance, atol=0.012)
+
+
+def probabilities(params, config, prompt, temperature):
+    tokens = np.array([prompt])
+    hidden = decoder.forward(params, tokens, np.ones_like(tokens), config)
+    logits = np.asarray(decoder.logits(params, hidden)[0, -1], np.float64) / temperature
+    return np.exp(logits - logits.max()) / np.exp(logits - logits.max()).sum()
+
+
+@pytest.mark.parametrize(
+    "options",
+    [
+        {"temperature": 1.0},
+        {"temperature": 0.7, "top_p": 0.8},
+        {"temperature": 1.5, "top_k": 10, "top_p": 0.9, "min_p": 0.1},
+    ],
+    ids=str,
+)
+def test_frequencies(options, sample, params, describe):
+    draws = 6000
+    made = sample((3,), group_size=draws, max_length=1, **options)
+    counts = np.bincount(made.tokens[:, 0], minlength=32)
+    # The reference: filters in the order top-k, top-p, min-p, each on what the one before has left.
+    p = probabilities(params, describe().config, QUESTIONS[3], options["temperature"])
+    if "top_k" in options:
+        p = np.where(p >= np.sort(p)[-options["top_k"]], p, 0)
+        p /= p.sum()
+    if "top_p" in options:
+        order = np.argsort(-p)
+        before = np.cumsum(p[order]) - p[order]
+        p[order[before >= options["top_p"]]] = 0
+        p /= p.sum()
+    if "min_p" in options:
+        p = np.where(p >= options["min_p"] * p.max(), p, 0)
+        p /= p.sum()
+    assert len(options) == 1 or 3 <= np.count_nonzero(p) < 25
+    assert counts[p == 0].sum() == 0
+    common = p * draws >= 5
+    expected = np.append(p[common], p[~common].sum()) * draws
+    observed = np.append(counts[common], counts[~common].sum())
+    statistic = np.sum((observed - expected) ** 2 / np.maximum(expected, 1e-9))
+    freedom = np.count_nonzero(expected) - 1
+    assert freedom >= 2
+    assert statistic < freedom + 4.5 * np.sqrt(2 * freedom) + 4  # about one in 10⁴ by chance; the key is fixed
+
+
+def test_second_tokens_follow_their_own_first(sample, params, describe):
+    """The cache: frequencies of the second token, for the samples that share a first one."""
+    made = sample((12,), group_size=6000, max_length=2, stop_ids=(-1,))
+    first, number = Counter(made.tokens[:, 0].tolist()).most_common(1)[0]
+    p = probabilities(params, describe().config, (*QUESTIONS[12], first), 1.0)
+    counts = np.bincount(made.tokens[made.tokens[:, 0] == first, 1], minlength=32)
+    assert number > 500
+    np.testing.assert_allclose(counts / number, p, atol=4.5 * np.sqrt(0.25 / number))
+    assert 0.5 * np.abs(counts / number - p).sum() < 0.12  # total variation
+
+
+def test_greedy(sample, params, describe):
+    made = sample((3, 7), temperature=0.0, stop_ids=(-1,), group_size=2)
+    config = describe().config
+    for row, question in ((0, 3), (2, 7)):
+        np.testing.assert_array_equal(made.tokens[row], made.tokens[row + 1])
+        text = list(QUESTIONS[question])
+        tokens = np.array([text + made.tokens[row].tolist()])
+        hidden = decoder.forward(params, tokens, np.ones_like(tokens), config)
+        table = np.asarray(jax.nn.log_softmax(decoder.logits(params, hidden)[0]))[len(text) - 1 : -1]
+        np.testing.assert_array_equal(made.tokens[row], table.argmax(axis=1))
+        np.testing.assert_allclose(made.logprobs[row], table.max(axis=1), atol=1e-4)
+
+
+def test_one_stop_id_is_not_enough_for_another(sample):
+    made = sample(stop_ids=(1,))
+    ends = {int(tokens[n - 1]) for tokens, n, ok in zip(made.tokens, made.lengths, made.finished, strict=True) if ok}
+    assert ends <= {1} and np.isin(made.tokens, (5, 9)).any()
+
+

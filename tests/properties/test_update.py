@@ -1,0 +1,322 @@
+"""What an update's gradient does not depend on: micro-batches, padding, packing, the mesh, what is recomputed."""
+
+import re
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+import optax
+import pytest
+
+from rl_reason import settings
+from rl_reason.data.iterators import EncodedPrompt
+from rl_reason.data.packing import pack
+from rl_reason.errors import UsageError
+from rl_reason.models.decoder import REMAT_POLICIES
+from rl_reason.parallel.mesh import Rules, make_mesh, replicated, sharding
+from rl_reason.recipes.evaluation import Samples
+from rl_reason.recipes.optimizer import init_state, make_optimizer, state_shardings
+from rl_reason.recipes.policy_update import make_score, make_update
+from rl_reason.recipes.rollout import cut_minibatches, make_batch, weigh
+from rl_reason.recipes.supervised import make_supervised_update
+
+GROUP, ROWS, PROMPT, COMPLETION = 4, 8, 6, 7
+LENGTHS = np.array([7, 1, 3, 5, 2, 6, 4, 7], np.int32)
+ALGORITHM = settings.Algorithm(group_size=GROUP, clip_low=0.1, clip_high=0.3, kl_coef=0.2)
+PLAIN = optax.sgd(1.0)
+"""With it the change of the weights is the gradient itself, however small."""
+
+COMPILED = {}
+
+
+def make_rollout(prompt_length=PROMPT, completion_length=COMPLETION, reduction="sequence_mean"):
+    """A batch of two questions with old and reference log-probabilities, and its denominator; wider by padding only."""
+    rng = np.random.default_rng(0)
+    prompts = [EncodedPrompt(0, [3, 8, 2, 30]), EncodedPrompt(1, [11, 7])]
+    tokens = np.zeros((ROWS, completion_length), np.int32)
+    logprobs, old, reference = np.zeros((3, ROWS, completion_length), np.float32)
+    for row, n in enumerate(LENGTHS):
+        tokens[row, :n] = rng.integers(2, 32, n)
+        logprobs[row, :n] = -rng.exponential(3.0, n)
+        # Padding of the arrays that a scoring pass makes is not zero.
+        old[row], reference[row] = -9, -8
+        old[row, :n], reference[row, :n] = logprobs[row, :n] + rng.normal(0, 0.2, (2, n))
+    samples = Samples(tokens, logprobs, LENGTHS, LENGTHS < 7)
+    batch = make_batch(prompts, samples, rng.normal(size=ROWS).astype(np.float32), ALGORITHM, prompt_length, 0)
+    batch |= {"old_logprobs": old, "reference_logprobs": reference}
+    return weigh(batch, reduction, COMPLETION)
+
+
+@pytest.fixture(scope="module")
+def near(params, describe):
+    """The rollout, with old log-probabilities close to the policy's: some ratios are clipped, most are not."""
+    batch, denominator = make_rollout()
+    logprobs = np.asarray(make_score(describe(), 1.0, 0)(params, batch))
+    return with_old(batch, logprobs), denominator
+
+
+def with_old(batch, logprobs):
+    rng = np.random.default_rng(1)
+    noise = np.zeros_like(batch["old_logprobs"])
+    for row, n in enumerate(LENGTHS):
+        noise[row, :n] = rng.normal(0, 0.2, n)
+    reference = logprobs[:, : noise.shape[1]] - 2 * noise
+    return {**batch, "old_logprobs": logprobs + noise, "reference_logprobs": reference}
+
+
+def put(batch, model):
+    place = lambda x: sharding(model.mesh, ("batch", "time")[: x.ndim], x.shape)  # noqa: E731
+    return {name: jax.device_put(x, place(x)) for name, x in batch.items()}
+
+
+def compiled_update(model, batch, params, optimizer=PLAIN, micro_batch=0):
+    """The compiled update (made once), and the state and the batch on the mesh."""
+    places = state_shardings(model.abstract_params(), optimizer, replicated(model.mesh))
+    state = jax.jit(lambda p: init_state(p, optimizer), out_shardings=places)(params)
+    batch = put(batch, model)
+    shapes = tuple((name, x.shape) for name, x in sorted(batch.items()))
+    key = (tuple(model.mesh.shape.items()), model.remat, model.logprob_chunk, shapes, id(optimizer), micro_batch)
+    if key not in COMPILED:
+        update = make_update(model, ALGORITHM, optimizer, 1.0, places, micro_batch)
+        COMPILED[key] = update.lower(state, batch, jnp.float32(1)).compile()
+    return COMPILED[key], state, batch
+
+
+def gradient_of(model, rollout, params, micro_batch=0):
+    """The change that plain gradient descent makes, and the metrics, on the host."""
+    batch, denominator = rollout
+    update, state, placed = compiled_update(model, batch, params, micro_batch=micro_batch)
+    state, metrics = update(state, placed, jnp.float32(denominator))
+    change = jax.tree.map(lambda new, old: np.asarray(new) - old, state.params, params)
+    return change, jax.device_get(metrics)
+
+
+def assert_close(made, expected, rtol=1e-4):
+    (change, metrics), (expected_change, expected_metrics) = made, expected
+    for (path, mine), theirs in zip(
+        jax.tree_util.tree_leaves_with_path(change), jax.tree.leaves(expected_change), strict=True
+    ):
+        # Differences of weights of size 1 carry a rounding of 1e-7.
+        np.testing.assert_allclose(mine, theirs, rtol=rtol, atol=1e-6, err_msg=str(path))
+    assert metrics.keys() == expected_metrics.keys()
+    for name, value in metrics.items():
+        np.testing.assert_allclose(value, expected_metrics[name], rtol=1e-4, atol=1e-6, err_msg=name)
+
+
+@pytest.fixture(scope="module")
+def expected(near, params, describe):
+    made = gradient_of(describe(), near, params)
+    change, metrics = made
+    assert min(np.abs(leaf).max() for leaf in jax.tree.leaves(change)) > 1e-4
+    assert 0.05 < metrics["ratio/clipped"] < 0.9 and metrics["kl/reference"] > 0.01
+    return made
+
+
+@pytest.mark.parametrize("micro_batch", [2, 4, 8])
+def test_micro_batches(micro_batch, near, params, describe, expected):
+    assert_close(gradient_of(describe(), near, params, micro_batch), expected)
+
+
+@pytest.mark.parametrize(("left", "right"), [(5, 0), (3, 4)])
+def test_padding(left, right, near, params, describe, expected):
+    """Longer arrays that hold the same tokens; the weights are computed anew."""
+    wide, denominator = make_rollout(PROMPT + left, COMPLETION + right)
+    assert denominator == near[1]
+    for name in ("old_logprobs", "reference_logprobs"):
+        wide[name][:, :COMPLETION] = near[0][name]
+        wide[name][:, COMPLETION:] = 5.0
+    assert wide["tokens"].shape == (ROWS, PROMPT + COMPLETION + left + right)
+    assert_close(gradient_of(describe(), (wide, denominator), params), expected)
+
+
+@pytest.mark.parametrize("remat", sorted(set(REMAT_POLICIES) - {"none"}))
+def test_what_is_recomputed(remat, near, params, describe, expected):
+    assert_close(gradient_of(describe(remat=remat, chunk=3), near, params), expected)
+
+
+def test_minibatches_of_one_pass_are_the_whole_batch(near):
+    batch, _ = near
+    parts = cut_minibatches(batch, 4, [1, 2])
+    assert [len(part["advantages"]) for part in parts] == [2, 2, 2, 2]
+    rows = sorted(tuple(row) for part in parts for row in part["tokens"].tolist())
+    assert rows == sorted(map(tuple, batch["tokens"].tolist()))
+    again, other = cut_minibatches(batch, 4, [1, 2]), cut_minibatches(batch, 4, [1, 3])
+    np.testing.assert_array_equal(again[0]["tokens"], parts[0]["tokens"])
+    assert any((a["tokens"] != b["tokens"]).any() for a, b in zip(other, parts, strict=True))
+    # A row keeps its own advantage, mask and log-probabilities.
+    where = {tuple(row): i for i, row in enumerate(batch["tokens"].tolist())}
+    for part in parts:
+        picked = [where[tuple(row)] for row in part["tokens"].tolist()]
+        for name, array in part.items():
+            np.testing.assert_array_equal(array, batch[name][picked])
+
+
+MESHES = {
+    "data 8": {"data": 8},
+    "fsdp 8": {"fsdp": 8},
+    "fsdp 2 tensor 4": {"fsdp": 2, "tensor": 4},
+    "data 2 fsdp 2 tensor 2": {"data": 2, "fsdp": 2, "tensor": 2},
+}
+ADAM = make_optimizer(settings.Algorithm(learning_rate=1e-2, adam_eps=1e-3, max_grad_norm=0.5, weight_decay=0.1), 10)
+
+
+@pytest.fixture(scope="module")
+def adam_expected(near, params, describe):
+    update, state, batch = compiled_update(describe(), near[0], params, ADAM)
+    return jax.device_get(update(state, batch, jnp.float32(near[1])))
+
+
+@pytest.mark.parametrize(("sizes", "micro_batch"), [*((name, 0) for name in MESHES), ("data 2 fsdp 2 tensor 2", 4)])
+def test_mesh(sizes, micro_batch, near, params, describe, adam_expected):
+    """One optimizer step on eight devices is that on one; the devices do share the work."""
+    model = describe(**MESHES[sizes])
+    update, state, batch = compiled_update(model, near[0], params, ADAM, micro_batch)
+    text = update.as_text()
+    assert re.search(r"= .* (all-reduce|reduce-scatter)(-start)?\(", text)
+    if "fsdp" in MESHES[sizes]:
+        assert re.search(r"= .* all-gather(-start)?\(", text)
+    state, metrics = update(state, batch, jnp.float32(near[1]))
+    query = state.params["layers"]["query"]
+    parts = np.prod([MESHES[sizes].get(axis, 1) for axis in ("fsdp", "tensor")])
+    assert query.addressable_shards[0].data.size * parts == query.size
+    # The optimizer's state lies where the weights do.
+    moments = [leaf for leaf in jax.tree.leaves(state.opt_state) if leaf.shape == query.shape]
+    assert moments and all(leaf.sharding.is_equivalent_to(query.sharding, leaf.ndim) for leaf in moments)
+
+    expected_state, expected_metrics = adam_expected
+    for (path, mine), theirs in zip(
+        jax.tree_util.tree_leaves_with_path(jax.device_get(state)), jax.tree.leaves(expected_state), strict=True
+    ):
+        np.testing.assert_allclose(mine, theirs, rtol=1e-4, atol=2e-6, err_msg=str(path))
+    for name, value in metrics.items():
+        np.testing.assert_allclose(value, expected_metrics[name], rtol=1e-4, atol=1e-6, err_msg=name)
+
+
+def test_one_device_has_no_collectives(near, params, describe):
+    update, *_ = compiled_update(describe(), near[0], params)
+    assert not re.search(r"(all-reduce|all-gather|reduce-scatter)(-start)?\(", update.as_text())
+
+
+@pytest.mark.parametrize("micro_batch", [1, 4])
+def test_scores(micro_batch, near, params, describe):
+    batch, _ = near
+    whole = make_score(describe(), 0.8, 0)(params, batch)
+    made = make_score(describe(), 0.8, micro_batch)(params, batch)
+    np.testing.assert_allclose(made, whole, atol=1e-5, rtol=1e-5)
+    assert whole.shape == (ROWS, COMPLETION) and np.std(np.asarray(whole)) > 0.5
+
+
+def test_scores_on_a_mesh(near, params, describe):
+    batch, _ = near
+    model = describe(data=2, fsdp=2, tensor=2)
+    placed = put(batch, model)
+    made = make_score(model, 0.8, 4)(jax.device_put(params, model.shardings()), placed)
+    np.testing.assert_allclose(made, make_score(describe(), 0.8, 0)(params, batch), atol=1e-5, rtol=1e-5)
+
+
+def test_the_first_update_needs_no_old_logprobs(near, params, describe):
+    """Without them the policy is the one that sampled: as if they were its own."""
+    batch, denominator = near
+    own = np.asarray(make_score(describe(), 1.0, 0)(params, batch))
+    without = {k: x for k, x in batch.items() if k != "old_logprobs"}
+    made = gradient_of(describe(), (without, denominator), params)
+    assert_close(made, gradient_of(describe(), ({**batch, "old_logprobs": own}, denominator), params))
+    assert made[1]["ratio/mean"] == pytest.approx(1) and made[1]["ratio/clipped"] == 0
+
+
+def test_the_difference_from_the_sampler_is_measured(near, params, describe):
+    batch, denominator = near
+    _, metrics = gradient_of(describe(), near, params)
+    inside = batch["mask"] > 0
+    difference = (batch["old_logprobs"] - batch["sampler_logprobs"])[inside]
+    assert metrics["logprob_difference/mean"] == pytest.approx(np.abs(difference).mean(), rel=1e-4)
+    assert metrics["logprob_difference/max"] == pytest.approx(np.abs(difference).max(), rel=1e-4)
+    assert metrics["logprob_difference/ratio"] == pytest.approx(np.exp(difference).mean(), rel=1e-4)
+
+
+EXAMPLES = [
+    ([3, 4, 5], [6, 7, 1]),
+    ([8], [9, 1]),
+    ([10, 11, 12, 13], [14, 1]),
+    ([2, 2], [30, 31, 4, 1]),
+    ([5, 6], [1]),
+    ([7], [7, 7, 7, 1]),
+]
+
+
+def one_a_row(model, params):
+    """Written out here, without `pack`."""
+    tokens, segments, weights = np.zeros((3, len(EXAMPLES), 8))
+    for row, (prompt, completion) in enumerate(EXAMPLES):
+        n = len(prompt) + len(completion)
+        tokens[row, :n], segments[row, :n], weights[row, len(prompt) : n] = prompt + completion, 1, 1
+    batch = {"tokens": tokens.astype(np.int32), "segments": segments.astype(np.int32)}
+    return supervised_step(model, batch | {"weights": weights.astype(np.float32)}, params)
+
+
+def supervised_gradient(model, examples, length, params, rows=None, micro_batch=0):
+    packed = pack(examples, length, 0)
+    batch = dict(zip(("tokens", "segments", "weights"), packed, strict=True))
+    if rows:
+        batch = {k: np.pad(x, ((0, rows - len(x)), (0, 0))) for k, x in batch.items()}
+    return supervised_step(model, batch, params, micro_batch), len(packed.tokens_RT)
+
+
+def supervised_step(model, batch, params, micro_batch=0):
+    places = state_shardings(model.abstract_params(), PLAIN, replicated(model.mesh))
+    state = jax.jit(lambda p: init_state(p, PLAIN), out_shardings=places)(params)
+    placed = put(batch, model)
+    update = make_supervised_update(model, settings.Algorithm(micro_batch=micro_batch), PLAIN, places)
+    state, metrics = update(state, placed)
+    change = jax.tree.map(lambda new, old: np.asarray(new) - old, state.params, params)
+    return change, jax.device_get(metrics)
+
+
+def test_packing(params, describe):
+    """Several examples in a row train as one example in each; so do they in micro-batches and on a mesh."""
+    model = describe()
+    expected = one_a_row(model, params)
+    made, rows = supervised_gradient(model, EXAMPLES, 12, params)
+    assert rows <= 3
+    assert expected[1]["tokens/trained"] == sum(len(completion) for _, completion in EXAMPLES)
+    assert_close(made, expected)
+    assert min(np.abs(leaf).max() for leaf in jax.tree.leaves(made[0])) > 1e-4
+    model = describe(data=2, fsdp=2, tensor=2)
+    meshed, _ = supervised_gradient(model, EXAMPLES, 12, params, rows=4, micro_batch=2)
+    assert_close(meshed, expected)
+
+
+def test_rules_that_collide():
+    with pytest.raises(UsageError, match="collide.*fsdp"):
+        Rules(heads="fsdp").spec(("layers", "embed", "heads", "head_dim"))
+    with pytest.raises(UsageError, match="collide"):
+        Rules(time="data").spec(("batch", "time"))
+    with pytest.raises(UsageError, match="modle"):
+        Rules(mlp="modle")
+    assert Rules().spec(("batch", "time", None)) == jax.sharding.PartitionSpec(("data", "fsdp"), None, None)
+
+
+@pytest.mark.parametrize(
+    ("sizes", "words"),
+    [
+        (settings.Mesh(3, 1, 1), "product of 8"),
+        (settings.Mesh(-1, -1, 1), "at most one"),
+        (settings.Mesh(-1, 3, 1), "product of 8"),
+        (settings.Mesh(8, 0, 1), "config.mesh.fsdp=0"),
+        (settings.Mesh(8, 1, -2), "config.mesh.tensor=-2"),
+    ],
+)
+def test_meshes_that_do_not_fit(sizes, words):
+    with pytest.raises(UsageError, match=words):
+        make_mesh(sizes, jax.devices()[:8])
+
+
+def test_the_rest_of_the_devices():
+    mesh = make_mesh(settings.Mesh(-1, 2, 2), jax.devices()[:8])
+    assert dict(mesh.shape) == {"data": 2, "fsdp": 2, "tensor": 2}
+
+
+def test_dimensions_that_do_not_divide_are_replicated():
+    mesh = make_mesh(settings.Mesh(1, 2, 4), jax.devices()[:8])
+    spec = sharding(mesh, ("layers", "embed", "kv_heads", "head_dim"), (2, 16, 2, 4)).spec
+    assert tuple(spec) == (None, "fsdp", None, None)

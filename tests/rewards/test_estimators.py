@@ -1,0 +1,82 @@
+"""Estimators against counting by hand."""
+
+from itertools import combinations, product
+
+import numpy as np
+import pytest
+
+from rl_reason.rewards.estimators import majority, mean_interval, pass_at_k
+
+
+@pytest.mark.parametrize("samples", [1, 2, 5, 7])
+def test_pass_at_k_counts_subsets(samples):
+    for k in range(1, samples + 1):
+        made = pass_at_k(np.arange(samples + 1), samples, k)
+        for correct in range(samples + 1):
+            outcomes = [1] * correct + [0] * (samples - correct)
+            subsets = [any(subset) for subset in combinations(outcomes, k)]
+            assert made[correct] == pytest.approx(sum(subsets) / len(subsets))
+
+
+def test_pass_at_k_of_many_samples():
+    """Binomials beyond floats."""
+    made = pass_at_k(np.array([0, 1, 5000, 10_000]), 10_000, 1000)
+    assert made[:2] == pytest.approx([0.0, 0.1]) and made[2:] == pytest.approx(1.0)
+    assert np.isfinite(made).all()
+
+
+@pytest.mark.parametrize("k", [0, 6])
+def test_pass_at_k_needs_as_many_samples(k):
+    with pytest.raises(ValueError, match=f"pass@{k} of 5"):
+        pass_at_k(np.array([1]), 5, k)
+
+
+@pytest.mark.parametrize(
+    ("answers", "correct", "share"),
+    [
+        (["4", "4", "5"], [True, True, False], 1.0),
+        (["4", "5", "5"], [True, False, False], 0.0),
+        (["4", "5"], [True, False], 0.5),
+        (["4", "5", "6"], [False, False, True], 1 / 3),
+        (["4", "4", "5", "5", "6"], [False, False, True, True, False], 0.5),
+        ([None, None, None, "4"], [False, False, False, True], 1.0),
+        ([None, None], [False, False], 0.0),
+        ([" 4", "4 ", "5"], [True, True, False], 1.0),
+        (["1/2", "0.5", "3", "3"], [True, True, False, False], 0.0),
+    ],
+)
+def test_majority(answers, correct, share):
+    assert majority(answers, correct) == pytest.approx(share)
+    assert majority(answers[::-1], correct[::-1]) == pytest.approx(share)
+
+
+def test_majority_is_the_expectation_of_a_drawn_winner():
+    for answers in product("abc", repeat=4):
+        most = max(answers.count(x) for x in answers)
+        winners = [x for x in "abc" if answers.count(x) == most]
+        expected = winners.count("a") / len(winners)
+        assert majority(list(answers), [x == "a" for x in answers]) == pytest.approx(expected)
+
+
+def test_interval_covers_the_mean_as_often_as_it_says():
+    rng = np.random.default_rng(0)
+    covered = {0.95: 0, 0.5: 0}
+    for trial in range(200):
+        values = rng.random(80) < 0.3
+        for level in covered:
+            low, high = mean_interval(values, level, draws=400, seed=trial)
+            assert low <= values.mean() <= high
+            covered[level] += low <= 0.3 <= high
+    assert 0.88 <= covered[0.95] / 200 <= 0.99
+    assert 0.36 <= covered[0.5] / 200 <= 0.64
+
+
+def test_interval_is_as_wide_as_the_standard_error_says():
+    values = np.random.default_rng(1).normal(2, 3, 400)
+    low, high = mean_interval(values)
+    expected = 1.96 * values.std() / 20
+    assert high - values.mean() == pytest.approx(expected, rel=0.1)
+    assert values.mean() - low == pytest.approx(expected, rel=0.1)
+    assert mean_interval(values) == (low, high)
+    assert mean_interval(np.ones(5)) == (1.0, 1.0)
+    assert all(isinstance(bound, float) for bound in (low, high))
