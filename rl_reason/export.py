@@ -42,7 +42,7 @@ def main() -> None:
     model = describe_model(description, make_mesh(settings_module.Mesh(fsdp=-1, data=1)), lambda: ())
     # The schedule's length changes no array of the state.
     abstract = abstract_state(model, make_optimizer(settings.algorithm, 1), needs_reference(settings))
-    with Checkpoints(workdir.checkpoints, keep=0) as checkpoints:
+    with Checkpoints(workdir.checkpoints, keep=0, read_only=True) as checkpoints:
         restored = checkpoints.restore_latest(abstract)
     if restored is None:
         raise UsageError(f"--workdir={flags['workdir']}: the run has no finished checkpoint yet")

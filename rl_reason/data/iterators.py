@@ -52,8 +52,8 @@ def encode_all(
         ids = encode_prompt(problem, function, tokenizer)
         if not ids:
             raise UsageError(
-                f"the prompt of problem {problem.get('id', index)!r} has no tokens; expected a template that writes text "
-                f"and a tokenizer with a vocabulary ({tokenizer.name_or_path or 'trained here'})"
+                f"the prompt of problem {problem.get('id', index)!r} has no tokens; expected a template that writes "
+                f"text and a tokenizer with a vocabulary ({tokenizer.name_or_path or 'trained here'})"
             )
         if len(ids) <= max_length:
             kept.append(EncodedPrompt(index, ids))

@@ -141,7 +141,9 @@ def forward(
 
     if remat != "none":
         block = jax.checkpoint(block, policy=REMAT_POLICIES[remat], prevent_cse=False)
-    x_BTD, _ = jax.lax.scan(block, embed(params, tokens_BT, constrain), params["layers"])
+    # Gathered whole along its width first: taken from a split table, the activations would change layout twice.
+    embeddings = {"embed": constrain(params["embed"], ("vocab", "width"))}
+    x_BTD, _ = jax.lax.scan(block, embed(embeddings, tokens_BT, constrain), params["layers"])
     return rms_norm(x_BTD, params["final_norm"], config.rms_norm_eps)
 
 

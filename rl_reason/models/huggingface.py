@@ -111,11 +111,12 @@ def read_config(folder: Path) -> ModelConfig:
     if not file.is_file():
         raise UsageError(f"config.model.path={str(folder)!r}: expected a Hugging Face folder with config.json")
     try:
-        hf = json.loads(file.read_text(encoding="utf-8"))
+        loaded = json.loads(file.read_text(encoding="utf-8"))
     except ValueError as error:
         raise UsageError(f"{file}: expected JSON: {error}") from None
-    if not isinstance(hf, dict):
-        raise UsageError(f"{file}: expected a JSON object, found {type(hf).__name__}")
+    if not isinstance(loaded, dict):
+        raise UsageError(f"{file}: expected a JSON object, found {type(loaded).__name__}")
+    hf: dict[str, Any] = loaded
     family = hf.get("model_type")
     if family not in FAMILIES:
         raise UsageError(f"{file}: model_type={family!r}: unknown family; known: {', '.join(sorted(FAMILIES))}")
@@ -156,7 +157,12 @@ class _Tensors:
 
     def __init__(self, folder: Path):
         self.folder = folder
-        files = sorted(folder.glob("*.safetensors"))
+        # The index, where there is one, says which files count: folders may hold other weights beside the model's.
+        index = folder / "model.safetensors.index.json"
+        if index.is_file():
+            files = [folder / name for name in sorted(set(json.loads(index.read_text())["weight_map"].values()))]
+        else:
+            files = sorted(folder.glob("*.safetensors"))
         if not files:
             found = ", ".join(sorted(p.name for p in folder.glob("*.bin")))
             hint = f" (found {found}: pickle files can run code and are never opened)" if found else ""

@@ -5,6 +5,9 @@ from __future__ import annotations
 import jax
 import jax.numpy as jnp
 
+LARGEST_LOG_RATIO = 20.0
+"""Beyond, exp overflows for the product over a long completion, and the gradient of the clipped branch is 0 · ∞."""
+
 RATIO_LEVELS = ("token", "sequence", "sequence_mean")
 
 
@@ -20,11 +23,11 @@ def log_ratio(logprobs_BT: jax.Array, old_logprobs_BT: jax.Array, mask_BT: jax.A
     """
     per_token = (logprobs_BT - old_logprobs_BT) * mask_BT
     if level == "token":
-        return per_token
+        return jnp.clip(per_token, -LARGEST_LOG_RATIO, LARGEST_LOG_RATIO)
     total = jnp.sum(per_token, axis=1, keepdims=True)
     if level == "sequence_mean":
         total = total / jnp.maximum(jnp.sum(mask_BT, axis=1, keepdims=True), 1)
-    return jnp.broadcast_to(total, per_token.shape)
+    return jnp.broadcast_to(jnp.clip(total, -LARGEST_LOG_RATIO, LARGEST_LOG_RATIO), per_token.shape)
 
 
 def clipped(ratio: jax.Array, advantages: jax.Array, clip_low: float, clip_high: float) -> jax.Array:

@@ -31,13 +31,19 @@ class Checkpoints:
     Args:
       directory: the folder; made if absent.
       keep: number of newest checkpoints that stay; 0: all.
+      read_only: nothing is made, saved or removed, so that the folder may be that of a run that is going on.
     """
 
-    def __init__(self, directory: str | os.PathLike, keep: int):
+    def __init__(self, directory: str | os.PathLike, keep: int, *, read_only: bool = False):
         if keep < 0:
             raise UsageError(f"config.checkpoint.keep={keep}: expected 0 (all) or more")
         self._directory = Path(directory).absolute()
-        options = ocp.CheckpointManagerOptions(max_to_keep=keep or None, create=True, cleanup_tmp_directories=True)
+        options = ocp.CheckpointManagerOptions(
+            max_to_keep=keep or None,
+            create=not read_only,
+            cleanup_tmp_directories=not read_only,
+            read_only=read_only,
+        )
         # Named here and not inferred from the first save: a reader asks for the description before it restores.
         handlers = {
             "state": ocp.StandardCheckpointHandler(),

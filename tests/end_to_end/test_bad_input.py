@@ -62,7 +62,10 @@ def refused(refusal, tiny_model, tmp_path):
         ("--config.data.split=validation", ["config.data.split='validation'", "train"]),
         ("--config.data.template=questoin", ["config.data.template='questoin'", "did you mean 'question'"]),
         ("--config.data.template=boxed", ["config.data.template='boxed'", "chat template"]),
-        ("--config.data.max_prompt_length=20", ["config.data.max_prompt_length=20", "word_problems/train/0/", "tokens"]),
+        (
+            "--config.data.max_prompt_length=20",
+            ["config.data.max_prompt_length=20", "word_problems/train/0/", "tokens"],
+        ),
         ("--config.model.path=/no/such/folder", ["config.model.path='/no/such/folder'", "no such folder"]),
         ("--config.model.dtype=float16", ["config.model.dtype='float16'", "bfloat16"]),
         ("--config.model.remat=all", ["config.model.remat='all'", "layer"]),
@@ -211,9 +214,7 @@ def test_pickled_weights(commands, tiny_model, tmp_path):
 
 
 def test_misspelt_key(commands, tmp_path):
-    assert "did you mean 'group_size'" in _refused_command(
-        commands, tmp_path / "run", "--config.algorithm.grup_size=4"
-    )
+    assert "did you mean 'group_size'" in _refused_command(commands, tmp_path / "run", "--config.algorithm.grup_size=4")
 
 
 def test_more_devices_than_there_are(commands, tmp_path):
@@ -225,5 +226,3 @@ def test_rewards_of_a_user_are_found(commands, tmp_path):
     """The name of the module is right and that of the function is not."""
     line = _refused_command(commands, tmp_path / "run", "--config.reward.names=('user_rewards:leters',)")
     assert "config.reward.names='user_rewards:leters'" in line
-
-

@@ -185,7 +185,12 @@ def test_export_is_what_transformers_loads(commands, finished_run, tmp_path):
 def test_exported_folder_goes_on(commands, finished_run, data, tmp_path):
     """The default dtype, and the folder as `--model` of an evaluation, with the stop tokens of the first model."""
     output = tmp_path / "exported"
-    commands.succeed(["rl_reason.export", f"--workdir={finished_run}", f"--output={output}"])
+    run = shutil.copytree(finished_run, tmp_path / "run")
+    # What a run that is still going on is writing must not be taken for a rest and removed.
+    unfinished = run / "checkpoints" / "7.orbax-checkpoint-tmp"
+    unfinished.mkdir()
+    commands.succeed(["rl_reason.export", f"--workdir={run}", f"--output={output}"])
+    assert unfinished.is_dir()
     generation = [json.loads((folder / "generation_config.json").read_text()) for folder in (commands.model, output)]
     assert generation[0]["eos_token_id"] == generation[1]["eos_token_id"]
     flags = flags_of(output, data, tmp_path / "out", samples=1, temperature=0)
@@ -212,6 +217,7 @@ def test_export_refuses_a_run_without_a_checkpoint(refusal, finished_run, tmp_pa
     run.mkdir()
     shutil.copy(finished_run / "config.json", run)
     shutil.copytree(finished_run / "model", run / "model")
-    line = refusal(export.main, [f"--workdir={run}", f"--output={tmp_path}/out"])
+    # Describing the state makes one scalar.
+    line = refusal(export.main, [f"--workdir={run}", f"--output={tmp_path}/out"], compilations=1)
     assert str(run) in line and "no finished checkpoint" in line
-    assert not (tmp_path / "out").exists()
+    assert not (tmp_path / "out").exists() and not (run / "checkpoints").exists()

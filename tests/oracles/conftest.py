@@ -4,8 +4,7 @@ import pytest
 
 @pytest.fixture(scope="package", autouse=True)
 def quick_compilation():
-    """Tiny models run for milliseconds and compile for seconds: without optimization it is half of them."""
-    before = jax.config.jax_disable_most_optimizations
+    """Tiny models run for milliseconds and compile for seconds: without optimization compiling takes half as long."""
     jax.config.update("jax_disable_most_optimizations", True)
     yield
-    jax.config.update("jax_disable_most_optimizations", before)
+    jax.config.update("jax_disable_most_optimizations", False)

@@ -99,18 +99,14 @@ def make_model(chunk):
     )  # fmt: skip
     mesh = make_mesh(settings.Mesh(data=1), jax.devices()[:1])
     tokenizer = SimpleNamespace(pad_token_id=0)
-    return Model(
-        config, tokenizer, (1,), jnp.dtype("float32"), "none", chunk, mesh, decoder.no_constraint, None
-    )
+    return Model(config, tokenizer, (1,), jnp.dtype("float32"), "none", chunk, mesh, decoder.no_constraint, None)
 
 
 def policy_gradient(model, micro_batch):
     optimizer = optax.sgd(1.0)
     places = state_shardings(model.abstract_params(), optimizer, replicated(model.mesh))
     update = make_update(model, settings.Algorithm(), optimizer, 1.0, places, micro_batch)
-    state = jax.eval_shape(
-        lambda key: init_state(weights.initialize(model.config, key), optimizer), jax.random.key(0)
-    )
+    state = jax.eval_shape(lambda key: init_state(weights.initialize(model.config, key), optimizer), jax.random.key(0))
     ints = jax.ShapeDtypeStruct((ROWS, PROMPT + COMPLETION), jnp.int32)
     floats = jax.ShapeDtypeStruct((ROWS, COMPLETION), jnp.float32)
     names = ("mask", "weights", "sampler_logprobs", "old_logprobs", "reference_logprobs")
@@ -131,9 +127,7 @@ def supervised(model, micro_batch):
     optimizer = optax.sgd(1.0)
     places = state_shardings(model.abstract_params(), optimizer, replicated(model.mesh))
     update = make_supervised_update(model, settings.Algorithm(micro_batch=micro_batch), optimizer, places)
-    state = jax.eval_shape(
-        lambda key: init_state(weights.initialize(model.config, key), optimizer), jax.random.key(0)
-    )
+    state = jax.eval_shape(lambda key: init_state(weights.initialize(model.config, key), optimizer), jax.random.key(0))
     ints = jax.ShapeDtypeStruct((ROWS, COMPLETION), jnp.int32)
     batch = {"tokens": ints, "segments": ints, "weights": jax.ShapeDtypeStruct((ROWS, COMPLETION), jnp.float32)}
     return jax.make_jaxpr(update)(state, batch)

@@ -173,13 +173,10 @@ def test_greedy_decoding(name, saved):
     made = sampler(params, tokens, mask, np.arange(len(tokens)), jax.random.key(0))
     seen = set()
     for prompt, row in zip(prompts(), np.asarray(made.tokens), strict=True):
-        generated = torch_model(name).generate(
-            torch.tensor([prompt]),
-            attention_mask=torch.ones(1, len(prompt), dtype=torch.long),
-            do_sample=False,
-            max_new_tokens=32,
-            pad_token_id=0,
-        )[0, len(prompt) :].tolist()
+        ids = torch.tensor([prompt])
+        options = {"do_sample": False, "max_new_tokens": 32, "pad_token_id": 0}
+        generated = torch_model(name).generate(ids, attention_mask=torch.ones_like(ids), **options)
+        generated = generated[0, len(prompt) :].tolist()
         assert len(generated) == 32
         assert row.tolist() == generated
         seen |= set(generated)
@@ -263,6 +260,21 @@ def test_loading_onto_a_mesh(name, saved):
     for leaf, whole in zip(jax.tree.leaves(loaded), jax.tree.leaves(expected), strict=True):
         for shard in leaf.addressable_shards:
             np.testing.assert_array_equal(np.asarray(shard.data), np.asarray(whole)[shard.index])
+
+
+def test_loading_in_other_cuts(saved):
+    """Also along the head's width and the layers, which the usual rules never split."""
+    config, expected = load(saved("qwen2-tied"))
+    mesh = make_mesh(settings.Mesh(2, 2, 2), jax.devices()[:8])
+
+    def place(weight):
+        wanted = ("fsdp", "data", None, "tensor") if len(weight.shape) == 4 else ("fsdp", None, "tensor")
+        return jax.sharding.NamedSharding(mesh, jax.sharding.PartitionSpec(*wanted[: len(weight.shape)]))
+
+    places = weights.tree({path: place(weight) for path, weight in weights.table(config).items()})
+    loaded = huggingface.load_params(saved("qwen2-tied"), config, places)
+    jax.tree.map(lambda a, b: np.testing.assert_array_equal(np.asarray(a), np.asarray(b)), loaded, expected)
+    assert loaded["layers"]["query"].addressable_shards[0].data.shape == (1, 16, 4, 4)
 
 
 def expect_refusal(folder, *words):

@@ -77,9 +77,7 @@ def test_ends(sample, describe):
     model = describe()
     made = sample()
     ended_by = Counter()
-    for tokens, logprobs, length, finished in zip(
-        made.tokens, made.logprobs, made.lengths, made.finished, strict=True
-    ):
+    for tokens, logprobs, length, finished in zip(made.tokens, made.logprobs, made.lengths, made.finished, strict=True):
         stops = [t for t, token in enumerate(tokens[:length]) if token in model.stop_ids]
         if finished:
             assert stops == [length - 1]  # kept, counted, and nothing of the kind before
@@ -229,5 +227,3 @@ def test_one_stop_id_is_not_enough_for_another(sample):
     made = sample(stop_ids=(1,))
     ends = {int(tokens[n - 1]) for tokens, n, ok in zip(made.tokens, made.lengths, made.finished, strict=True) if ok}
     assert ends <= {1} and np.isin(made.tokens, (5, 9)).any()
-
-
