@@ -6,11 +6,12 @@ Samples K completions of each problem and writes DIR/results.json and DIR/sample
 from __future__ import annotations
 
 import json
+import math
 import sys
 from pathlib import Path
 
 from rl_reason import settings
-from rl_reason.errors import UsageError, run_command
+from rl_reason.errors import RunError, UsageError, run_command
 from rl_reason.runtime.flags import REQUIRED, Spec, parse_flags
 from rl_reason.runtime.progress import Progress, table
 from rl_reason.runtime.workdir import write_atomic
@@ -35,8 +36,32 @@ FLAGS: Spec = {
 }
 
 
+KEYS = {
+    "config.model.path": "--model",
+    "config.model.dtype": "--dtype",
+    "config.data.name": "--data",
+    "config.data.dir": "--dir",
+    "config.data.split": "--split",
+    "config.data.template": "--template",
+    "config.data.max_prompt_length": "--max_prompt_tokens",
+}
+"""What the rooms below call by a config's key is a flag here."""
+
+
 def main() -> None:
     flags = parse_flags(sys.argv[1:], FLAGS, description=__doc__)
+    _check(flags)
+    try:
+        summary, records = _sample(flags)
+    except UsageError as error:
+        message = str(error)
+        for key, flag in KEYS.items():
+            message = message.replace(key, flag)
+        raise UsageError(message) from error
+    _write(flags, summary, records)
+
+
+def _check(flags: dict) -> None:
     for name, least in (("samples", 1), ("max_tokens", 1), ("max_prompt_tokens", 1), ("batch", 1), ("problems", 0)):
         if flags[name] < least:
             raise UsageError(f"--{name}={flags[name]}: expected at least {least}")
@@ -46,6 +71,10 @@ def main() -> None:
     if output.exists() and not output.is_dir():
         raise UsageError(f"--output={flags['output']}: expected a folder, found a file")
 
+
+def _sample(flags: dict) -> tuple[dict, list[dict]]:
+    """Loads, samples and grades: the summary, and one record a sample."""
+    # jax is imported after the flags are read: --help and a misspelt flag answer at once.
     from rl_reason.data import sources
     from rl_reason.data.iterators import encode_all
     from rl_reason.data.templates import find_template
@@ -60,9 +89,8 @@ def main() -> None:
     with Rewarder(reward, key="--grader") as rewarder:
         problems = sources.load(flags["data"], flags["split"], flags["dir"], flags["seed"])
         problems = problems[: flags["problems"] or len(problems)]
-        model = describe_model(
-            settings.Model(path=flags["model"], dtype=flags["dtype"]), make_mesh(settings.Mesh()), lambda: ()
-        )
+        description = settings.Model(path=flags["model"], dtype=flags["dtype"])
+        model = describe_model(description, make_mesh(settings.Mesh()), lambda: ())
         model.check_files()
         template = find_template(flags["template"], "--template")
         prompts = encode_all(problems, template, model.tokenizer, flags["max_prompt_tokens"])
@@ -80,17 +108,15 @@ def main() -> None:
         )
         params = model.load_params(flags["seed"])
         with Progress(len(prompts), title="evaluate") as progress:
-            done = 0
+            return evaluate(params, progress.advance)
 
-            def advance(count: int) -> None:
-                nonlocal done
-                done += count
-                progress.update(done)
 
-            summary, records = evaluate(params, advance)
-
+def _write(flags: dict, summary: dict, records: list[dict]) -> None:
+    if not all(math.isfinite(x) for record in records for x in record["logprobs"]):
+        raise RunError(f"--model={flags['model']}: its log-probabilities are not finite numbers; nothing was written")
     asked = {name: flags[name] for name in ("model", "data", "split", "template", "temperature", "top_p", "seed")}
     results = {"grader": flags["grader"], **asked, "max_tokens": flags["max_tokens"], **summary}
+    output = Path(flags["output"])
     output.mkdir(parents=True, exist_ok=True)
     write_atomic(output / "samples.jsonl", "".join(json.dumps(record) + "\n" for record in records))
     write_atomic(output / "results.json", json.dumps(results, indent=2) + "\n")

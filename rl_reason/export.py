@@ -29,7 +29,11 @@ def main() -> None:
         raise UsageError(f"--workdir={flags['workdir']}: expected the folder of a run, found no config.json")
     if output.exists() and (not output.is_dir() or any(output.iterdir())):
         raise UsageError(f"--output={flags['output']}: expected a new or an empty folder")
-    settings = settings_module.Settings.from_config(ml_collections.ConfigDict(json.loads(workdir.config.read_text())))
+    try:
+        config = ml_collections.ConfigDict(json.loads(workdir.config.read_text()))
+    except ValueError as error:
+        raise UsageError(f"{workdir.config}: expected JSON: {error}") from None
+    settings = settings_module.Settings.from_config(config)
 
     from rl_reason.parallel.mesh import make_mesh
     from rl_reason.recipes.bookkeeping import export_model

@@ -20,7 +20,7 @@ from rl_reason.errors import UsageError
 log = logging.getLogger(__name__)
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, order=True)
 class EncodedPrompt:
     """A prompt and the place of its problem in the data source."""
 

@@ -44,7 +44,11 @@ def load_tokenizer(path: str) -> PreTrainedTokenizerBase:
     if not path or (local and not Path(place).is_dir()):
         raise UsageError(f"tokenizer {path!r}: no such folder, expected a Hugging Face folder or name")
     try:
-        tokenizer = AutoTokenizer.from_pretrained(place, local_files_only=local, trust_remote_code=False)
+        # tokenizer.json says everything about how text is cut. AutoTokenizer goes by the model's type instead, and
+        # for some builds a tokenizer with that type's own rules around the same vocabulary.
+        whole = local and (Path(place) / "tokenizer.json").is_file()
+        load = PreTrainedTokenizerFast if whole else AutoTokenizer
+        tokenizer = load.from_pretrained(place, local_files_only=local, trust_remote_code=False)
     except Exception as error:  # transformers and tokenizers raise many kinds, plain Exception among them
         reason = (str(error).strip().splitlines() or [type(error).__name__])[0]
         raise UsageError(f"tokenizer {path!r}: cannot load it: {reason}") from error

@@ -84,14 +84,7 @@ def make_evaluate(
         if metrics.evaluated(step):
             return
         with Progress(len(held_out.prompts), title=f"evaluate, step {step}") as progress:
-            done = 0
-
-            def advance(count: int) -> None:
-                nonlocal done
-                done += count
-                progress.update(done)
-
-            record, _ = evaluators[full](params, advance)
+            record, _ = evaluators[full](params, progress.advance)
         metrics.write_eval({"step": step, "dataset": held_out.name, **record})
 
     return evaluate

@@ -72,7 +72,7 @@ class Records:
         clock.lap("time/update_s")
         seconds = clock.last - clock.started
         values |= clock.laps | {"time/step_s": seconds, "tokens/s": values["tokens/trained"] / seconds}
-        for name in ("loss", "optimizer/grad_norm"):
+        for name in ("loss", "optimizer/grad_norm", "optimizer/update_norm"):
             if not np.isfinite(values[name]):
                 file = self._workdir.path / f"nonfinite_batch_{step}.npz"
                 np.savez_compressed(file, **dict(batch))

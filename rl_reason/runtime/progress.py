@@ -69,6 +69,10 @@ class Progress:
         if self._bar is None and self._line_is_due(now):
             self._print_line()
 
+    def advance(self, count: int) -> None:
+        """`count` more steps are done."""
+        self.update(self._step + count)
+
     def note(self, text: str) -> None:
         """Prints a line (above the bar, where there is one)."""
         self._console.print(Text(printable(text)), soft_wrap=True)
