@@ -15,8 +15,9 @@ ROOT = Path(__file__).parents[2]
 
 def test_grpo_raises_the_reward_and_the_length(tmp_path):
     command = [sys.executable, "-m", "rl_reason.train", "--config=configs/grpo_math.py:tiny"]
-    command += [f"--workdir={tmp_path}/run", "--config.steps=12", "--config.algorithm.batch_size=64", "--config.data.problems=2000"]
-    command += ["--config.evaluation.problems=64", "--config.evaluation.samples=2", "--config.evaluation.every=0"]
+    command += [f"--workdir={tmp_path}/run", "--config.steps=12", "--config.algorithm.batch_size=64"]
+    command += ["--config.data.problems=2000", "--config.evaluation.problems=64"]
+    command += ["--config.evaluation.samples=2", "--config.evaluation.every=0"]
     environment = {k: v for k, v in os.environ.items() if k != "XLA_FLAGS"}
     subprocess.run(command, cwd=ROOT, env=environment, check=True, timeout=600)
     metrics = [json.loads(line) for line in (tmp_path / "run" / "metrics.jsonl").read_text().splitlines()]
