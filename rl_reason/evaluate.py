@@ -79,7 +79,7 @@ def _sample(flags: dict) -> tuple[dict, list[dict]]:
     from rl_reason.data.iterators import encode_all
     from rl_reason.data.templates import find_template
     from rl_reason.parallel.mesh import make_mesh
-    from rl_reason.recipes.evaluation import make_evaluator
+    from rl_reason.recipes.evaluation import HeldOut, make_evaluator
     from rl_reason.recipes.setup import describe_model
     from rl_reason.rewards.combination import Rewarder
     from rl_reason.sampling import logits
@@ -96,8 +96,6 @@ def _sample(flags: dict) -> tuple[dict, list[dict]]:
         prompts = encode_all(problems, template, model.tokenizer, flags["max_prompt_tokens"])
         evaluate = make_evaluator(
             model,
-            problems,
-            prompts,
             rewarder,
             samples=flags["samples"],
             temperature=flags["temperature"],
@@ -108,7 +106,7 @@ def _sample(flags: dict) -> tuple[dict, list[dict]]:
         )
         params = model.load_params(flags["seed"])
         with Progress(len(prompts), title="evaluate") as progress:
-            return evaluate(params, progress.advance)
+            return evaluate(params, HeldOut(flags["data"], problems, prompts), progress.advance)
 
 
 def _write(flags: dict, summary: dict, records: list[dict]) -> None:

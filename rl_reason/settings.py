@@ -132,7 +132,7 @@ class Evaluation:
     """Data sets as in `data.name`; empty: those of training."""
     split: str = "test"
     problems: int = 500
-    """The first so many problems of the split; 0: all."""
+    """The first so many problems of each data set; 0: all."""
     samples: int = 8
     """Completions per problem in the evaluations before and after."""
     samples_during: int = 1

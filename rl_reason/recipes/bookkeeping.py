@@ -4,15 +4,14 @@ from __future__ import annotations
 
 import json
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
 from pathlib import Path
 
 from rl_reason.data import sources
-from rl_reason.data.iterators import EncodedPrompt, encode_all
+from rl_reason.data.iterators import encode_all
 from rl_reason.data.templates import find_template
 from rl_reason.models import huggingface
 from rl_reason.models.weights import Params, count
-from rl_reason.recipes.evaluation import make_evaluator
+from rl_reason.recipes.evaluation import HeldOut, make_evaluator
 from rl_reason.recipes.setup import Model
 from rl_reason.rewards.combination import Rewarder
 from rl_reason.runtime.curves import draw_curves
@@ -24,26 +23,18 @@ from rl_reason.runtime.workdir import Workdir, write_atomic
 from rl_reason.settings import Settings
 
 
-@dataclass(frozen=True)
-class HeldOut:
-    """The problems of the evaluations inside a run, encoded."""
-
-    name: str
-    problems: Sequence[dict]
-    prompts: list[EncodedPrompt]
-
-
-def load_held_out(settings: Settings, model: Model) -> HeldOut:
-    """The held-out problems that the settings name; all of their prompts fit."""
-    evaluation = settings.evaluation
-    name = evaluation.name or settings.data.name
-    problems = sources.load(name, evaluation.split, settings.data.dir, settings.seed)
-    problems = problems[: evaluation.problems or len(problems)]
-    template = find_template(settings.data.template)
-    prompts = encode_all(
-        problems, template, model.tokenizer, settings.data.max_prompt_length, settings.data.long_prompts
-    )
-    return HeldOut(f"{name}/{evaluation.split}", problems, prompts)
+def load_held_out(settings: Settings, model: Model) -> list[HeldOut]:
+    """The data sets of the evaluations inside a run, each by itself; all of their prompts fit."""
+    evaluation, data = settings.evaluation, settings.data
+    name = evaluation.name or data.name
+    template = find_template(data.template)
+    loaded = []
+    for one in [name] if name.endswith(".jsonl") else name.split("+"):
+        problems = sources.load(one, evaluation.split, data.dir, settings.seed)
+        problems = problems[: evaluation.problems or len(problems)]
+        prompts = encode_all(problems, template, model.tokenizer, data.max_prompt_length, data.long_prompts)
+        loaded.append(HeldOut(f"{one}/{evaluation.split}", problems, prompts))
+    return loaded
 
 
 Evaluate = Callable[[Params, int, bool], None]
@@ -52,13 +43,13 @@ Evaluate = Callable[[Params, int, bool], None]
 def make_evaluate(
     settings: Settings,
     model: Model,
-    held_out: HeldOut,
+    held_out: Sequence[HeldOut],
     rewarder: Rewarder,
     metrics: MetricsWriter,
     max_length: int,
     rows: int,
 ) -> Evaluate:
-    """`evaluate(params, step, full)` writes a record to eval.jsonl.
+    """`evaluate(params, step, full)` writes a record for each data set to eval.jsonl.
 
     Full evaluations, before and after training, take `evaluation.samples` of each problem, the others
     `evaluation.samples_during`. A record that a run before this one has written is not made again.
@@ -67,8 +58,6 @@ def make_evaluate(
     evaluators = {
         full: make_evaluator(
             model,
-            held_out.problems,
-            held_out.prompts,
             rewarder,
             samples=evaluation.samples if full else evaluation.samples_during,
             temperature=evaluation.temperature,
@@ -81,11 +70,12 @@ def make_evaluate(
     }
 
     def evaluate(params: Params, step: int, full: bool) -> None:
-        if metrics.evaluated(step):
-            return
-        with Progress(len(held_out.prompts), title=f"evaluate, step {step}") as progress:
-            record, _ = evaluators[full](params, progress.advance)
-        metrics.write_eval({"step": step, "dataset": held_out.name, **record})
+        for data in held_out:
+            if metrics.evaluated(step, data.name):
+                continue
+            with Progress(len(data.prompts), title=f"evaluate {data.name}, step {step}") as progress:
+                record, _ = evaluators[full](params, data, progress.advance)
+            metrics.write_eval({"step": step, "dataset": data.name, **record})
 
     return evaluate
 
@@ -122,8 +112,10 @@ def close_run(workdir: Workdir) -> None:
     """Draws curves and report, prints the table of the first and the last evaluation and where to look."""
     draw_curves(workdir)
     write_report(workdir)
-    records = [record for record in read_jsonl(workdir.eval)]
-    if records:
+    by_name: dict[str, list[dict]] = {}
+    for record in read_jsonl(workdir.eval):
+        by_name.setdefault(record["dataset"], []).append(record)
+    for records in by_name.values():
         first, last = records[0], records[-1]
         rows = [[name, _percent(first, name), _percent(last, name)] for name in _shared_rates(first, last)]
         rows.append(["tokens/completion", f"{first['tokens/completion']:.1f}", f"{last['tokens/completion']:.1f}"])

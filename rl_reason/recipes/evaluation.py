@@ -61,13 +61,20 @@ def to_host(completions: Completions) -> Samples:
     )
 
 
-Evaluator = Callable[[Params, Callable[[int], None]], tuple[dict, list[dict]]]
+@dataclass(frozen=True)
+class HeldOut:
+    """A data set to be evaluated on: its problems and their prompts; `prompt.index` is the place in `problems`."""
+
+    name: str
+    problems: Sequence[dict]
+    prompts: Sequence[EncodedPrompt]
+
+
+Evaluator = Callable[[Params, HeldOut, Callable[[int], None]], tuple[dict, list[dict]]]
 
 
 def make_evaluator(
     model: Model,
-    problems: Sequence[dict],
-    prompts: Sequence[EncodedPrompt],
     rewarder: Rewarder,
     *,
     samples: int,
@@ -77,12 +84,10 @@ def make_evaluator(
     rows: int,
     seed: int,
 ) -> Evaluator:
-    """`evaluate(params, progress) -> (summary, one record a sample)`; `progress(n)`: n more problems are done.
+    """`evaluate(params, held_out, progress) -> (summary, one record a sample)`; `progress(n)`: n more problems done.
 
     Args:
         model: the model.
-        problems: the held-out problems, N of them.
-        prompts: theirs; `prompt.index` is the place in `problems`.
         rewarder: its verdict says what is correct.
         samples: k completions of each problem.
         temperature: 0 is greedy; then one sample is enough.
@@ -102,10 +107,11 @@ def make_evaluator(
         dtype=model.dtype,
         constrain=model.constrain,
     )
-    per_batch = min(max(rows // samples, 1), len(prompts))
-    longest = max(len(prompt.prompt_ids) for prompt in prompts)
 
-    def evaluate(params: Params, progress: Callable[[int], None]) -> tuple[dict, list[dict]]:
+    def evaluate(params: Params, held_out: HeldOut, progress: Callable[[int], None]) -> tuple[dict, list[dict]]:
+        problems, prompts = held_out.problems, held_out.prompts
+        per_batch = min(max(rows // samples, 1), len(prompts))
+        longest = max(len(prompt.prompt_ids) for prompt in prompts)
         key = jax.random.key(seed)
         records: list[dict] = []
         for start in range(0, len(prompts), per_batch):

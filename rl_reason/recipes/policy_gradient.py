@@ -26,7 +26,7 @@ from rl_reason.data.iterators import EncodedPrompt, encode_all, prompt_iterator
 from rl_reason.data.templates import find_template
 from rl_reason.parallel.mesh import make_mesh, sharding
 from rl_reason.recipes import bookkeeping, checks
-from rl_reason.recipes.evaluation import Samples, start_sampling, to_host
+from rl_reason.recipes.evaluation import HeldOut, Samples, start_sampling, to_host
 from rl_reason.recipes.optimizer import make_optimizer
 from rl_reason.recipes.policy_update import Update, make_score, make_update
 from rl_reason.recipes.records import Clock, Records
@@ -146,7 +146,7 @@ class _Task:
     data: grain.DatasetIterator
     """Batches of `EncodedPrompt`."""
     prompt_length: int
-    held_out: bookkeeping.HeldOut
+    held_out: list[HeldOut]
     rows: int
     """Completions that are sampled at the same time."""
 
