@@ -19,7 +19,7 @@ setup(
     install_requires=[
         "jax>=0.10,<0.12",
         "flax>=0.12",
-        "optax>=0.2.5",
+        "optax>=0.2.8",
         "orbax-checkpoint>=0.11.30",
         "numpy>=2",
         "transformers>=5",

@@ -69,7 +69,7 @@ def apply_gradients(
     """One optimizer step; returns the norms of the gradient (before clipping) and of the change."""
     changes, opt_state = optimizer.update(gradients, state.opt_state, state.params)
     params = optax.apply_updates(state.params, changes)
-    norms = {"optimizer/grad_norm": optax.global_norm(gradients), "optimizer/update_norm": optax.global_norm(changes)}
+    norms = {"optimizer/grad_norm": optax.tree.norm(gradients), "optimizer/update_norm": optax.tree.norm(changes)}
     return TrainState(params=params, opt_state=opt_state, updates=state.updates + 1), norms
 
 
