@@ -9,7 +9,7 @@ readme = Path(__file__).with_name("README.md")
 setup(
     name="rl_reason",
     version="0.1.0",
-    description="Reinforcement learning that teaches language models to reason, in JAX: GRPO, PPO and their kin",
+    description="Reinforcement learning that teaches language models to reason, in JAX, with GRPO",
     long_description=readme.read_text(encoding="utf-8") if readme.exists() else "",
     long_description_content_type="text/markdown",
     license="Apache-2.0",
@@ -32,7 +32,7 @@ setup(
         "ml-collections>=1.1",
         "absl-py>=2",
         "math-verify[antlr4_13_2]>=0.8",
-        "rich>=14",
+        "rich>=15",
         "tensorboardX>=2.6",
         "matplotlib>=3.9",
         "plotly>=6",

@@ -5,7 +5,7 @@ problems out, then its text becomes a mixture in which most answers are blurted 
 reason and mostly does not, so that reinforcement has something to find.
 
     python -m rl_reason.train --config=configs/sft_tiny.py --workdir=runs/sft_tiny
-    cp -r runs/sft_tiny/export checkpoints/tiny
+    cp runs/sft_tiny/export/* checkpoints/tiny/
 
 Variants: `tiny` is a smoke test of one minute.
 """
@@ -24,7 +24,7 @@ def get_config(variant: str = ""):
     config.steps = 1600
     config.model.shape = dict(
         family="qwen2", hidden_size=128, intermediate_size=352, num_layers=4, num_heads=4, num_kv_heads=2, head_dim=32,
-        qkv_bias=True, initializer_range=0.05, max_positions=512,
+        qkv_bias=True, initializer_range=0.05, max_positions=2048,
     )  # fmt: skip
     config.data.name = "word_problems"
     config.data.template = "question"

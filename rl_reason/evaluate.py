@@ -80,7 +80,7 @@ def _sample(flags: dict) -> tuple[dict, list[dict]]:
     from rl_reason.data.templates import find_template
     from rl_reason.parallel.mesh import make_mesh
     from rl_reason.recipes.evaluation import HeldOut, make_evaluator
-    from rl_reason.recipes.setup import describe_model
+    from rl_reason.recipes.setup import check_length, describe_model
     from rl_reason.rewards.combination import Rewarder
     from rl_reason.sampling import logits
 
@@ -90,10 +90,12 @@ def _sample(flags: dict) -> tuple[dict, list[dict]]:
         problems = sources.load(flags["data"], flags["split"], flags["dir"], flags["seed"])
         problems = problems[: flags["problems"] or len(problems)]
         description = settings.Model(path=flags["model"], dtype=flags["dtype"])
-        model = describe_model(description, make_mesh(settings.Mesh()), lambda: ())
+        model = describe_model(description, make_mesh(settings.Mesh(data=1, fsdp=-1)), lambda: ())
         model.check_files()
         template = find_template(flags["template"], "--template")
         prompts = encode_all(problems, template, model.tokenizer, flags["max_prompt_tokens"])
+        longest = max(len(prompt.prompt_ids) for prompt in prompts)
+        check_length(model, longest, flags["max_tokens"], "--max_tokens")
         evaluate = make_evaluator(
             model,
             rewarder,

@@ -16,7 +16,7 @@ from collections.abc import Callable, Iterator
 from pathlib import Path
 
 from rl_reason.errors import RunError, UsageError, run_command
-from rl_reason.rewards import REWARDS, VERDICTS
+from rl_reason.rewards import VERDICTS
 from rl_reason.rewards.combination import Graded, Rewarder
 from rl_reason.runtime.flags import REQUIRED, parse_flags
 from rl_reason.settings import Reward
@@ -37,7 +37,7 @@ def main() -> None:
             raise UsageError(f"--{name}={flags[name]}: expected more than 0")
     grader = flags["grader"]
     settings = Reward(names=(grader,), weights=(1.0,), timeout=flags["timeout"], workers=flags["workers"])
-    with Rewarder(settings, aliases={"math": REWARDS["accuracy"]}, key="--grader") as rewarder:
+    with Rewarder(settings, key="--grader") as rewarder:
         rows = read_rows(flags["input"], needs_answer=grader != "format")
         with _progress_bar(len(rows)) as advance:
             graded = rewarder.grade([row["completion"] for row in rows], [_problem(row) for row in rows], advance)

@@ -76,7 +76,7 @@ class Sampling:
     top_p: float = 1.0
     min_p: float = 0.0
     batch_size: int = 0
-    """Completions that are sampled at the same time; 0: the whole batch."""
+    """Completions that are sampled at the same time, at most; 0: the whole batch."""
 
 
 @dataclass(frozen=True)
@@ -94,7 +94,9 @@ class Algorithm:
     eps: float = 1e-6
     """Added to the group's standard deviation."""
     clip_low: float = 0.2
+    """ε below 1. With one update per exploration the ratio is 1, and nothing is clipped."""
     clip_high: float = 0.2
+    """ε above 1."""
     kl_coef: float = 0.04
     """β, the weight of the k3 estimator of KL(policy ‖ reference) in the loss."""
     ratio_level: str = "token"
@@ -107,7 +109,7 @@ class Algorithm:
     minibatches: int = 1
     """Optimizer steps in one pass."""
     micro_batch: int = 0
-    """Completions whose activations exist at the same time; 0: the whole minibatch."""
+    """Completions whose activations exist at the same time, at most; 0: the whole minibatch."""
     reference_every: int = 0
     """Steps after which the reference becomes the policy (an outer iteration of algorithm 1); 0: never."""
     learning_rate: float = 1e-6

@@ -81,11 +81,24 @@ def prompt_iterator(source: Sequence[Any], batch_size: int, seed: int) -> grain.
         UsageError: fewer elements than `batch_size`.
     """
     if not 0 < batch_size <= len(source):
-        raise UsageError(f"a batch of {batch_size} problems: there are {len(source)}; expected 1 to {len(source)}")
+        raise UsageError(
+            f"config.algorithm.batch_size / group_size={batch_size} problems a step: config.data.name has "
+            f"{len(source)}; expected 1 to {len(source)}"
+        )
     dataset = grain.MapDataset.source(source).seed(seed % 2**32).shuffle()
     dataset = dataset.batch(batch_size, drop_remainder=True, batch_fn=list).repeat()
     # The elements are in memory: reading ahead in threads would cost more than it hides.
     return iter(dataset.to_iter_dataset(grain.ReadOptions(num_threads=0, prefetch_buffer_size=0)))
+
+
+PADDING_STEP = 128
+"""Prompts are padded to a multiple of so many tokens: few shapes, so few compilations."""
+
+
+def padded_length(prompts: Sequence[EncodedPrompt], limit: int) -> int:
+    """Tokens that a batch's prompts are padded to: its longest, rounded up to `PADDING_STEP`, at most `limit`."""
+    longest = max(len(prompt.prompt_ids) for prompt in prompts)
+    return min(-(-longest // PADDING_STEP) * PADDING_STEP, limit)
 
 
 def left_pad(rows: Sequence[Sequence[int]], length: int, pad_id: int) -> tuple[np.ndarray, np.ndarray]:

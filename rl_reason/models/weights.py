@@ -24,7 +24,7 @@ Params = dict
 class Weight:
     shape: tuple[int, ...]
     axes: tuple[str, ...]
-    """Logical axes, one a dimension; `parallel.rules` maps them to mesh axes."""
+    """Logical axes, one a dimension; `parallel.mesh.Rules` maps them to mesh axes."""
     init: str = "normal"
     """"normal" (std = initializer_range), "residual" (that / √(2·layers), GPT-2's scaling), "ones" or "zeros"."""
 

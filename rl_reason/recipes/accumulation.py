@@ -13,6 +13,11 @@ LossSum = Callable[[Params, dict], tuple[jax.Array, dict[str, jax.Array]]]
 """(params, micro-batch) → (sum of losses, sums of what is measured). The weights in the batch carry the denominator."""
 
 
+def rows_at_once(limit: int, rows: int) -> int:
+    """`limit` of them; all where there is no limit (0) or where there are fewer."""
+    return min(limit, rows) if limit else rows
+
+
 def accumulate(loss_sum: LossSum, params: Params, batch: dict, micro_batch: int) -> tuple[Params, jax.Array, dict]:
     """Gradient, loss and measurements summed over micro-batches of the leading axis, in float32, inside one jit.
 
@@ -23,7 +28,7 @@ def accumulate(loss_sum: LossSum, params: Params, batch: dict, micro_batch: int)
         loss_sum: see `LossSum`.
         params: float32 master weights.
         batch: arrays [B, …].
-        micro_batch: rows at a time; 0 or B: all at once. It divides B.
+        micro_batch: rows at a time, a divisor of B; 0: all.
     """
     gradient = jax.value_and_grad(loss_sum, has_aux=True)
     rows = jax.tree.leaves(batch)[0].shape[0]

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import logging
 from collections.abc import Callable, Sequence
 from pathlib import Path
 
@@ -12,7 +13,7 @@ from rl_reason.data.templates import find_template
 from rl_reason.models import huggingface
 from rl_reason.models.weights import Params, count
 from rl_reason.recipes.evaluation import HeldOut, make_evaluator
-from rl_reason.recipes.setup import Model
+from rl_reason.recipes.setup import Model, check_length
 from rl_reason.rewards.combination import Rewarder
 from rl_reason.runtime.curves import draw_curves
 from rl_reason.runtime.environment import describe
@@ -33,10 +34,18 @@ def load_held_out(settings: Settings, model: Model) -> list[HeldOut]:
         problems = sources.load(one, evaluation.split, data.dir, settings.seed)
         problems = problems[: evaluation.problems or len(problems)]
         prompts = encode_all(problems, template, model.tokenizer, data.max_prompt_length, data.long_prompts)
-        loaded.append(HeldOut(f"{one}/{evaluation.split}", problems, prompts))
+        longest = max(len(prompt.prompt_ids) for prompt in prompts)
+        if settings.recipe != "supervised":
+            check_length(model, longest, settings.sampling.max_length, "config.sampling.max_length")
+        # A file has no splits: without a name of its own, an evaluation sees the problems that are trained on.
+        label = one if one.endswith(".jsonl") else f"{one}/{evaluation.split}"
+        if one.endswith(".jsonl") and not evaluation.name:
+            log.warning("%s is evaluated on the problems it trains on; config.evaluation.name names others", one)
+        loaded.append(HeldOut(label, problems, prompts))
     return loaded
 
 
+log = logging.getLogger(__name__)
 Evaluate = Callable[[Params, int, bool], None]
 
 
@@ -119,7 +128,7 @@ def close_run(workdir: Workdir) -> None:
         first, last = records[0], records[-1]
         rows = [[name, _percent(first, name), _percent(last, name)] for name in _shared_rates(first, last)]
         rows.append(["tokens/completion", f"{first['tokens/completion']:.1f}", f"{last['tokens/completion']:.1f}"])
-        title = f"{last['dataset']}: {last['n']} held-out problems, {last['samples']} samples each"
+        title = f"{last['dataset']}: {last['n']} problems, {last['samples']} samples each"
         table(title, ["", f"before (step {first['step']})", f"after (step {last['step']})"], rows)
     print(f"The run is in {workdir.path}: open curves.png and report.html")
 

@@ -2,11 +2,19 @@
 
 from __future__ import annotations
 
+import logging
+import operator
+
+from jax.sharding import Mesh
+
 from rl_reason.errors import UsageError, nearest
 from rl_reason.objectives.reductions import REDUCTIONS
 from rl_reason.objectives.surrogates import RATIO_LEVELS
+from rl_reason.recipes.accumulation import rows_at_once
 from rl_reason.sampling import logits
 from rl_reason.settings import Settings
+
+log = logging.getLogger(__name__)
 
 
 def _at_least(key: str, value: float, least: float) -> None:
@@ -22,6 +30,27 @@ def _divides(key: str, part: int, whole_key: str, whole: int) -> None:
 def _one_of(key: str, value: str, known) -> None:
     if value not in known:
         raise UsageError(f"config.{key}={value!r}: unknown value{nearest(value, known)}")
+
+
+def _unread(settings: Settings, keys: tuple[str, ...], reason: str) -> None:
+    """Refuses a value for a key that the run would not read."""
+    for key in keys:
+        value, default = (operator.attrgetter(key)(s) for s in (settings, Settings()))
+        if value != default:
+            raise UsageError(f"config.{key}={value!r}: is not read {reason}; expected its default {default!r}")
+
+
+def check_rows(settings: Settings, mesh: Mesh) -> None:
+    """Tells where the mesh does not divide the rows: then every device computes all of them."""
+    algorithm, ways = settings.algorithm, mesh.shape["data"] * mesh.shape["fsdp"]
+    minibatch = algorithm.batch_size // algorithm.minibatches
+    rows = {"sampling.batch_size": rows_at_once(settings.sampling.batch_size, algorithm.batch_size)}
+    rows["algorithm.micro_batch"] = rows_at_once(algorithm.micro_batch, minibatch)
+    for key, count in rows.items():
+        if count % ways:
+            log.warning(
+                "config.%s: %d completions over %d devices: every device computes all of them", key, count, ways
+            )
 
 
 def check_common(settings: Settings) -> None:
@@ -43,6 +72,20 @@ def check_common(settings: Settings) -> None:
     _at_least("algorithm.batch_size", algorithm.batch_size, 1)
     _at_least("algorithm.warmup_steps", algorithm.warmup_steps, 0)
     _one_of("algorithm.schedule", algorithm.schedule, ("constant", "cosine"))
+    for key in ("weight_decay", "max_grad_norm", "final_learning_rate"):
+        _at_least(f"algorithm.{key}", getattr(algorithm, key), 0)
+    for key in ("b1", "b2"):
+        if not 0 <= getattr(algorithm, key) < 1:
+            raise UsageError(f"config.algorithm.{key}={getattr(algorithm, key)!r}: expected 0 or more, less than 1")
+    if algorithm.schedule == "constant":
+        _unread(settings, ("algorithm.final_learning_rate",), "by the constant schedule")
+    if settings.evaluation.temperature == 0:
+        for key in ("samples", "samples_during"):
+            if getattr(settings.evaluation, key) > 1:
+                value = getattr(settings.evaluation, key)
+                raise UsageError(
+                    f"config.evaluation.{key}={value}: expected 1 at temperature 0, where all are the same"
+                )
     for key in ("learning_rate", "adam_eps"):
         if not getattr(algorithm, key) > 0:
             raise UsageError(f"config.algorithm.{key}={getattr(algorithm, key)!r}: expected more than 0")
@@ -62,11 +105,11 @@ def check_policy_gradient(settings: Settings) -> None:
     _divides("algorithm.group_size", algorithm.group_size, "algorithm.batch_size", algorithm.batch_size)
     _divides("algorithm.minibatches", algorithm.minibatches, "algorithm.batch_size", algorithm.batch_size)
     minibatch = algorithm.batch_size // algorithm.minibatches
-    if algorithm.micro_batch:
-        _divides("algorithm.micro_batch", algorithm.micro_batch, "algorithm.batch_size / minibatches", minibatch)
-    if sampling.batch_size:
-        _divides("sampling.batch_size", sampling.batch_size, "algorithm.batch_size", algorithm.batch_size)
-        _divides("algorithm.group_size", algorithm.group_size, "sampling.batch_size", sampling.batch_size)
+    micro_batch = rows_at_once(algorithm.micro_batch, minibatch)
+    _divides("algorithm.micro_batch", micro_batch, "algorithm.batch_size / minibatches", minibatch)
+    rows = rows_at_once(sampling.batch_size, algorithm.batch_size)
+    _divides("sampling.batch_size", rows, "algorithm.batch_size", algorithm.batch_size)
+    _divides("algorithm.group_size", algorithm.group_size, "sampling.batch_size", rows)
     _one_of("algorithm.advantage", algorithm.advantage, ("group", "centered"))
     _one_of("algorithm.ratio_level", algorithm.ratio_level, RATIO_LEVELS)
     _one_of("algorithm.reduction", algorithm.reduction, REDUCTIONS)
@@ -75,11 +118,32 @@ def check_policy_gradient(settings: Settings) -> None:
     for key in ("eps", "clip_low", "clip_high", "kl_coef", "reference_every"):
         _at_least(f"algorithm.{key}", getattr(algorithm, key), 0)
     _at_least("algorithm.updates", algorithm.updates, 1)
+    _unread(settings, ("data.solutions",), "by policy-gradient training")
+    if not algorithm.kl_coef:
+        _unread(settings, ("algorithm.reference_every",), "where config.algorithm.kl_coef is 0")
+    if algorithm.advantage == "centered":
+        _unread(settings, ("algorithm.ddof", "algorithm.eps"), "by centered advantages")
 
 
 def check_supervised(settings: Settings) -> None:
     """The keys of `recipes.supervised`."""
     check_common(settings)
     algorithm = settings.algorithm
-    if algorithm.micro_batch:
-        _divides("algorithm.micro_batch", algorithm.micro_batch, "algorithm.batch_size", algorithm.batch_size)
+    micro_batch = rows_at_once(algorithm.micro_batch, algorithm.batch_size)
+    _divides("algorithm.micro_batch", micro_batch, "algorithm.batch_size", algorithm.batch_size)
+    if not settings.data.solutions:
+        raise UsageError("config.data.solutions=(): expected stages of how solutions are written (`data.solutions`)")
+    sampling = ("top_k", "top_p", "min_p", "temperature", "batch_size")
+    _unread(settings, tuple(f"sampling.{key}" for key in sampling), "by supervised training")
+    unread: tuple[str, ...] = (
+        "group_size",
+        "advantage",
+        "ddof",
+        "eps",
+        "clip_low",
+        "clip_high",
+        "kl_coef",
+        "ratio_level",
+    )
+    unread += ("reduction", "updates", "minibatches", "reference_every")
+    _unread(settings, tuple(f"algorithm.{key}" for key in unread), "by supervised training")

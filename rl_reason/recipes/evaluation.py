@@ -9,7 +9,7 @@ from dataclasses import dataclass
 import jax
 import numpy as np
 
-from rl_reason.data.iterators import EncodedPrompt, left_pad
+from rl_reason.data.iterators import EncodedPrompt, left_pad, padded_length
 from rl_reason.data.tokenization import decode
 from rl_reason.models.weights import Params
 from rl_reason.parallel.mesh import replicated, sharding
@@ -116,9 +116,10 @@ def make_evaluator(
         records: list[dict] = []
         for start in range(0, len(prompts), per_batch):
             batch = list(prompts[start : start + per_batch])
-            # The last batch is filled up with its own first prompt, so that there is one shape.
+            # The last batch is filled up with its own first prompt, so that there are few shapes.
             filled = batch + batch[:1] * (per_batch - len(batch))
-            made = to_host(start_sampling(sampler, model, params, filled, longest, key))
+            length = padded_length(filled, longest)
+            made = to_host(start_sampling(sampler, model, params, filled, length, key))
             rows_here = len(batch) * samples
             texts = made.texts(model)[:rows_here]
             owners = [problems[prompt.index] for prompt in batch for _ in range(samples)]

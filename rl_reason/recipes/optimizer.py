@@ -28,7 +28,7 @@ def learning_rate_schedule(algorithm: settings.Algorithm, updates: int) -> optax
         after = optax.constant_schedule(algorithm.learning_rate)
     elif algorithm.schedule == "cosine":
         final = algorithm.final_learning_rate / algorithm.learning_rate
-        after = optax.cosine_decay_schedule(algorithm.learning_rate, max(updates - warmup, 1), alpha=final)
+        after = optax.cosine_decay_schedule(algorithm.learning_rate, max(updates - warmup - 1, 1), alpha=final)
     else:
         raise UsageError(f"config.algorithm.schedule={algorithm.schedule!r}: expected 'constant' or 'cosine'")
     if not warmup:

@@ -22,17 +22,18 @@ import jax.numpy as jnp
 import numpy as np
 
 from rl_reason.data import sources
-from rl_reason.data.iterators import EncodedPrompt, encode_all, prompt_iterator
+from rl_reason.data.iterators import EncodedPrompt, encode_all, padded_length, prompt_iterator
 from rl_reason.data.templates import find_template
 from rl_reason.parallel.mesh import make_mesh, sharding
 from rl_reason.recipes import bookkeeping, checks
+from rl_reason.recipes.accumulation import rows_at_once
 from rl_reason.recipes.evaluation import HeldOut, Samples, start_sampling, to_host
 from rl_reason.recipes.optimizer import make_optimizer
 from rl_reason.recipes.policy_update import Update, make_score, make_update
 from rl_reason.recipes.records import Clock, Records
 from rl_reason.recipes.rollout import Batch, cut_minibatches, make_batch, weigh
 from rl_reason.recipes.rollout_records import failure_line, rollout_metrics, sample_records
-from rl_reason.recipes.setup import Model, describe_model
+from rl_reason.recipes.setup import Model, check_length, describe_model
 from rl_reason.recipes.state import (
     State,
     abstract_state,
@@ -67,9 +68,10 @@ def run(settings: Settings, workdir_path: str | Path) -> None:
     optimizer = make_optimizer(algorithm, settings.steps * algorithm.updates * algorithm.minibatches)
     abstract = abstract_state(model, optimizer, needs_reference(settings))
     sample = _make_sample(settings, task)
-    score = make_score(model, settings.sampling.temperature, algorithm.micro_batch)
+    micro_batch = rows_at_once(algorithm.micro_batch, algorithm.batch_size // algorithm.minibatches)
+    score = make_score(model, settings.sampling.temperature, micro_batch)
     update = make_update(
-        model, algorithm, optimizer, settings.sampling.temperature, train_shardings(abstract), algorithm.micro_batch
+        model, algorithm, optimizer, settings.sampling.temperature, train_shardings(abstract), micro_batch
     )
 
     with (
@@ -109,7 +111,8 @@ def run(settings: Settings, workdir_path: str | Path) -> None:
                 clock.lap("time/reward_s")
 
                 # Advantage, and the log-probabilities that the loss compares with.
-                batch = make_batch(asked, samples, graded.total, algorithm, task.prompt_length, model.pad_id)
+                length = padded_length(asked, task.prompt_length)
+                batch = make_batch(asked, samples, graded.total, algorithm, length, model.pad_id)
                 batch |= _score(batch, state, score, algorithm, model)
                 clock.lap("time/score_s")
 
@@ -146,6 +149,7 @@ class _Task:
     data: grain.DatasetIterator
     """Batches of `EncodedPrompt`."""
     prompt_length: int
+    """Tokens of the longest prompt."""
     held_out: list[HeldOut]
     rows: int
     """Completions that are sampled at the same time."""
@@ -163,13 +167,16 @@ def _prepare(settings: Settings) -> _Task:
     model = describe_model(settings.model, make_mesh(settings.mesh), texts)
     model.check_files()
     prompts = encode_all(problems, template, model.tokenizer, data.max_prompt_length, data.long_prompts)
+    prompt_length = max(len(prompt.prompt_ids) for prompt in prompts)
+    check_length(model, prompt_length, settings.sampling.max_length, "config.sampling.max_length")
+    checks.check_rows(settings, model.mesh)
     return _Task(
         model=model,
         problems=problems,
         data=prompt_iterator(prompts, algorithm.batch_size // algorithm.group_size, settings.seed),
-        prompt_length=max(len(prompt.prompt_ids) for prompt in prompts),
+        prompt_length=prompt_length,
         held_out=bookkeeping.load_held_out(settings, model),
-        rows=settings.sampling.batch_size or algorithm.batch_size,
+        rows=rows_at_once(settings.sampling.batch_size, algorithm.batch_size),
     )
 
 
@@ -194,7 +201,8 @@ def _make_sample(settings: Settings, task: _Task) -> Callable:
     def sample(state: State, asked: Sequence[EncodedPrompt], step: int) -> list:
         key = jax.random.fold_in(seed_key, step)
         parts = [asked[i : i + task.rows // group] for i in range(0, len(asked), task.rows // group)]
-        return [start_sampling(sampler, model, state["train"].params, part, task.prompt_length, key) for part in parts]
+        length = padded_length(asked, task.prompt_length)
+        return [start_sampling(sampler, model, state["train"].params, part, length, key) for part in parts]
 
     return sample
 
@@ -223,12 +231,13 @@ def _score(batch: Batch, state: State, score: Callable, algorithm: Algorithm, mo
 
 def _update(
     batch: Batch, state: State, update: Update, settings: Settings, step: int, model: Model
-) -> dict[str, jax.Array]:
-    """μ passes over the batch, in minibatches; changes `state`, returns the last update's metrics, not waited for."""
+) -> list[dict[str, jax.Array]]:
+    """μ passes over the batch, in minibatches; changes `state`, returns the metrics of each update, not waited for."""
     algorithm = settings.algorithm
-    metrics: dict[str, jax.Array] = {}
+    metrics: list[dict[str, jax.Array]] = []
     for inner in range(algorithm.updates):
         for part in cut_minibatches(batch, algorithm.minibatches, (settings.seed, step, inner)):
             part, denominator = weigh(part, algorithm.reduction, settings.sampling.max_length)
-            state["train"], metrics = update(state["train"], _to_mesh(part, model), jnp.float32(denominator))
+            state["train"], made = update(state["train"], _to_mesh(part, model), jnp.float32(denominator))
+            metrics.append(made)
     return metrics

@@ -35,7 +35,7 @@ def completion_logprobs(params: Params, batch: dict, model: Model, temperature: 
 
 
 def make_score(model: Model, temperature: float, micro_batch: int) -> Callable[[Params, dict], jax.Array]:
-    """`score(params, batch) -> logprobs [B, T]`, `micro_batch` rows at a time (0: all)."""
+    """`score(params, batch) -> logprobs [B, T]`, `micro_batch` rows at a time, a divisor of B (0: all)."""
 
     @jax.jit
     def score(params: Params, batch: dict) -> jax.Array:

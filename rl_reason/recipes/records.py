@@ -43,18 +43,18 @@ class Records:
     ):
         self._workdir, self._metrics, self._progress = workdir, metrics, progress
         self._every, self._shown = every, shown
-        self._pending: tuple[int, Clock, Mapping, dict, dict, Sequence[dict]] | None = None
+        self._pending: tuple[int, Clock, Mapping, Sequence[dict], dict, Sequence[dict]] | None = None
 
     def pend(
         self,
         step: int,
         clock: Clock,
         batch: Mapping[str, np.ndarray],
-        updated: dict[str, jax.Array],
+        updated: Sequence[dict[str, jax.Array]],
         values: dict[str, float],
         samples: Sequence[dict] = (),
     ) -> None:
-        """Keeps a step: its clock, its batch, the metrics of its update on the device, and those of the host."""
+        """Keeps a step: its clock, its batch, the metrics of its updates on the device, and those of the host."""
         self._pending = (step, clock, batch, updated, values, samples)
 
     def finish(self) -> None:
@@ -68,7 +68,7 @@ class Records:
             return
         step, clock, batch, updated, values, samples = self._pending
         self._pending = None
-        values = values | {name: float(x) for name, x in jax.device_get(updated).items()}
+        values = values | _combine(jax.device_get(updated))
         clock.lap("time/update_s")
         seconds = clock.last - clock.started
         values |= clock.laps | {"time/step_s": seconds, "tokens/s": values["tokens/trained"] / seconds}
@@ -83,3 +83,11 @@ class Records:
             self._metrics.write(step, values)
             self._metrics.write_samples(samples)
         self._progress.update(step, {label: values.get(name, float("nan")) for label, name in self._shown.items()})
+
+
+def _combine(updates: Sequence[Mapping[str, np.ndarray]]) -> dict[str, float]:
+    """The mean over the updates of a step; the maximum where a name ends in "/max"."""
+    return {
+        name: float((np.max if name.endswith("/max") else np.mean)([update[name] for update in updates]))
+        for name in updates[0]
+    }

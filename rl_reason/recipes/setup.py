@@ -64,6 +64,16 @@ class Model:
         return make(jax.random.key(seed))
 
 
+def check_length(model: Model, prompt: int, completion: int, key: str) -> None:
+    """Raises `UsageError` where a prompt and a completion together are longer than the model's positions."""
+    limit = model.config.max_positions
+    if prompt + completion > limit:
+        raise UsageError(
+            f"{key}={completion}: with prompts of up to {prompt} tokens that is {prompt + completion}; "
+            f"expected at most {limit}, the model's max_position_embeddings"
+        )
+
+
 def describe_model(model: settings.Model, mesh: Mesh, texts: Callable[[], Iterable[str]]) -> Model:
     """Reads the configuration and the tokenizer, not the weights.
 

@@ -7,7 +7,8 @@ from rl_reason.rewards.math import accuracy
 from rl_reason.rewards.numeric import number
 from rl_reason.rewards.verdict import VERDICTS, Verdict
 
-REWARDS = {"accuracy": accuracy, "number": number, "format": format_reward}
-"""Short names. `accuracy`: mathematical equality; `number`: equality of exact numbers, faster; `format`: the tags."""
+REWARDS = {"accuracy": accuracy, "math": accuracy, "number": number, "format": format_reward}
+"""Short names. `accuracy`, also called `math`: mathematical equality; `number`: equality of exact numbers, which is
+faster; `format`: the tags."""
 
 __all__ = ["REWARDS", "VERDICTS", "Verdict", "accuracy", "format_reward", "number"]

@@ -60,22 +60,18 @@ class Rewarder:
 
     Args:
         settings: names, weights, time limit and number of workers.
-        aliases: further short names, beside `rewards.REWARDS`.
         key: what held the names, for the error line.
 
     Raises:
         UsageError: an unknown name, or names and weights that do not fit together.
     """
 
-    def __init__(
-        self, settings: Reward, aliases: Mapping[str, Callable] | None = None, key: str = "config.reward.names"
-    ):
+    def __init__(self, settings: Reward, key: str = "config.reward.names"):
         _check(settings, key)
-        table = {**REWARDS, **(aliases or {})}
         # Resolved here too, not only in the workers: a wrong name is told before anything is compiled.
-        resolved = [resolve(name, table, key) for name in settings.names]
+        resolved = [resolve(name, REWARDS, key) for name in settings.names]
         self._functions = [
-            f"{function.__module__}:{function.__qualname__}" if name in table else name
+            f"{function.__module__}:{function.__qualname__}" if name in REWARDS else name
             for name, function in zip(settings.names, resolved, strict=True)
         ]
         self._settings = settings

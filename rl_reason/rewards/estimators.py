@@ -7,6 +7,11 @@ from collections.abc import Sequence
 
 import numpy as np
 
+from rl_reason.rewards.numeric import parse_number
+
+_RIGHT = object()
+"""What all right answers vote for."""
+
 
 def pass_at_k(correct_N: np.ndarray, samples: int, k: int) -> np.ndarray:
     """1 − C(n−c, k)/C(n, k) for each problem: the unbiased estimate of Chen et al. (arXiv 2107.03374, equation 1).
@@ -27,16 +32,20 @@ def pass_at_k(correct_N: np.ndarray, samples: int, k: int) -> np.ndarray:
 def majority(answers: Sequence[str | None], correct: Sequence[bool]) -> float:
     """Whether the most frequent answer of one problem's samples is right (self-consistency, arXiv 2203.11171).
 
-    Samples without an answer do not vote. Among answers with equally many votes one is drawn: the result is the share
+    Samples without an answer do not vote. Right answers vote together however they are written, and so do equal
+    numbers. Among answers with equally many votes one is drawn: the result is the share
     of right ones, which is the expectation. No votes: 0.
     """
-    votes = Counter(answer.strip() for answer in answers if answer is not None)
+    votes: Counter = Counter()
+    for answer, ok in zip(answers, correct, strict=True):
+        if answer is not None:
+            number = parse_number(answer)
+            votes[_RIGHT if ok else answer.strip() if number is None else number] += 1
     if not votes:
         return 0.0
     most = max(votes.values())
     leading = [answer for answer, count in votes.items() if count == most]
-    right = {answer.strip() for answer, ok in zip(answers, correct, strict=True) if ok and answer is not None}
-    return sum(answer in right for answer in leading) / len(leading)
+    return (_RIGHT in leading) / len(leading)
 
 
 def mean_interval(values_N: np.ndarray, level: float = 0.95, draws: int = 2000, seed: int = 0) -> tuple[float, float]:

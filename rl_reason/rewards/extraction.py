@@ -15,11 +15,14 @@ _SENTENCE_END = re.compile(r"\.(?:\s|$)")
 def final_answer(completion: str) -> str | None:
     """The text of the final answer as written, without its wrapping; None where there is none.
 
-    If `</think>` occurs, only what follows its last occurrence counts. There, in this order: the last
-    `<answer>…</answer>`, the last `\\boxed{…}`, the rest of the line after the last `#### `, and what follows the
-    last "answer is" or "answer:" up to the end of the sentence. Takes time linear in the length of the text.
+    If `</think>` occurs, only what follows its last occurrence counts; a thought that does not end has no answer.
+    There, in this order: the last `<answer>…</answer>`, the last `\\boxed{…}`, the rest of the line after the last
+    `#### `, and what follows the last "answer is" or "answer:" up to the end of the sentence. Takes time linear in the
+    length of the text.
     """
     text = completion.rpartition("</think>")[2]
+    if "<think>" in text:  # a thought that was cut off: what stands in it was not yet answered
+        return None
     tagged = _last_tagged(text)
     if tagged is not None:
         inner = _last_marked(tagged)

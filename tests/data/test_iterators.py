@@ -83,7 +83,7 @@ def test_batches_hold_the_elements_themselves(tokenizer):
 
 @pytest.mark.parametrize("batch_size", [0, 7])
 def test_a_batch_that_the_problems_do_not_fill_is_refused(batch_size):
-    with pytest.raises(UsageError, match=f"batch of {batch_size}.*there are 6"):
+    with pytest.raises(UsageError, match=f"={batch_size} problems a step: config.data.name has 6"):
         prompt_iterator(PROBLEMS, batch_size, seed=0)
 
 

@@ -42,7 +42,8 @@ def test_pass_at_k_needs_as_many_samples(k):
         ([None, None, None, "4"], [False, False, False, True], 1.0),
         ([None, None], [False, False], 0.0),
         ([" 4", "4 ", "5"], [True, True, False], 1.0),
-        (["1/2", "0.5", "3", "3"], [True, True, False, False], 0.0),
+        (["1/2", "\\frac{1}{2}", "3", "3"], [True, True, False, False], 0.5),
+        (["2", "2.0", "3"], [False, False, True], 0.0),
     ],
 )
 def test_majority(answers, correct, share):
