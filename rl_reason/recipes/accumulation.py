@@ -28,11 +28,12 @@ def accumulate(loss_sum: LossSum, params: Params, batch: dict, micro_batch: int)
         loss_sum: see `LossSum`.
         params: float32 master weights.
         batch: arrays [B, …].
-        micro_batch: rows at a time, a divisor of B; 0: all.
+        micro_batch: rows at a time, see `rows_at_once`; what comes of it divides B.
     """
     gradient = jax.value_and_grad(loss_sum, has_aux=True)
     rows = jax.tree.leaves(batch)[0].shape[0]
-    if micro_batch in (0, rows):
+    micro_batch = rows_at_once(micro_batch, rows)
+    if micro_batch == rows:
         (loss, sums), gradients = gradient(params, batch)
         return gradients, loss, sums
 

@@ -50,7 +50,10 @@ from rl_reason.runtime.workdir import open_workdir
 from rl_reason.sampling.sampler import make_sampler
 from rl_reason.settings import Algorithm, Settings
 
-SHOWN = {"reward": "reward/mean", "pass@1": "pass@1/train", "length": "tokens/completion"} | {
+SHOWN = {
+    "reward": "reward/mean",
+    "pass@1": "pass@1/train",
+    "length": "tokens/completion",
     "KL": "kl/reference",
     "entropy": "entropy",
 }

@@ -13,7 +13,7 @@ from rl_reason.models.logprobs import token_logprobs
 from rl_reason.models.weights import Params, cast
 from rl_reason.objectives.grpo import grpo_loss
 from rl_reason.parallel.mesh import replicated
-from rl_reason.recipes.accumulation import accumulate
+from rl_reason.recipes.accumulation import accumulate, rows_at_once
 from rl_reason.recipes.optimizer import TrainState, apply_gradients
 from rl_reason.recipes.setup import Model
 from rl_reason.settings import Algorithm
@@ -42,10 +42,11 @@ def make_score(model: Model, temperature: float, micro_batch: int) -> Callable[[
         params = cast(params, model.dtype)
         batch = {name: batch[name] for name in ("tokens", "segments", "mask")}
         rows = batch["mask"].shape[0]
-        if micro_batch in (0, rows):
+        at_once = rows_at_once(micro_batch, rows)
+        if at_once == rows:
             return completion_logprobs(params, batch, model, temperature)[0]
-        pieces = rows // micro_batch
-        cut = jax.tree.map(lambda x: jnp.moveaxis(x.reshape(micro_batch, pieces, -1), 1, 0), batch)
+        pieces = rows // at_once
+        cut = jax.tree.map(lambda x: jnp.moveaxis(x.reshape(at_once, pieces, -1), 1, 0), batch)
         made = jax.lax.map(lambda piece: completion_logprobs(params, piece, model, temperature)[0], cut)
         return jnp.moveaxis(made, 0, 1).reshape(rows, -1)
 

@@ -25,7 +25,7 @@ from rl_reason.models.logprobs import token_logprobs
 from rl_reason.models.weights import Params, cast
 from rl_reason.parallel.mesh import make_mesh, replicated, sharding
 from rl_reason.recipes import bookkeeping, checks
-from rl_reason.recipes.accumulation import accumulate, rows_at_once
+from rl_reason.recipes.accumulation import accumulate
 from rl_reason.recipes.optimizer import TrainState, apply_gradients, make_optimizer
 from rl_reason.recipes.records import Clock, Records
 from rl_reason.recipes.setup import Model, describe_model
@@ -62,10 +62,8 @@ def make_supervised_update(
         weights = batch["weights"][:, 1:]
         return -jnp.sum(weights * logprobs), {"entropy": jnp.sum(weights * entropies)}
 
-    micro_batch = rows_at_once(algorithm.micro_batch, algorithm.batch_size)
-
     def update(state: TrainState, batch: dict) -> tuple[TrainState, dict[str, jax.Array]]:
-        gradients, loss, sums = accumulate(loss_sum, state.params, batch, micro_batch)
+        gradients, loss, sums = accumulate(loss_sum, state.params, batch, algorithm.micro_batch)
         tokens = jnp.sum(batch["weights"][:, 1:])
         state, metrics = apply_gradients(state, jax.tree.map(lambda g: g / tokens, gradients), optimizer)
         metrics |= {name: x / tokens for name, x in sums.items()} | {"loss": loss / tokens, "tokens/trained": tokens}
