@@ -7,8 +7,9 @@ exploration. Where it deviates:
 - The paper's 144K questions and its reward model are not public: this takes the training splits of GSM8K and MATH
   (15K questions) and the exact-answer reward.
 - ε 0.2, clipping of the gradient at norm 1 and AdamW's other settings are usual ones, which the paper does not give.
-- It starts from a model whose weights are published as safetensors. DeepSeekMath-Instruct (Llama's layout) is
-  `--config.model.path=DIR` with such a folder.
+- It starts from a base model whose weights are published as safetensors. DeepSeekMath-Instruct (Llama's layout) is
+  `--config.model.path=DIR` with such a folder. The prompt is DeepSeekMath's; `--config.data.template=boxed` sends
+  the same request through the chat template of a chat model.
 - MATH has some problems of more than 1024 tokens (drawings written as code): they are left out and counted.
 
 Hardware, computed and not measured: 7B with Adam takes about 140 GB over the mesh (float32 weights, gradients and
@@ -32,10 +33,10 @@ def get_config(variant: str = ""):
     config = defaults()
     config.recipe = "policy_gradient"
     config.steps = 1000
-    config.model.path = "Qwen/Qwen2.5-Math-7B-Instruct"
+    config.model.path = "Qwen/Qwen2.5-Math-7B"
     config.model.remat = "layer"
     config.data.name = "gsm8k+math"
-    config.data.template = "boxed"
+    config.data.template = "boxed_plain"
     config.data.max_prompt_length = 1024
     config.data.long_prompts = "drop"
     config.reward.names = ("accuracy",)

@@ -107,3 +107,17 @@ def test_eight_devices_make_the_same_run(commands, finished_run, tmp_path):
     for one, eight in zip(read(finished_run / "metrics.jsonl"), read(tmp_path / "run" / "metrics.jsonl"), strict=False):
         for name in ("reward/mean", "loss", "optimizer/grad_norm", "kl/reference", "entropy", "tokens/completion"):
             assert eight[name] == pytest.approx(one[name], rel=1e-4, abs=1e-4), name
+
+
+@pytest.mark.skipif(not (DATA / "math" / "math_train.jsonl").is_file(), reason="needs MATH in ../shared/data")
+def test_the_papers_questions_and_sizes_are_accepted(tmp_path):
+    """All of GSM8K and MATH with the config's own lengths, up to the first compilation; the longest are dropped."""
+    from rl_reason.recipes import policy_gradient
+    from rl_reason.runtime.config import load
+
+    arguments = ["--config=configs/grpo_math.py", "--config.model.path=checkpoints/tiny", f"--workdir={tmp_path}/run"]
+    task = policy_gradient._prepare(load([*arguments, f"--config.data.dir={DATA}"]).settings)
+    assert len(task.problems) == 7473 + 7498
+    assert [held_out.name for held_out in task.held_out] == ["gsm8k/test", "math/test"]
+    assert 900 < task.prompt_length <= 1024
+    assert len(next(task.data)) == 16
