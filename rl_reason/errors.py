@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import difflib
 import sys
+import traceback
 from collections.abc import Callable, Iterable
 
 
@@ -26,9 +27,14 @@ def run_command(main: Callable[[], None]) -> None:
     """Runs a command's `main` and turns the two errors above into one line and the exit status."""
     try:
         main()
-    except UsageError as error:
+    except (UsageError, RunError) as error:
+        sys.exit(tell(error))
+
+
+def tell(error: BaseException) -> int:
+    """Prints the error line, or the traceback where the error is none of the two above; returns the exit status."""
+    if isinstance(error, (UsageError, RunError)):
         print(f"error: {error}", file=sys.stderr)
-        sys.exit(2)
-    except RunError as error:
-        print(f"error: {error}", file=sys.stderr)
-        sys.exit(1)
+        return 2 if isinstance(error, UsageError) else 1
+    traceback.print_exception(error)
+    return 1

@@ -12,7 +12,7 @@ from pathlib import Path
 
 from rl_reason import settings
 from rl_reason.errors import RunError, UsageError, run_command
-from rl_reason.runtime.flags import REQUIRED, Spec, parse_flags
+from rl_reason.runtime.flags import HOSTS, REQUIRED, Spec, parse_flags
 from rl_reason.runtime.progress import Progress, table
 from rl_reason.runtime.workdir import write_atomic
 
@@ -33,6 +33,7 @@ FLAGS: Spec = {
     "batch": (int, 256, "completions that are sampled at the same time"),
     "dtype": (str, "auto", "auto, float32 or bfloat16"),
     "seed": (int, 0, "of the sampling"),
+    **HOSTS,
 }
 
 
@@ -51,14 +52,19 @@ KEYS = {
 def main() -> None:
     flags = parse_flags(sys.argv[1:], FLAGS, description=__doc__)
     _check(flags)
-    try:
-        summary, records = _sample(flags)
-    except UsageError as error:
-        message = str(error)
-        for key, flag in KEYS.items():
-            message = message.replace(key, flag)
-        raise UsageError(message) from error
-    _write(flags, summary, records)
+    # jax is imported after the flags are read: --help and a misspelt flag answer at once.
+    from rl_reason.parallel import hosts
+
+    with hosts.joined(*(flags[name] for name in HOSTS)):
+        try:
+            summary, records = _sample(flags)
+        except UsageError as error:
+            message = str(error)
+            for key, flag in KEYS.items():
+                message = message.replace(key, flag)
+            raise UsageError(message) from error
+        if hosts.is_first():
+            _write(flags, summary, records)
 
 
 def _check(flags: dict) -> None:
@@ -74,10 +80,10 @@ def _check(flags: dict) -> None:
 
 def _sample(flags: dict) -> tuple[dict, list[dict]]:
     """Loads, samples and grades: the summary, and one record a sample."""
-    # jax is imported after the flags are read: --help and a misspelt flag answer at once.
     from rl_reason.data import sources
     from rl_reason.data.iterators import encode_all
     from rl_reason.data.templates import find_template
+    from rl_reason.parallel import hosts
     from rl_reason.parallel.mesh import make_mesh
     from rl_reason.recipes.evaluation import HeldOut, make_evaluator
     from rl_reason.recipes.setup import check_length, describe_model
@@ -107,7 +113,7 @@ def _sample(flags: dict) -> tuple[dict, list[dict]]:
             seed=flags["seed"],
         )
         params = model.load_params(flags["seed"])
-        with Progress(len(prompts), title="evaluate") as progress:
+        with Progress(len(prompts), title="evaluate", enabled=hosts.is_first()) as progress:
             return evaluate(params, HeldOut(flags["data"], problems, prompts), progress.advance)
 
 

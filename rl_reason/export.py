@@ -10,13 +10,14 @@ import ml_collections
 
 from rl_reason import settings as settings_module
 from rl_reason.errors import UsageError, run_command
-from rl_reason.runtime.flags import REQUIRED, Spec, parse_flags
+from rl_reason.runtime.flags import HOSTS, REQUIRED, Spec, parse_flags
 from rl_reason.runtime.workdir import Workdir
 
 FLAGS: Spec = {
     "workdir": (str, REQUIRED, "folder of a run that has a checkpoint"),
     "output": (str, REQUIRED, "folder that is written: config.json, safetensors, tokenizer"),
     "dtype": (str, "bfloat16", "bfloat16 or float32"),
+    **HOSTS,
 }
 
 
@@ -35,6 +36,7 @@ def main() -> None:
         raise UsageError(f"{workdir.config}: expected JSON: {error}") from None
     settings = settings_module.Settings.from_config(config)
 
+    from rl_reason.parallel import hosts
     from rl_reason.parallel.mesh import make_mesh
     from rl_reason.recipes.bookkeeping import export_model
     from rl_reason.recipes.optimizer import make_optimizer
@@ -42,17 +44,19 @@ def main() -> None:
     from rl_reason.recipes.state import abstract_state, needs_reference
     from rl_reason.runtime.checkpoints import Checkpoints
 
-    description = settings_module.Model(path=str(workdir.model))
-    model = describe_model(description, make_mesh(settings_module.Mesh(fsdp=-1, data=1)), lambda: ())
-    # The schedule's length changes no array of the state.
-    abstract = abstract_state(model, make_optimizer(settings.algorithm, 1), needs_reference(settings))
-    with Checkpoints(workdir.checkpoints, keep=0, read_only=True) as checkpoints:
-        restored = checkpoints.restore_latest(abstract)
-    if restored is None:
-        raise UsageError(f"--workdir={flags['workdir']}: the run has no finished checkpoint yet")
-    step, state, _ = restored
-    export_model(output, model, state["train"].params, flags["dtype"])
-    print(f"The policy after step {step} is in {output}")
+    with hosts.joined(*(flags[name] for name in HOSTS)):
+        description = settings_module.Model(path=str(workdir.model))
+        model = describe_model(description, make_mesh(settings_module.Mesh(fsdp=-1, data=1)), lambda: ())
+        # The schedule's length changes no array of the state.
+        abstract = abstract_state(model, make_optimizer(settings.algorithm, 1), needs_reference(settings))
+        with Checkpoints(workdir.checkpoints, keep=0, read_only=True) as checkpoints:
+            restored = checkpoints.restore_latest(abstract)
+        if restored is None:
+            raise UsageError(f"--workdir={flags['workdir']}: the run has no finished checkpoint yet")
+        step, state, _ = restored
+        export_model(output, model, state["train"].params, flags["dtype"])
+        if hosts.is_first():
+            print(f"The policy after step {step} is in {output}")
 
 
 if __name__ == "__main__":

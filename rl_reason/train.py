@@ -1,6 +1,6 @@
 """`python -m rl_reason.train --config=FILE[:VARIANT] [--config.key=value …] [--workdir=DIR]`: runs an experiment.
 
-The same command on the same folder goes on where the run stopped.
+The same command on the same folder goes on where the run stopped. On several hosts it is given on each of them.
 """
 
 from __future__ import annotations
@@ -10,14 +10,18 @@ import sys
 from rl_reason.errors import run_command
 from rl_reason.registry import resolve
 from rl_reason.runtime.config import load
+from rl_reason.runtime.flags import HOSTS
 
 
 def main() -> None:
-    settings, _, flags = load(sys.argv[1:], description=__doc__)
+    settings, _, flags = load(sys.argv[1:], HOSTS, description=__doc__)
     # jax is imported after the flags are read: --help and a misspelt key answer at once.
+    from rl_reason.parallel import hosts
     from rl_reason.recipes import RECIPES
 
-    resolve(settings.recipe, RECIPES, "config.recipe")(settings, flags["workdir"])
+    recipe = resolve(settings.recipe, RECIPES, "config.recipe")
+    with hosts.joined(*(flags[name] for name in HOSTS)):
+        recipe(settings, flags["workdir"])
 
 
 if __name__ == "__main__":

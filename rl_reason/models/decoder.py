@@ -53,7 +53,9 @@ def rotate(x_BTHE: jax.Array, angles: tuple[jax.Array, jax.Array]) -> jax.Array:
 
 
 def embed(params: Params, tokens_BT: jax.Array, constrain: Constrain = no_constraint) -> jax.Array:
-    return constrain(params["embed"][tokens_BT], ("batch", "time", "width"))
+    # Gathered whole along its width first: taken from a split table, the activations would change layout twice.
+    embeddings_VD = constrain(params["embed"], ("vocab", "width"))
+    return constrain(embeddings_VD[tokens_BT], ("batch", "time", "width"))
 
 
 def head_weights(params: Params) -> jax.Array:
@@ -141,9 +143,7 @@ def forward(
 
     if remat != "none":
         block = jax.checkpoint(block, policy=REMAT_POLICIES[remat], prevent_cse=False)
-    # Gathered whole along its width first: taken from a split table, the activations would change layout twice.
-    embeddings = {"embed": constrain(params["embed"], ("vocab", "width"))}
-    x_BTD, _ = jax.lax.scan(block, embed(embeddings, tokens_BT, constrain), params["layers"])
+    x_BTD, _ = jax.lax.scan(block, embed(params, tokens_BT, constrain), params["layers"])
     return rms_norm(x_BTD, params["final_norm"], config.rms_norm_eps)
 
 

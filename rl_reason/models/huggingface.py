@@ -24,6 +24,7 @@ from safetensors.numpy import save_file
 from rl_reason.errors import UsageError
 from rl_reason.models.config import ModelConfig
 from rl_reason.models.weights import Params, table, tree
+from rl_reason.parallel import hosts
 
 MAX_FILE_BYTES = 5 * 2**30
 
@@ -284,41 +285,50 @@ def hf_config(config: ModelConfig, dtype: str) -> dict:
 
 
 def save_params(folder: Path, config: ModelConfig, params: Params, dtype: str = "bfloat16") -> None:
-    """Writes `config.json` and safetensors files of at most 5 GiB with an index, in the family's layout."""
-    numpy_dtype = {"bfloat16": ml_dtypes.bfloat16, "float32": np.float32}[dtype]
-    folder.mkdir(parents=True, exist_ok=True)
-    shards: list[dict[str, np.ndarray]] = [{}]
-    size = 0
+    """Writes `config.json` and safetensors files of at most 5 GiB with an index, in the family's layout.
+
+    On several hosts all take part and the first one writes. It holds one file's tensors at a time.
+    """
+    numpy_dtype = np.dtype({"bfloat16": ml_dtypes.bfloat16, "float32": np.float32}[dtype])
+    files: list[dict[str, tuple[tuple[str, ...], int | None]]] = [{}]
+    size = total = 0
     for path, weight in table(config).items():
-        value = params
-        for name in path:
-            value = value[name]
-        array = np.asarray(jax.device_get(value)).astype(numpy_dtype)
-        inputs = _LINEAR_INPUTS.get(path[-1], 0)
-        layers = range(weight.shape[0]) if path[0] == "layers" else [None]
-        for layer in layers:
-            tensor = array if layer is None else array[layer]
-            if inputs:
-                tensor = tensor.reshape(math.prod(tensor.shape[:inputs]), -1).T
-            elif path[-1].endswith("_bias"):
-                tensor = tensor.reshape(-1)
-            if size + tensor.nbytes > MAX_FILE_BYTES and shards[-1]:
-                shards.append({})
+        stacked = path[0] == "layers"
+        nbytes = math.prod(weight.shape[stacked:]) * numpy_dtype.itemsize
+        for layer in range(weight.shape[0]) if stacked else [None]:
+            if size + nbytes > MAX_FILE_BYTES and files[-1]:
+                files.append({})
                 size = 0
-            shards[-1][_file_name(path, layer)] = np.ascontiguousarray(tensor)
-            size += tensor.nbytes
-    (folder / "config.json").write_text(json.dumps(hf_config(config, dtype), indent=2) + "\n")
-    if len(shards) == 1:
-        save_file(shards[0], folder / "model.safetensors", metadata={"format": "pt"})
-        return
-    names = [f"model-{i + 1:05d}-of-{len(shards):05d}.safetensors" for i in range(len(shards))]
-    for name, shard in zip(names, shards, strict=True):
-        save_file(shard, folder / name, metadata={"format": "pt"})
-    index = {
-        "metadata": {"total_size": sum(t.nbytes for shard in shards for t in shard.values())},
-        "weight_map": {tensor: name for name, shard in zip(names, shards, strict=True) for tensor in shard},
-    }
-    (folder / "model.safetensors.index.json").write_text(json.dumps(index, indent=2) + "\n")
+            files[-1][_file_name(path, layer)] = path, layer
+            size, total = size + nbytes, total + nbytes
+
+    if len(files) == 1:
+        names = ["model.safetensors"]
+    else:
+        names = [f"model-{i + 1:05d}-of-{len(files):05d}.safetensors" for i in range(len(files))]
+    for file, tensors in zip(names, files, strict=True):
+        arrays = {name: _to_file(params, path, layer, numpy_dtype) for name, (path, layer) in tensors.items()}
+        if hosts.is_first():
+            folder.mkdir(parents=True, exist_ok=True)
+            save_file(arrays, folder / file, metadata={"format": "pt"})
+    if hosts.is_first():
+        (folder / "config.json").write_text(json.dumps(hf_config(config, dtype), indent=2) + "\n")
+        if len(files) > 1:
+            where = {name: file for file, tensors in zip(names, files, strict=True) for name in tensors}
+            index = {"metadata": {"total_size": total}, "weight_map": where}
+            (folder / "model.safetensors.index.json").write_text(json.dumps(index, indent=2) + "\n")
+
+
+def _to_file(params: Params, path: tuple[str, ...], layer: int | None, dtype: np.dtype) -> np.ndarray:
+    """A tensor as a file holds it: of one layer, with two dimensions where it is a linear layer's."""
+    value: Any = functools.reduce(lambda node, name: node[name], path, params)
+    array = np.asarray(hosts.fetch((value if layer is None else value[layer]).astype(dtype)))
+    inputs = _LINEAR_INPUTS.get(path[-1], 0)
+    if inputs:
+        array = array.reshape(math.prod(array.shape[:inputs]), -1).T
+    elif path[-1].endswith("_bias"):
+        array = array.reshape(-1)
+    return np.ascontiguousarray(array)
 
 
 def abstract_params(config: ModelConfig, shardings: Params) -> Params:

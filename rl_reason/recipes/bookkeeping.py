@@ -10,8 +10,10 @@ from pathlib import Path
 from rl_reason.data import sources
 from rl_reason.data.iterators import encode_all
 from rl_reason.data.templates import find_template
+from rl_reason.errors import UsageError
 from rl_reason.models import huggingface
 from rl_reason.models.weights import Params, count
+from rl_reason.parallel import hosts
 from rl_reason.recipes.evaluation import HeldOut, make_evaluator
 from rl_reason.recipes.setup import Model, check_length
 from rl_reason.rewards.combination import Rewarder
@@ -20,7 +22,7 @@ from rl_reason.runtime.environment import describe
 from rl_reason.runtime.metrics import MetricsWriter, read_jsonl
 from rl_reason.runtime.progress import Progress, table
 from rl_reason.runtime.report import write_report
-from rl_reason.runtime.workdir import Workdir, write_atomic
+from rl_reason.runtime.workdir import Workdir, find_workdir, make_workdir, write_atomic
 from rl_reason.settings import Settings
 
 
@@ -61,7 +63,7 @@ def make_evaluate(
     """`evaluate(params, step, full)` writes a record for each data set to eval.jsonl.
 
     Full evaluations, before and after training, take `evaluation.samples` of each problem, the others
-    `evaluation.samples_during`. A record that a run before this one has written is not made again.
+    `evaluation.samples_during`.
     """
     evaluation = settings.evaluation
     evaluators = {
@@ -80,9 +82,8 @@ def make_evaluate(
 
     def evaluate(params: Params, step: int, full: bool) -> None:
         for data in held_out:
-            if metrics.evaluated(step, data.name):
-                continue
-            with Progress(len(data.prompts), title=f"evaluate {data.name}, step {step}") as progress:
+            title = f"evaluate {data.name}, step {step}"
+            with Progress(len(data.prompts), title=title, enabled=hosts.is_first()) as progress:
                 record, _ = evaluators[full](params, data, progress.advance)
             metrics.write_eval({"step": step, "dataset": data.name, **record})
 
@@ -94,8 +95,29 @@ def is_due(step: int, every: int, steps: int) -> bool:
     return step == steps or (every > 0 and step % every == 0)
 
 
-def describe_run(workdir: Workdir, model: Model) -> None:
-    """Writes the versions and devices of this run, and its model without the weights: config and tokenizer."""
+def open_run(path: str | Path, settings: Settings, model: Model) -> Workdir:
+    """The run's folder with its config, the versions and devices of this run, and its model without the weights.
+
+    On several hosts all see the same folder: each looks whether it may be used before the first one writes.
+
+    Raises:
+        UsageError: the folder holds something else (`runtime.workdir`). Nothing in it has changed.
+    """
+    config = settings.to_config().to_dict()
+    workdir = find_workdir(path, config)
+    hosts.wait("workdir: looked at")
+    if hosts.is_first():
+        make_workdir(workdir, config)
+        _describe_run(workdir, model)
+    hosts.wait("workdir: made")
+    if not workdir.config.is_file():
+        raise UsageError(
+            f"--workdir={path}: the first host has made it, this one does not see it; expected a shared folder"
+        )
+    return workdir
+
+
+def _describe_run(workdir: Workdir, model: Model) -> None:
     source = "random weights" if model.folder is None else model.folder
     axes = " × ".join(f"{axis} {size}" for axis, size in model.mesh.shape.items())
     print(f"{source}: {count(model.config) / 1e6:.2f}M parameters, {model.dtype.name}, mesh {axes}", flush=True)
@@ -104,8 +126,9 @@ def describe_run(workdir: Workdir, model: Model) -> None:
 
 
 def export_model(folder: Path, model: Model, params: Params, dtype: str) -> None:
-    """A Hugging Face folder: config, safetensors, tokenizer with its chat template."""
-    _write_description(folder, model, dtype)
+    """A Hugging Face folder: config, safetensors, tokenizer with its chat template. Written by the first host."""
+    if hosts.is_first():
+        _write_description(folder, model, dtype)
     huggingface.save_params(folder, model.config, params, dtype)
 
 
@@ -119,6 +142,8 @@ def _write_description(folder: Path, model: Model, dtype: str) -> None:
 
 def close_run(workdir: Workdir) -> None:
     """Draws curves and report, prints the table of the first and the last evaluation and where to look."""
+    if not hosts.is_first():
+        return
     draw_curves(workdir)
     write_report(workdir)
     by_name: dict[str, list[dict]] = {}

@@ -12,7 +12,9 @@ import numpy as np
 from rl_reason.data.iterators import EncodedPrompt, left_pad, padded_length
 from rl_reason.data.tokenization import decode
 from rl_reason.models.weights import Params
+from rl_reason.parallel import hosts
 from rl_reason.parallel.mesh import replicated, sharding
+from rl_reason.recipes.grading import grade
 from rl_reason.recipes.setup import Model
 from rl_reason.rewards.combination import Rewarder
 from rl_reason.rewards.estimators import majority, mean_interval, pass_at_k
@@ -44,21 +46,16 @@ def start_sampling(
     tokens_QP, lengths_Q = left_pad([prompt.prompt_ids for prompt in prompts], length, model.pad_id)
     mask_QP = np.arange(length)[None] >= length - lengths_Q[:, None]
     ids_Q = np.array([prompt.index for prompt in prompts], np.int32)
-    place = sharding(model.mesh, ("batch", "time"), tokens_QP.shape)
+    rows = sharding(model.mesh, ("batch", "time"), tokens_QP.shape)
+    everywhere = replicated(model.mesh)
     return sampler(
-        params,
-        jax.device_put(tokens_QP, place),
-        jax.device_put(mask_QP, place),
-        jax.device_put(ids_Q, replicated(model.mesh)),
-        key,
+        params, hosts.place(tokens_QP, rows), hosts.place(mask_QP, rows), hosts.place(ids_Q, everywhere), key
     )
 
 
 def to_host(completions: Completions) -> Samples:
     """Waits for the sampler."""
-    return Samples(
-        *jax.device_get((completions.tokens, completions.logprobs, completions.lengths, completions.finished))
-    )
+    return Samples(*hosts.fetch((completions.tokens, completions.logprobs, completions.lengths, completions.finished)))
 
 
 @dataclass(frozen=True)
@@ -123,7 +120,7 @@ def make_evaluator(
             rows_here = len(batch) * samples
             texts = made.texts(model)[:rows_here]
             owners = [problems[prompt.index] for prompt in batch for _ in range(samples)]
-            graded = rewarder.grade(texts, owners)
+            graded = grade(rewarder, texts, owners)
             for row, (text, problem) in enumerate(zip(texts, owners, strict=True)):
                 length = int(made.lengths[row])
                 records.append(

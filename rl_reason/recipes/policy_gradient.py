@@ -24,10 +24,12 @@ import numpy as np
 from rl_reason.data import sources
 from rl_reason.data.iterators import EncodedPrompt, encode_all, padded_length, prompt_iterator
 from rl_reason.data.templates import find_template
+from rl_reason.parallel import hosts
 from rl_reason.parallel.mesh import make_mesh, sharding
 from rl_reason.recipes import bookkeeping, checks
 from rl_reason.recipes.accumulation import rows_at_once
 from rl_reason.recipes.evaluation import HeldOut, Samples, start_sampling, to_host
+from rl_reason.recipes.grading import grade
 from rl_reason.recipes.optimizer import make_optimizer
 from rl_reason.recipes.policy_update import Update, make_score, make_update
 from rl_reason.recipes.records import Clock, Records
@@ -46,7 +48,6 @@ from rl_reason.rewards.combination import Rewarder
 from rl_reason.runtime.checkpoints import Checkpoints
 from rl_reason.runtime.metrics import MetricsWriter
 from rl_reason.runtime.progress import Progress
-from rl_reason.runtime.workdir import open_workdir
 from rl_reason.sampling.sampler import make_sampler
 from rl_reason.settings import Algorithm, Settings
 
@@ -64,9 +65,8 @@ def run(settings: Settings, workdir_path: str | Path) -> None:
     """Trains as the settings say, in `workdir_path`; resumes what is there."""
     algorithm = settings.algorithm
     task = _prepare(settings)
-    workdir = open_workdir(workdir_path, settings.to_config().to_dict())
     model = task.model
-    bookkeeping.describe_run(workdir, model)
+    workdir = bookkeeping.open_run(workdir_path, settings, model)
 
     optimizer = make_optimizer(algorithm, settings.steps * algorithm.updates * algorithm.minibatches)
     abstract = abstract_state(model, optimizer, needs_reference(settings))
@@ -85,8 +85,8 @@ def run(settings: Settings, workdir_path: str | Path) -> None:
         if data_state:
             task.data.set_state(data_state)
         with (
-            MetricsWriter(workdir, start or -1) as metrics,
-            Progress(settings.steps, start, "train") as progress,
+            MetricsWriter(workdir, start or -1, enabled=hosts.is_first()) as metrics,
+            Progress(settings.steps, start, "train", enabled=hosts.is_first()) as progress,
         ):
             records = Records(workdir, metrics, progress, settings.log.every, SHOWN)
             evaluate = bookkeeping.make_evaluate(
@@ -108,7 +108,7 @@ def run(settings: Settings, workdir_path: str | Path) -> None:
                 # Reward.
                 texts = samples.texts(model)
                 problems = [task.problems[prompt.index] for prompt in asked for _ in range(algorithm.group_size)]
-                graded = rewarder.grade(texts, problems)
+                graded = grade(rewarder, texts, problems)
                 for failure in graded.failures[:3]:
                     progress.note(failure_line(step, failure, problems))
                 clock.lap("time/reward_s")
@@ -218,7 +218,7 @@ def _join(parts: Sequence[Samples]) -> Samples:
 
 def _to_mesh(batch: Batch, model: Model) -> dict[str, jax.Array]:
     axes = {1: ("batch",), 2: ("batch", "time")}
-    return {name: jax.device_put(x, sharding(model.mesh, axes[x.ndim], x.shape)) for name, x in batch.items()}
+    return {name: hosts.place(x, sharding(model.mesh, axes[x.ndim], x.shape)) for name, x in batch.items()}
 
 
 def _score(batch: Batch, state: State, score: Callable, algorithm: Algorithm, model: Model) -> Batch:
@@ -229,7 +229,7 @@ def _score(batch: Batch, state: State, score: Callable, algorithm: Algorithm, mo
         made["reference_logprobs"] = score(state["reference"], placed)
     if algorithm.updates * algorithm.minibatches > 1:
         made["old_logprobs"] = score(state["train"].params, placed)
-    return jax.device_get(made)
+    return hosts.fetch(made)
 
 
 def _update(

@@ -9,6 +9,7 @@ import jax
 import numpy as np
 
 from rl_reason.errors import RunError
+from rl_reason.parallel import hosts
 from rl_reason.runtime.metrics import MetricsWriter
 from rl_reason.runtime.progress import Progress
 from rl_reason.runtime.workdir import Workdir
@@ -68,14 +69,15 @@ class Records:
             return
         step, clock, batch, updated, values, samples = self._pending
         self._pending = None
-        values = values | _combine(jax.device_get(updated))
+        values = values | _combine(hosts.fetch(updated))
         clock.lap("time/update_s")
         seconds = clock.last - clock.started
         values |= clock.laps | {"time/step_s": seconds, "tokens/s": values["tokens/trained"] / seconds}
         for name in ("loss", "optimizer/grad_norm", "optimizer/update_norm"):
             if not np.isfinite(values[name]):
                 file = self._workdir.path / f"nonfinite_batch_{step}.npz"
-                np.savez_compressed(file, **dict(batch))
+                if hosts.is_first():
+                    np.savez_compressed(file, **dict(batch))
                 raise RunError(
                     f"step {step}: {name} is {values[name]}; the last good checkpoint is kept, the batch is in {file}"
                 )

@@ -23,6 +23,7 @@ from rl_reason.data.templates import find_template
 from rl_reason.models import decoder
 from rl_reason.models.logprobs import token_logprobs
 from rl_reason.models.weights import Params, cast
+from rl_reason.parallel import hosts
 from rl_reason.parallel.mesh import make_mesh, replicated, sharding
 from rl_reason.recipes import bookkeeping, checks
 from rl_reason.recipes.accumulation import accumulate
@@ -34,7 +35,6 @@ from rl_reason.rewards.combination import Rewarder
 from rl_reason.runtime.checkpoints import Checkpoints
 from rl_reason.runtime.metrics import MetricsWriter
 from rl_reason.runtime.progress import Progress
-from rl_reason.runtime.workdir import open_workdir
 from rl_reason.settings import Algorithm, Settings
 
 TOKENIZER_PROBLEMS = 5000
@@ -100,8 +100,7 @@ def run(settings: Settings, workdir_path: str | Path) -> None:
     batches(1)  # A row that is too short for the solutions is told before anything is written.
     held_out = bookkeeping.load_held_out(settings, model)
     Rewarder(settings.reward).close()
-    workdir = open_workdir(workdir_path, settings.to_config().to_dict())
-    bookkeeping.describe_run(workdir, model)
+    workdir = bookkeeping.open_run(workdir_path, settings, model)
 
     optimizer = make_optimizer(algorithm, settings.steps)
     abstract = abstract_state(model, optimizer, needs_reference(settings))
@@ -112,7 +111,10 @@ def run(settings: Settings, workdir_path: str | Path) -> None:
         Checkpoints(workdir.checkpoints, settings.checkpoint.keep) as checkpoints,
     ):
         start, state, _ = restore_or_start(abstract, model, optimizer, checkpoints, settings.seed)
-        with MetricsWriter(workdir, start or -1) as metrics, Progress(settings.steps, start, "train") as progress:
+        with (
+            MetricsWriter(workdir, start or -1, enabled=hosts.is_first()) as metrics,
+            Progress(settings.steps, start, "train", enabled=hosts.is_first()) as progress,
+        ):
             records = Records(workdir, metrics, progress, settings.log.every, SHOWN)
             # A solution is at most as long as a row.
             longest = settings.sampling.max_length
@@ -123,7 +125,7 @@ def run(settings: Settings, workdir_path: str | Path) -> None:
             for step in range(start + 1, settings.steps + 1):
                 # The batch is made while the update before still runs.
                 batch = batches(step)
-                placed = {k: jax.device_put(x, sharding(mesh, ("batch", "time"), x.shape)) for k, x in batch.items()}
+                placed = {k: hosts.place(x, sharding(mesh, ("batch", "time"), x.shape)) for k, x in batch.items()}
                 records.finish()
                 clock = Clock()
                 state["train"], updated = update(state["train"], placed)

@@ -41,6 +41,33 @@ class Graded:
     failures: list[dict] = field(default_factory=list)
     """One for each timeout, crash, error and nonfinite: index, part, kind, message, completion."""
 
+    @staticmethod
+    def join(shares: Sequence[Graded]) -> Graded:
+        """Shares of a batch, in its order, as one."""
+        starts = np.cumsum([0, *(len(share.total) for share in shares)])
+        return Graded(
+            total=np.concatenate([share.total for share in shares]),
+            parts={name: np.concatenate([share.parts[name] for share in shares]) for name in shares[0].parts},
+            verdicts=[verdict for share in shares for verdict in share.verdicts],
+            extracted=[answer for share in shares for answer in share.extracted],
+            counts={kind: sum(share.counts[kind] for share in shares) for kind in KINDS},
+            failures=[
+                failure | {"index": failure["index"] + int(start)}
+                for start, share in zip(starts, shares, strict=False)
+                for failure in share.failures
+            ],
+        )
+
+    def to_json(self) -> dict[str, Any]:
+        """JSON values, for the way between hosts."""
+        parts = {name: part.tolist() for name, part in self.parts.items()}
+        return vars(self) | {"total": self.total.tolist(), "parts": parts}
+
+    @staticmethod
+    def from_json(values: Mapping[str, Any]) -> Graded:
+        parts = {name: np.array(part, np.float32) for name, part in values["parts"].items()}
+        return Graded(**{**values, "total": np.array(values["total"], np.float32), "parts": parts})
+
 
 @dataclass(frozen=True)
 class _Grade:

@@ -20,6 +20,13 @@ REQUIRED = _Required()
 Spec = Mapping[str, tuple[Callable[[str], Any], Any, str]]
 """Flag name → (type, default or `REQUIRED`, help). The type: `bool`, or a function of the text like `int`."""
 
+HOSTS: Spec = {
+    "coordinator": (str, "", "HOST:PORT of process 0; found by itself on TPU pods, under SLURM and Open MPI"),
+    "processes": (int, 0, "how many processes run this command together"),
+    "process": (int, -1, "which of them this is, from 0"),
+}
+"""Of the commands that run on several hosts."""
+
 _BOOLEANS = {"true": True, "1": True, "yes": True, "false": False, "0": False, "no": False}
 
 

@@ -75,11 +75,6 @@ class MetricsWriter:
         if self._enabled:
             self._append(self._workdir.samples, [_step_first(record) for record in records])
 
-    def evaluated(self, step: int, dataset: str | None = None) -> bool:
-        """Whether eval.jsonl has a record of this step (and data set): a resumed run need not evaluate again."""
-        records = read_jsonl(self._workdir.eval)
-        return any(r.get("step") == step and dataset in (None, r.get("dataset")) for r in records)
-
     def close(self) -> None:
         if not self._enabled:
             return

@@ -31,10 +31,19 @@ class Progress:
       done: steps that an earlier run has done (they do not count for the speed).
       title: what is being done, e.g. "train".
       console: where to; by default standard error, so that standard output holds results only.
+      enabled: False on all hosts but the first, which alone shows it.
     """
 
-    def __init__(self, total: int | None, done: int = 0, title: str = "", *, console: Console | None = None):
-        self._console = console or _console(stderr=True)
+    def __init__(
+        self,
+        total: int | None,
+        done: int = 0,
+        title: str = "",
+        *,
+        console: Console | None = None,
+        enabled: bool = True,
+    ):
+        self._console = Console(quiet=True) if not enabled else console or _console(stderr=True)
         self._total, self._title = total, title
         self._step = done
         self._fields: Mapping[str, Any] = {}
@@ -43,7 +52,7 @@ class Progress:
         self._bar: _Bar | None = None
 
     def __enter__(self) -> Progress:
-        if self._console.is_terminal and not self._console.is_dumb_terminal:
+        if self._console.is_terminal and not self._console.is_dumb_terminal and not self._console.quiet:
             self._bar = _Bar(self, self._console)
             self._bar.start()
         elif self._title:

@@ -64,34 +64,29 @@ class Workdir:
         return self.path / "report.html"
 
 
-def open_workdir(path: str | os.PathLike, config: Mapping[str, Any]) -> Workdir:
-    """Makes the folder with its `config.json`, or accepts a folder that holds a run of the same config.
+def find_workdir(path: str | os.PathLike, config: Mapping[str, Any]) -> Workdir:
+    """Looks whether a folder may hold a run of this config: it is absent, or empty, or holds one. Changes nothing.
 
     Args:
-      path: the run's folder; parents are made.
+      path: the run's folder.
       config: nested dictionary of JSON values (tuples count as lists), as from `ConfigDict.to_dict()`.
 
-    Returns:
-      The folder. If only `FREE_KEYS` differ from those it was made with, its `config.json` now has the new ones.
-
     Raises:
-      UsageError: the folder holds a run of another config, or files that are no run. Nothing in it has changed.
+      UsageError: the folder holds a run of another config, or files that are no run.
     """
+    if "://" in str(path):
+        raise UsageError(f"--workdir={path}: expected a folder of a mounted file system, not an address")
     workdir = Workdir(Path(path))
-    new = json.loads(json.dumps(config))
     if workdir.path.exists() and not workdir.path.is_dir():
         raise UsageError(f"--workdir={path}: expected a folder, found a file")
     if workdir.config.exists():
-        old = _read_config(workdir.config)
-        difference = _first_difference(old, new)
+        difference = _first_difference(_read_config(workdir.config), _as_json(config))
         if difference is not None:
             key, there, here = difference
             raise UsageError(
                 f"--workdir={path}: holds a run of another config: config.{key} is {there} there and {here} here; "
                 "expected the same config or another folder"
             )
-        if old == new:
-            return workdir
     elif workdir.path.is_dir():
         # A half-written config is what a kill during the very first write leaves behind: still an empty folder.
         found = [entry.name for entry in workdir.path.iterdir() if not _is_temporary(entry.name)]
@@ -99,9 +94,19 @@ def open_workdir(path: str | os.PathLike, config: Mapping[str, Any]) -> Workdir:
             raise UsageError(
                 f"--workdir={path}: holds {min(found)!r} but no config.json; expected an empty folder or a run's"
             )
-    workdir.path.mkdir(parents=True, exist_ok=True)
-    write_atomic(workdir.config, json.dumps(new, indent=2) + "\n")
     return workdir
+
+
+def make_workdir(workdir: Workdir, config: Mapping[str, Any]) -> None:
+    """Makes the folder, and its parents, with `config.json`; one that is there gets what changed in `FREE_KEYS`."""
+    new = _as_json(config)
+    if not workdir.config.exists() or _read_config(workdir.config) != new:
+        workdir.path.mkdir(parents=True, exist_ok=True)
+        write_atomic(workdir.config, json.dumps(new, indent=2) + "\n")
+
+
+def _as_json(config: Mapping[str, Any]) -> dict[str, Any]:
+    return json.loads(json.dumps(config))
 
 
 def write_atomic(path: str | os.PathLike, content: str | bytes) -> None:

@@ -4,8 +4,10 @@ from __future__ import annotations
 
 import json
 import os
+import socket
 import subprocess
 import sys
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -108,6 +110,30 @@ class Commands:
         finally:
             process.kill()
         return subprocess.CompletedProcess(arguments, process.returncode, out, err)
+
+    def run_together(
+        self, argument_lists: list[list[str]], devices: int, **extra: str
+    ) -> list[subprocess.CompletedProcess]:
+        """One process for each list of arguments, of so many devices each, that work together."""
+        with socket.socket() as found:
+            found.bind(("127.0.0.1", 0))
+            port = found.getsockname()[1]
+        flags = [f"--coordinator=127.0.0.1:{port}", f"--processes={len(argument_lists)}"]
+        started = [
+            self.start([*arguments, *flags, f"--process={i}"], devices, **extra)
+            for i, arguments in enumerate(argument_lists)
+        ]
+        # Read side by side: one that waits for a full pipe would keep the others waiting.
+        with ThreadPoolExecutor(len(started)) as readers:
+            read = [readers.submit(process.communicate, timeout=300) for process in started]
+        try:
+            return [
+                subprocess.CompletedProcess(process.args, process.returncode, *future.result())
+                for process, future in zip(started, read, strict=True)
+            ]
+        finally:
+            for process in started:
+                process.kill()
 
     def succeed(self, arguments: list[str], devices: int = 1, **extra: str) -> subprocess.CompletedProcess:
         done = self.run(arguments, devices, **extra)

@@ -35,7 +35,7 @@ def without_times(record):
     return {name: value for name, value in record.items() if not name.startswith("time/") and name != "tokens/s"}
 
 
-def assert_same_run(one, other):
+def assert_same_run(one, other, rel=1e-6, abs=1e-9):
     for name in ("metrics.jsonl", "eval.jsonl", "samples.jsonl"):
         if not (one / name).exists():
             assert not (other / name).exists()
@@ -45,7 +45,7 @@ def assert_same_run(one, other):
         for a, b in zip(expected, got, strict=True):
             assert a.keys() == b.keys()
             for key, value in a.items():
-                same = pytest.approx(value, rel=1e-6, abs=1e-9) if isinstance(value, float) else value
+                same = pytest.approx(value, rel, abs) if isinstance(value, float) else value
                 assert b[key] == same, (name, a["step"], key)
 
 

@@ -11,6 +11,13 @@ def letters(completion, problem):
     return sum("a" <= character <= "z" for character in completion) / max(1, len(completion))
 
 
+def letters_told(completion, problem):
+    """`letters`, which notes in the folder `GRADED` what the command's process has graded."""
+    with open(os.path.join(os.environ["GRADED"], str(os.getppid())), "a") as file:
+        file.write(".")
+    return letters(completion, problem)
+
+
 def troubled(completion, problem):
     """Goes wrong in the way that the problem says."""
     trouble = problem.get("trouble")

@@ -6,9 +6,16 @@ import os
 import pytest
 
 from rl_reason.errors import UsageError
-from rl_reason.runtime.workdir import open_workdir, write_atomic
+from rl_reason.runtime.workdir import find_workdir, make_workdir, write_atomic
 
 CONFIG = {"seed": 0, "steps": 10, "algorithm": {"kl_coef": 0.04, "names": ("a", "b")}, "checkpoint": {"every": 5}}
+
+
+def open_workdir(path, config):
+    """As a run does."""
+    workdir = find_workdir(path, config)
+    make_workdir(workdir, config)
+    return workdir
 
 
 def changed(**keys):
@@ -78,6 +85,11 @@ def test_file_and_damaged_config_are_refused(tmp_path):
     (tmp_path / "run" / "config.json").write_text('{"seed": 0')
     with pytest.raises(UsageError, match="expected JSON"):
         open_workdir(tmp_path / "run", CONFIG)
+
+
+def test_address_is_refused():
+    with pytest.raises(UsageError, match="expected a folder of a mounted file system"):
+        find_workdir("gs://bucket/run", CONFIG)
 
 
 def test_folder_left_by_a_kill_during_the_first_write_is_usable(tmp_path):

@@ -1,0 +1,99 @@
+"""Two processes of four devices are one run, and the run that one process of eight devices makes."""
+
+from __future__ import annotations
+
+import json
+import signal
+
+import pytest
+
+from tests.end_to_end.commands import contents, read
+from tests.end_to_end.test_resume import assert_same_run
+
+# One worker takes them all: they share two runs.
+pytestmark = pytest.mark.xdist_group("hosts")
+
+MESH = ("--config.mesh.data=2", "--config.mesh.fsdp=2", "--config.mesh.tensor=2")
+TOLD = "--config.reward.names=('user_rewards:letters_told',)"
+
+
+@pytest.fixture(scope="module")
+def runs(commands, tmp_path_factory):
+    """The folders of the same run by one process and by two, what the two printed, and what each of them graded."""
+    folder = tmp_path_factory.mktemp("hosts")
+    graded = folder / "graded"
+    graded.mkdir()
+    arguments = [commands.grpo(folder / name, *MESH, TOLD) for name in ("one", "two")]
+    commands.succeed(arguments[0], devices=8, GRADED=str(folder))
+    ended = commands.run_together([arguments[1]] * 2, devices=4, GRADED=str(graded))
+    assert [process.returncode for process in ended] == [0, 0], ended[0].stderr + ended[1].stderr
+    return folder, ended, [len(file.read_text()) for file in graded.iterdir()]
+
+
+def test_same_records(runs):
+    folder, _, _ = runs
+    # Sums between processes are added in another order, and six updates carry it on.
+    assert_same_run(folder / "one", folder / "two", rel=1e-4, abs=1e-6)
+    environment = json.loads((folder / "two" / "environment.json").read_text())
+    assert environment["hosts"] == 2 and sum(environment["devices"].values()) == 8
+
+
+def test_one_host_writes_and_each_grades_half(runs):
+    folder, (first, other), graded = runs
+    assert "before (step 0)" in first.stdout
+    # The transport between CPUs talks on standard output, whatever one does.
+    assert [line for line in other.stdout.splitlines() if line and not line.startswith("[Gloo]")] == []
+    assert "train" in first.stderr and "train" not in other.stderr
+    names = [{path.relative_to(folder / run).parts[0] for path in (folder / run).rglob("*")} for run in ("one", "two")]
+    assert names[0] == names[1]
+    assert len(list((folder / "two" / "tensorboard").iterdir())) == 1
+    # Six steps of 8 completions, evaluations of 8 problems: 2 samples before and after, 1 at step 3.
+    assert len(graded) == 2 and graded[0] == graded[1] == (6 * 8 + 2 * 16 + 8) / 2
+
+
+def test_export_and_resume_do_not_depend_on_the_hosts(commands, runs, tmp_path):
+    folder, _, _ = runs
+    export = ["rl_reason.export", f"--workdir={folder / 'two'}"]
+    commands.succeed([*export, f"--output={tmp_path / 'one'}"])
+    ended = commands.run_together([[*export, f"--output={tmp_path / 'two'}"]] * 2, devices=2)
+    assert [process.returncode for process in ended] == [0, 0], ended[1].stderr
+    assert contents(tmp_path / "one") == contents(tmp_path / "two")
+
+    for run in ("one", "two"):
+        arguments = commands.grpo(folder / run, *MESH, TOLD, "--config.steps=8")
+        commands.succeed(arguments, devices=8, GRADED=str(tmp_path))
+    assert [record["step"] for record in read(folder / "two" / "metrics.jsonl")] == list(range(1, 9))
+    # Sums between processes are added in another order, and six updates carry it on.
+    assert_same_run(folder / "one", folder / "two", rel=1e-4, abs=1e-6)
+
+
+def test_evaluate(commands, tmp_path):
+    data = tmp_path / "data.jsonl"
+    data.write_text("".join(json.dumps({"problem": f"What is {i}?", "answer": str(i)}) + "\n" for i in range(5)))
+    flags = [f"--model={commands.model}", f"--data={data}", "--max_tokens=12", "--batch=4"]
+    arguments = ["rl_reason.evaluate", *flags, "--grader=user_graders:no_capital"]
+    commands.succeed([*arguments, f"--output={tmp_path / 'one'}"], devices=4)
+    ended = commands.run_together([[*arguments, f"--output={tmp_path / 'two'}"]] * 2, devices=2)
+    assert [process.returncode for process in ended] == [0, 0], ended[1].stderr
+    assert contents(tmp_path / "one") == contents(tmp_path / "two")
+
+
+def test_a_host_that_fails_says_why_and_the_others_stop(commands, tmp_path):
+    good = commands.grpo(tmp_path / "run")
+    first, other = commands.run_together([good, [*good, f"--config.data.name={tmp_path}/absent.jsonl"]], devices=2)
+    assert other.returncode == 2
+    assert [line for line in other.stderr.splitlines() if line.startswith("error:")] == [
+        f"error: {tmp_path}/absent.jsonl: cannot read it: No such file or directory; expected one JSON object a line"
+    ]
+    # Either its heartbeat is missed or what this one waits for does not come: both within half a minute.
+    assert first.returncode in (1, -signal.SIGABRT)
+    assert "UNAVAILABLE" in first.stderr or "DEADLINE_EXCEEDED" in first.stderr
+    assert not (tmp_path / "run").exists()
+
+
+@pytest.mark.parametrize("flags", [["--processes=2"], ["--coordinator=here:1", "--processes=2", "--process=2"]])
+def test_flags_that_do_not_fit_are_refused(commands, tmp_path, flags):
+    ended = commands.run([*commands.grpo(tmp_path / "run"), *flags])
+    assert ended.returncode == 2 and ended.stderr.count("\n") == 1
+    assert "expected HOST:PORT, a number N of processes, and 0 to N−1" in ended.stderr
+    assert not (tmp_path / "run").exists()
