@@ -23,8 +23,8 @@ def get_config(variant: str = ""):
     config.recipe = "supervised"
     config.steps = 1600
     config.model.shape = dict(
-        family="qwen2", hidden_size=128, intermediate_size=352, num_layers=4, num_heads=4, num_kv_heads=2, head_dim=32,
-        qkv_bias=True, initializer_range=0.05, max_positions=2048,
+        model_type="qwen2", hidden_size=128, intermediate_size=352, num_hidden_layers=4, num_attention_heads=4,
+        num_key_value_heads=2, initializer_range=0.05, max_position_embeddings=2048, tie_word_embeddings=True,
     )  # fmt: skip
     config.data.name = "word_problems"
     config.data.template = "question"

@@ -13,10 +13,11 @@ from rl_reason.errors import UsageError, run_command
 from rl_reason.runtime.flags import HOSTS, REQUIRED, Spec, parse_flags
 from rl_reason.runtime.workdir import Workdir
 
+DTYPES = ("bfloat16", "float32", "float16")
 FLAGS: Spec = {
     "workdir": (str, REQUIRED, "folder of a run that has a checkpoint"),
     "output": (str, REQUIRED, "folder that is written: config.json, safetensors, tokenizer"),
-    "dtype": (str, "bfloat16", "bfloat16 or float32"),
+    "dtype": (str, "", "bfloat16, float32 or float16; empty: that of the files the run started from"),
     **HOSTS,
 }
 
@@ -24,8 +25,8 @@ FLAGS: Spec = {
 def main() -> None:
     flags = parse_flags(sys.argv[1:], FLAGS, description=__doc__)
     workdir, output = Workdir(Path(flags["workdir"])), Path(flags["output"])
-    if flags["dtype"] not in ("bfloat16", "float32"):
-        raise UsageError(f"--dtype={flags['dtype']!r}: expected bfloat16 or float32")
+    if flags["dtype"] not in ("", *DTYPES):
+        raise UsageError(f"--dtype={flags['dtype']!r}: expected one of {', '.join(DTYPES)}")
     if not workdir.config.is_file():
         raise UsageError(f"--workdir={flags['workdir']}: expected the folder of a run, found no config.json")
     if output.exists() and (not output.is_dir() or any(output.iterdir())):
@@ -36,6 +37,7 @@ def main() -> None:
         raise UsageError(f"{workdir.config}: expected JSON: {error}") from None
     settings = settings_module.Settings.from_config(config)
 
+    from rl_reason.models.huggingface import source_dtype
     from rl_reason.parallel import hosts
     from rl_reason.parallel.mesh import make_mesh
     from rl_reason.recipes.bookkeeping import export_model
@@ -54,7 +56,7 @@ def main() -> None:
         if restored is None:
             raise UsageError(f"--workdir={flags['workdir']}: the run has no finished checkpoint yet")
         step, state, _ = restored
-        export_model(output, model, state["train"].params, flags["dtype"])
+        export_model(output, model, state["train"].params, flags["dtype"] or source_dtype(model.config))
         if hosts.is_first():
             print(f"The policy after step {step} is in {output}")
 

@@ -22,7 +22,7 @@ class Model:
     path: str = ""
     """A Hugging Face folder or name. Empty: random weights of `shape` and a tokenizer trained on the data."""
     shape: dict = field(default_factory=dict)
-    """Fields of `models.config.ModelConfig` for a model that starts from random weights."""
+    """For a model that starts from random weights: what its `config.json` would say, but for the vocabulary."""
     tokenizer_size: int = 512
     """Vocabulary of the tokenizer that is trained where `path` is empty."""
     dtype: str = "auto"

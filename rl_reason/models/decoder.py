@@ -1,18 +1,22 @@
 """The decoder: pure functions of the weight tree, for training (whole sequences) and decoding (with a cache).
 
-Qwen2 (arXiv 2407.10671) and Llama 2/3 (arXiv 2307.09288) are rows of `ModelConfig` over these functions.
+Families are rows of `ModelConfig` over these functions (`models.families`).
 `constrain(x, axes)` places an activation on the mesh by its logical axes; without a mesh it is the identity.
 """
 
 from __future__ import annotations
 
+import functools
 import math
 from collections.abc import Callable
 
 import jax
 import jax.numpy as jnp
 
+from rl_reason.models.attention import attend, cap
 from rl_reason.models.config import ModelConfig
+from rl_reason.models.experts import mix
+from rl_reason.models.rope import Angles, rotary_angles, rotate
 from rl_reason.models.weights import Params
 
 Constrain = Callable[[jax.Array, tuple[str | None, ...]], jax.Array]
@@ -25,37 +29,32 @@ REMAT_POLICIES = {
 """What is kept of a layer's forward pass for its backward pass: everything, nothing, or the matrix products."""
 
 
+ACTIVATIONS: dict[str, Callable[[jax.Array], jax.Array]] = {
+    "silu": jax.nn.silu,
+    "gelu_tanh": functools.partial(jax.nn.gelu, approximate=True),
+}
+
+
 def no_constraint(x: jax.Array, axes: tuple[str | None, ...]) -> jax.Array:
     return x
 
 
-def rms_norm(x: jax.Array, scale: jax.Array, eps: float) -> jax.Array:
-    """x / RMS(x) · scale over the last axis, computed in float32 (arXiv 1910.07467)."""
+def rms_norm(x: jax.Array, scale: jax.Array, eps: float, offset: float = 0.0) -> jax.Array:
+    """x / RMS(x) · (offset + scale) over the axes of `scale`, computed in float32 (arXiv 1910.07467)."""
     x32 = x.astype(jnp.float32)
-    normed = x32 * jax.lax.rsqrt(jnp.mean(x32 * x32, axis=-1, keepdims=True) + eps)
-    return normed.astype(x.dtype) * jnp.expand_dims(scale, range(x.ndim - scale.ndim))
+    axes = tuple(range(x.ndim - scale.ndim, x.ndim))
+    normed = x32 * jax.lax.rsqrt(jnp.mean(x32 * x32, axis=axes, keepdims=True) + eps)
+    if offset:
+        return (normed * (offset + jnp.expand_dims(scale, range(axes[0])).astype(jnp.float32))).astype(x.dtype)
+    return normed.astype(x.dtype) * jnp.expand_dims(scale, range(axes[0]))
 
 
-def rotary_angles(positions_BT: jax.Array, config: ModelConfig) -> tuple[jax.Array, jax.Array]:
-    """cos and sin, float32 [B, T, 1, E/2], of the angles position · θ^(−2i/E) (arXiv 2104.09864, equation 15)."""
-    exponents = jnp.arange(0, config.head_dim, 2, dtype=jnp.float32) / config.head_dim
-    frequencies = config.rope_theta**-exponents
-    angles = positions_BT.astype(jnp.float32)[..., None, None] * frequencies[None, None, None, :]
-    return jnp.cos(angles), jnp.sin(angles)
-
-
-def rotate(x_BTHE: jax.Array, angles: tuple[jax.Array, jax.Array]) -> jax.Array:
-    """Turns the pairs (i, i + E/2) by their angles: the layout of Hugging Face files."""
-    cos, sin = angles
-    first, second = jnp.split(x_BTHE.astype(jnp.float32), 2, axis=-1)
-    turned = jnp.concatenate([first * cos - second * sin, second * cos + first * sin], axis=-1)
-    return turned.astype(x_BTHE.dtype)
-
-
-def embed(params: Params, tokens_BT: jax.Array, constrain: Constrain = no_constraint) -> jax.Array:
+def embed(params: Params, tokens_BT: jax.Array, config: ModelConfig, constrain: Constrain) -> jax.Array:
     # Gathered whole along its width first: taken from a split table, the activations would change layout twice.
     embeddings_VD = constrain(params["embed"], ("vocab", "width"))
-    return constrain(embeddings_VD[tokens_BT], ("batch", "time", "width"))
+    x_BTD = constrain(embeddings_VD[tokens_BT], ("batch", "time", "width"))
+    # In the dtype of the weights, as the models were trained: √D is rounded with them.
+    return x_BTD * jnp.asarray(config.embed_scale, x_BTD.dtype) if config.embed_scale != 1 else x_BTD
 
 
 def head_weights(params: Params) -> jax.Array:
@@ -74,32 +73,90 @@ def linear(x: jax.Array, weight: jax.Array, inputs: int = 1) -> jax.Array:
     return product.reshape(*x.shape[: x.ndim - inputs], *weight.shape[inputs:])
 
 
+def all_angles(positions_BT: jax.Array, length: int, config: ModelConfig) -> list[Angles]:
+    """The angles of each of the model's rotary embeddings, behind them angles of 0 for layers without one."""
+    made = [rotary_angles(positions_BT, rope, length) for rope in config.ropes]
+    cos, sin = made[0]
+    return [*made, (jnp.ones_like(cos), jnp.zeros_like(sin))]
+
+
 def queries_keys_values(
-    layer: Params, x_BTD: jax.Array, angles: tuple[jax.Array, jax.Array], config: ModelConfig, constrain: Constrain
+    layer: Params, x_BTD: jax.Array, angles: Angles, config: ModelConfig, constrain: Constrain
 ) -> tuple[jax.Array, jax.Array, jax.Array]:
-    """The attention's inputs: q [B, T, H, E], k and v [B, T, K, E], rotated."""
-    x_BTD = rms_norm(x_BTD, layer["attention_norm"], config.rms_norm_eps)
+    """What attention works on, rotated: q [B, T, H, E], and what is cached, k [B, T, K, E] and v [B, T, K, F]."""
+    if config.pre_norm:
+        x_BTD = rms_norm(x_BTD, layer["attention_norm"], config.rms_norm_eps, config.norm_offset)
+    interleaved = config.ropes[0].interleaved
+    if config.latent:
+        return _latent_queries_keys_values(layer, x_BTD, angles, config, constrain)
     made = {}
     for name, heads in (("query", "heads"), ("key", "kv_heads"), ("value", "kv_heads")):
         y = linear(x_BTD, layer[name])
         if config.qkv_bias:
             y = y + layer[f"{name}_bias"][None, None]
         if config.qk_norm and name != "value":
-            y = rms_norm(y, layer[f"{name}_norm"], config.rms_norm_eps)
+            y = rms_norm(y, layer[f"{name}_norm"], config.rms_norm_eps, config.norm_offset)
         made[name] = constrain(y, ("batch", "time", heads, None))
-    return rotate(made["query"], angles), rotate(made["key"], angles), made["value"]
+    return rotate(made["query"], angles, interleaved), rotate(made["key"], angles, interleaved), made["value"]
+
+
+def _latent_queries_keys_values(
+    layer: Params, x_BTD: jax.Array, angles: Angles, config: ModelConfig, constrain: Constrain
+) -> tuple[jax.Array, jax.Array, jax.Array]:
+    """Latent attention with the keys' up-projection moved to the queries (arXiv 2405.04434, appendix C).
+
+    So all heads see one key, the latent vector with its rotated part, and one value, the latent vector itself: the
+    cache holds little, and training and decoding compute the same.
+    """
+    latent = config.latent
+    assert latent is not None
+    eps, interleaved = config.rms_norm_eps, config.ropes[0].interleaved
+    if latent.query_rank:
+        q = linear(rms_norm(linear(x_BTD, layer["query_down"]), layer["query_down_norm"], eps), layer["query_up"])
+    else:
+        q = linear(x_BTD, layer["query"])
+    q = constrain(q, ("batch", "time", "heads", None))
+    down = linear(x_BTD, layer["latent_down"])
+    values = rms_norm(down[..., : latent.rank], layer["latent_norm"], eps)[:, :, None]
+    turned = rotate(down[:, :, None, latent.rank :], angles, interleaved)
+    up_keys = layer["latent_up"][..., : latent.plain_dim]
+    on_latent = jnp.einsum("bthp,rhp->bthr", q[..., : latent.plain_dim], up_keys)
+    queries = jnp.concatenate([on_latent, rotate(q[..., latent.plain_dim :], angles, interleaved)], axis=-1)
+    return queries, jnp.concatenate([values, turned], axis=-1), values
 
 
 def close_block(
-    layer: Params, x_BTD: jax.Array, attended_BTHE: jax.Array, config: ModelConfig, constrain: Constrain
+    layer: Params, x_BTD: jax.Array, attended_BTHF: jax.Array, config: ModelConfig, constrain: Constrain
 ) -> jax.Array:
-    """What follows attention in a layer: output projection, then the SwiGLU network (arXiv 2002.05202), residuals."""
-    x_BTD = x_BTD + linear(attended_BTHE, layer["output"], inputs=2)
-    x_BTD = constrain(x_BTD, ("batch", "time", "width"))
-    y = rms_norm(x_BTD, layer["mlp_norm"], config.rms_norm_eps)
-    gated = jax.nn.silu(linear(y, layer["gate"])) * linear(y, layer["up"])
-    gated = constrain(gated, ("batch", "time", "mlp"))
-    return constrain(x_BTD + linear(gated, layer["down"]), ("batch", "time", "width"))
+    """What follows attention in a layer: output projection, then the gated network or the experts, residuals."""
+    eps, offset = config.rms_norm_eps, config.norm_offset
+    if config.latent:
+        up_values = layer["latent_up"][..., config.latent.plain_dim :]
+        attended_BTHF = jnp.einsum("bthr,rhv->bthv", attended_BTHF, up_values)
+    y = linear(attended_BTHF, layer["output"], inputs=2)
+    if config.post_norm:
+        y = rms_norm(y, layer["attention_post_norm"], eps, offset)
+    x_BTD = constrain(x_BTD + y, ("batch", "time", "width"))
+    y = rms_norm(x_BTD, layer["mlp_norm"], eps, offset) if config.pre_norm else x_BTD
+    if "router" in layer:
+        assert config.experts is not None
+        mixed = mix(layer, y, config.experts, ACTIVATIONS[config.activation])
+        y = mixed + _gated(layer, y, config, constrain, "shared_") if config.experts.shared_width else mixed
+    else:
+        y = _gated(layer, y, config, constrain)
+    if config.post_norm:
+        y = rms_norm(y, layer["mlp_post_norm"], eps, offset)
+    return constrain(x_BTD + y, ("batch", "time", "width"))
+
+
+def _gated(layer: Params, x_BTD: jax.Array, config: ModelConfig, constrain: Constrain, prefix: str = "") -> jax.Array:
+    """act(x · gate) · (x · up) · down (arXiv 2002.05202)."""
+    gated = ACTIVATIONS[config.activation](linear(x_BTD, layer[f"{prefix}gate"])) * linear(x_BTD, layer[f"{prefix}up"])
+    return linear(constrain(gated, ("batch", "time", "mlp")), layer[f"{prefix}down"])
+
+
+def score_scale(config: ModelConfig) -> float:
+    return config.query_scale or config.head_dim**-0.5
 
 
 def positions_of(segments_BT: jax.Array) -> jax.Array:
@@ -132,21 +189,38 @@ def forward(
         remat: a key of `REMAT_POLICIES`.
         constrain: see the module.
     """
-    angles = rotary_angles(positions_of(segments_BT), config)
-    causal_TT = jnp.tril(jnp.ones((tokens_BT.shape[1],) * 2, bool))
-    mask_B1TT = (causal_TT[None] & (segments_BT[:, :, None] == segments_BT[:, None, :]))[:, None]
+    T = tokens_BT.shape[1]
+    angles = all_angles(positions_of(segments_BT), T, config)
+    index = jnp.arange(T)
+    distance_TT = index[:, None] - index[None, :]
+    seen_BTT = (distance_TT >= 0)[None] & (segments_BT[:, :, None] == segments_BT[:, None, :])
+    ropes, windows = set(config.layer_ropes), set(config.layer_windows)
 
-    def block(x_BTD: jax.Array, layer: Params) -> tuple[jax.Array, None]:
-        q, k, v = queries_keys_values(layer, x_BTD, angles, config, constrain)
-        attended = jax.nn.dot_product_attention(q, k, v, mask=mask_B1TT)
+    def block(x_BTD: jax.Array, scanned: tuple[Params, dict[str, jax.Array]]) -> tuple[jax.Array, None]:
+        layer, numbers = scanned
+        turn, mask_BTT = angles[config.layer_ropes[0]], seen_BTT
+        if len(ropes) > 1:
+            turn = jax.tree.map(lambda *of_ropes: jnp.stack(of_ropes)[numbers["rope"]], *angles)
+        if windows != {0}:
+            mask_BTT = mask_BTT & (distance_TT < numbers["window"])[None]
+        q, k, v = queries_keys_values(layer, x_BTD, turn, config, constrain)
+        attended = attend(q, k, v, mask_BTT, score_scale(config), config.attention_softcap)
         return close_block(layer, x_BTD, attended, config, constrain), None
 
     if remat != "none":
         block = jax.checkpoint(block, policy=REMAT_POLICIES[remat], prevent_cse=False)
-    x_BTD, _ = jax.lax.scan(block, embed(params, tokens_BT, constrain), params["layers"])
-    return rms_norm(x_BTD, params["final_norm"], config.rms_norm_eps)
+    x_BTD = embed(params, tokens_BT, config, constrain)
+    for name, layers in config.stacks:
+        # What differs between layers is scanned beside their weights; no window is one that nothing is outside of.
+        numbers = {
+            "rope": jnp.array([config.layer_ropes[i] % len(angles) for i in layers]),
+            "window": jnp.array([config.layer_windows[i] or T for i in layers]),
+        }
+        x_BTD, _ = jax.lax.scan(block, x_BTD, (params[name], numbers))
+    return rms_norm(x_BTD, params["final_norm"], config.rms_norm_eps, config.norm_offset)
 
 
-def logits(params: Params, hidden_BTD: jax.Array) -> jax.Array:
+def logits(params: Params, hidden_BTD: jax.Array, config: ModelConfig) -> jax.Array:
     """float32 [B, T, V]. For a few positions only: training takes `logprobs.token_logprobs`."""
-    return jnp.einsum("btd,vd->btv", hidden_BTD, head_weights(params), preferred_element_type=jnp.float32)
+    made = jnp.einsum("btd,vd->btv", hidden_BTD, head_weights(params), preferred_element_type=jnp.float32)
+    return cap(made, config.final_softcap)

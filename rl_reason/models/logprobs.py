@@ -5,6 +5,7 @@ from __future__ import annotations
 import jax
 import jax.numpy as jnp
 
+from rl_reason.models.attention import cap
 from rl_reason.models.decoder import Constrain, no_constraint
 
 
@@ -15,6 +16,7 @@ def token_logprobs(
     temperature: float = 1.0,
     chunk: int = 256,
     constrain: Constrain = no_constraint,
+    softcap: float = 0.0,
 ) -> tuple[jax.Array, jax.Array]:
     """log π(target) and the entropy of π at every position, π = softmax(logits / temperature).
 
@@ -27,6 +29,7 @@ def token_logprobs(
         temperature: of the sampler, so that both compute the same distribution.
         chunk: positions whose logits exist at the same time.
         constrain: see `decoder`.
+        softcap: `ModelConfig.final_softcap`.
 
     Returns:
         Two float32 [B, T]: log-probabilities, entropies in nats.
@@ -43,7 +46,7 @@ def token_logprobs(
     @jax.checkpoint
     def piece(hidden_BCD: jax.Array, targets_BC: jax.Array) -> tuple[jax.Array, jax.Array]:
         logits = jnp.einsum("bcd,vd->bcv", hidden_BCD, head_VD, preferred_element_type=jnp.float32)
-        logits = constrain(logits / temperature, ("batch", "time", "vocab"))
+        logits = constrain(cap(logits, softcap) / temperature, ("batch", "time", "vocab"))
         total = jax.nn.logsumexp(logits, axis=-1, keepdims=True)
         # A masked sum, not a gather: its transpose is a product, not a scatter, and the vocabulary may be sharded.
         is_target = jax.lax.broadcasted_iota(jnp.int32, logits.shape, 2) == targets_BC[..., None]

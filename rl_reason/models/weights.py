@@ -1,7 +1,7 @@
 """The table of weights: name, shape, logical axes, initializer.
 
 From this one table come initialization, shardings, the abstract tree for checkpoints and for compiling
-ahead of time, and (in `huggingface.py`) the mapping to files. Weights of a layer are stacked along a
+ahead of time, and (in `huggingface.py`) the mapping to files. Weights of layers that are alike are stacked along a
 leading `layers` axis, so that training scans over them. Master weights are float32.
 """
 
@@ -17,7 +17,11 @@ import jax.numpy as jnp
 from rl_reason.models.config import ModelConfig
 
 Params = dict
-"""A tree of arrays: {"embed", "layers": {name: [L, ...]}, "final_norm", "head" if untied}."""
+"""A tree of arrays: {"embed", "layers": {name: [L, ...]}, "final_norm", "head" if untied}, and "dense_layers" where
+the layers at the bottom have an MLP and those above experts."""
+
+EXACT = ("router_bias",)
+"""Weights that are float32 in every computation and file."""
 
 
 @dataclass(frozen=True)
@@ -27,6 +31,9 @@ class Weight:
     """Logical axes, one a dimension; `parallel.mesh.Rules` maps them to mesh axes."""
     init: str = "normal"
     """"normal" (std = initializer_range), "residual" (that / √(2·layers), GPT-2's scaling), "ones" or "zeros"."""
+    inputs: int = 0
+    """How many leading dimensions of a layer's (and expert's) part are a product's inputs: files hold
+    [outputs, inputs]. 0: no linear layer."""
 
     @property
     def size(self) -> int:
@@ -35,32 +42,94 @@ class Weight:
 
 def table(config: ModelConfig) -> dict[tuple[str, ...], Weight]:
     """All weights of a model by their path in the tree, in a fixed order."""
-    L, D, F, V = config.num_layers, config.hidden_size, config.intermediate_size, config.vocab_size
-    H, K, E = config.num_heads, config.num_kv_heads, config.head_dim
-    layer = {
-        "attention_norm": Weight((L, D), ("layers", "embed_norm"), "ones"),
-        "query": Weight((L, D, H, E), ("layers", "embed", "heads", "head_dim")),
-        "key": Weight((L, D, K, E), ("layers", "embed", "kv_heads", "head_dim")),
-        "value": Weight((L, D, K, E), ("layers", "embed", "kv_heads", "head_dim")),
-        "output": Weight((L, H, E, D), ("layers", "heads", "head_dim", "embed"), "residual"),
-        "mlp_norm": Weight((L, D), ("layers", "embed_norm"), "ones"),
-        "gate": Weight((L, D, F), ("layers", "embed", "mlp")),
-        "up": Weight((L, D, F), ("layers", "embed", "mlp")),
-        "down": Weight((L, F, D), ("layers", "mlp", "embed"), "residual"),
-    }
-    if config.qkv_bias:
-        layer["query_bias"] = Weight((L, H, E), ("layers", "heads", "head_dim"), "zeros")
-        layer["key_bias"] = Weight((L, K, E), ("layers", "kv_heads", "head_dim"), "zeros")
-        layer["value_bias"] = Weight((L, K, E), ("layers", "kv_heads", "head_dim"), "zeros")
-    if config.qk_norm:
-        layer["query_norm"] = Weight((L, E), ("layers", "head_dim"), "ones")
-        layer["key_norm"] = Weight((L, E), ("layers", "head_dim"), "ones")
+    D, V = config.hidden_size, config.vocab_size
+    norm = "zeros" if config.norm_offset else "ones"
     weights: dict[tuple[str, ...], Weight] = {("embed",): Weight((V, D), ("vocab", "embed"))}
-    weights |= {("layers", name): weight for name, weight in layer.items()}
-    weights[("final_norm",)] = Weight((D,), ("embed_norm",), "ones")
+    for name, layers in config.stacks:
+        width = Weight((D,), ("embed_norm",), norm)
+        # In this order random weights come out as they always did.
+        parts = {"attention_norm": width} if config.pre_norm else {}
+        parts |= _latent_attention(config) if config.latent else _attention(config)
+        parts |= {"mlp_norm": width} if config.pre_norm else {}
+        parts |= _experts(config) if config.has_experts(layers[0]) else _mlp(config)
+        parts |= _attention_extras(config, norm)
+        parts |= {"attention_post_norm": width, "mlp_post_norm": width} if config.post_norm else {}
+        for part, weight in parts.items():
+            shape, axes = (len(layers), *weight.shape), ("layers", *weight.axes)
+            weights[name, part] = Weight(shape, axes, weight.init, weight.inputs)
+    weights[("final_norm",)] = Weight((D,), ("embed_norm",), norm)
     if not config.tie_embeddings:
         weights[("head",)] = Weight((V, D), ("vocab", "embed"))
     return weights
+
+
+def _heads(config: ModelConfig) -> dict[str, tuple[int, str]]:
+    """(number, logical axis) of the heads of queries, keys and values."""
+    kv = (config.num_kv_heads, "kv_heads")
+    return {"query": (config.num_heads, "heads"), "key": kv, "value": kv}
+
+
+def _attention(config: ModelConfig) -> dict[str, Weight]:
+    D, H, E = config.hidden_size, config.num_heads, config.head_dim
+    made = {n: Weight((D, N, E), ("embed", axis, "head_dim"), inputs=1) for n, (N, axis) in _heads(config).items()}
+    return made | {"output": Weight((H, E, D), ("heads", "head_dim", "embed"), "residual", inputs=2)}
+
+
+def _attention_extras(config: ModelConfig, norm: str) -> dict[str, Weight]:
+    """Biases of queries, keys and values, and norms of queries and keys."""
+    E = config.head_dim
+    made = {}
+    for name, (N, axis) in _heads(config).items():
+        if config.qkv_bias:
+            made[f"{name}_bias"] = Weight((N, E), (axis, "head_dim"), "zeros")
+    for name in ("query", "key"):
+        N, axis = _heads(config)[name]
+        if config.qk_norm == "head":
+            made[f"{name}_norm"] = Weight((E,), ("head_dim",), norm)
+        elif config.qk_norm == "all":
+            made[f"{name}_norm"] = Weight((N, E), (axis, "head_dim"), norm)
+    return made
+
+
+def _latent_attention(config: ModelConfig) -> dict[str, Weight]:
+    D, H, latent = config.hidden_size, config.num_heads, config.latent
+    assert latent is not None
+    made, rank = {}, latent.query_rank
+    if rank:
+        made["query_down"] = Weight((D, rank), ("embed", "latent"), inputs=1)
+        made["query_down_norm"] = Weight((rank,), ("latent",), "ones")
+        made["query_up"] = Weight((rank, H, config.head_dim), ("latent", "heads", "head_dim"), inputs=1)
+    else:
+        made["query"] = Weight((D, H, config.head_dim), ("embed", "heads", "head_dim"), inputs=1)
+    made["latent_down"] = Weight((D, latent.rank + latent.rope_dim), ("embed", "latent"), inputs=1)
+    made["latent_norm"] = Weight((latent.rank,), ("latent",), "ones")
+    outputs = latent.plain_dim + latent.value_dim
+    made["latent_up"] = Weight((latent.rank, H, outputs), ("latent", "heads", "head_dim"), inputs=1)
+    made["output"] = Weight((H, latent.value_dim, D), ("heads", "head_dim", "embed"), "residual", inputs=2)
+    return made
+
+
+def _mlp(config: ModelConfig, prefix: str = "", width: int = 0) -> dict[str, Weight]:
+    D, F = config.hidden_size, width or config.intermediate_size
+    return {
+        f"{prefix}gate": Weight((D, F), ("embed", "mlp"), inputs=1),
+        f"{prefix}up": Weight((D, F), ("embed", "mlp"), inputs=1),
+        f"{prefix}down": Weight((F, D), ("mlp", "embed"), "residual", inputs=1),
+    }
+
+
+def _experts(config: ModelConfig) -> dict[str, Weight]:
+    experts = config.experts
+    assert experts is not None
+    made = {"router": Weight((config.hidden_size, experts.count), ("embed", "routes"), inputs=1)}
+    if experts.score == "sigmoid":
+        made["router_bias"] = Weight((experts.count,), ("routes",), "zeros")
+    for name, weight in _mlp(config, "expert_", experts.width).items():
+        shape, axes = (experts.count, *weight.shape), ("experts", *weight.axes)
+        made[name] = Weight(shape, axes, weight.init, weight.inputs)
+    if experts.shared_width:
+        made |= _mlp(config, "shared_", experts.shared_width)
+    return made
 
 
 def count(config: ModelConfig) -> int:
@@ -94,5 +163,9 @@ def initialize(config: ModelConfig, key: jax.Array) -> Params:
 
 
 def cast(params: Params, dtype: jnp.dtype) -> Params:
-    """The weights in the compute dtype."""
-    return jax.tree.map(lambda x: x.astype(dtype), params)
+    """The weights in the compute dtype, those of `EXACT` in their own."""
+
+    def convert(path: tuple, x: jax.Array) -> jax.Array:
+        return x if path[-1].key in EXACT else x.astype(dtype)
+
+    return jax.tree_util.tree_map_with_path(convert, params)

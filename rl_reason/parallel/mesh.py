@@ -57,6 +57,9 @@ class Rules:
     mlp: str | None = "tensor"
     vocab: str | None = "tensor"
     layers: str | None = None
+    latent: str | None = None
+    experts: str | None = None
+    routes: str | None = None
 
     def __post_init__(self):
         for field in dataclasses.fields(self):

@@ -122,7 +122,7 @@ def _describe_run(workdir: Workdir, model: Model) -> None:
     axes = " × ".join(f"{axis} {size}" for axis, size in model.mesh.shape.items())
     print(f"{source}: {count(model.config) / 1e6:.2f}M parameters, {model.dtype.name}, mesh {axes}", flush=True)
     write_atomic(workdir.environment, json.dumps(describe(), indent=2) + "\n")
-    _write_description(workdir.model, model, "bfloat16")
+    _write_description(workdir.model, model, huggingface.source_dtype(model.config))
 
 
 def export_model(folder: Path, model: Model, params: Params, dtype: str) -> None:

@@ -31,6 +31,7 @@ def completion_logprobs(params: Params, batch: dict, model: Model, temperature: 
         temperature,
         model.logprob_chunk,
         model.constrain,
+        model.config.final_softcap,
     )
 
 

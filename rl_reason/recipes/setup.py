@@ -14,7 +14,7 @@ from transformers import PreTrainedTokenizerBase
 from rl_reason import settings
 from rl_reason.data import tokenization
 from rl_reason.errors import UsageError, nearest
-from rl_reason.models import huggingface, weights
+from rl_reason.models import families, huggingface, weights
 from rl_reason.models.config import ModelConfig
 from rl_reason.models.decoder import REMAT_POLICIES, Constrain
 from rl_reason.models.weights import Params
@@ -88,7 +88,7 @@ def describe_model(model: settings.Model, mesh: Mesh, texts: Callable[[], Iterab
         raise UsageError(f"config.model.logprob_chunk={model.logprob_chunk}: expected a positive integer")
     if model.path:
         folder = huggingface.local_folder(model.path)
-        config = huggingface.read_config(folder)
+        config = families.read_config(folder)
         tokenizer = tokenization.load_tokenizer(str(folder))
         if len(tokenizer) > config.vocab_size:
             raise UsageError(
@@ -98,10 +98,7 @@ def describe_model(model: settings.Model, mesh: Mesh, texts: Callable[[], Iterab
     else:
         folder = None
         tokenizer = tokenization.train_tokenizer(texts(), model.tokenizer_size)
-        config = ModelConfig.from_shape(dict(model.shape), vocab_size=len(tokenizer))
-        if config.family not in huggingface.FAMILIES:
-            known = nearest(config.family, huggingface.FAMILIES)
-            raise UsageError(f"config.model.shape.family={config.family!r}: unknown family{known}")
+        config = families.from_shape(dict(model.shape), vocab_size=len(tokenizer))
     return Model(
         config=config,
         tokenizer=tokenizer,

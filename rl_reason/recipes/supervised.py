@@ -58,6 +58,7 @@ def make_supervised_update(
             batch["tokens"][:, 1:],
             chunk=model.logprob_chunk,
             constrain=model.constrain,
+            softcap=model.config.final_softcap,
         )
         weights = batch["weights"][:, 1:]
         return -jnp.sum(weights * logprobs), {"entropy": jnp.sum(weights * entropies)}

@@ -61,7 +61,7 @@ def make_sampler(
     stops = jnp.asarray(stop_ids, jnp.int32)
 
     def draw(params: Params, hidden_BD: jax.Array, keys_B: jax.Array, step: jax.Array) -> tuple[jax.Array, jax.Array]:
-        logits_BV = decoder.logits(params, hidden_BD[:, None])[:, 0] / (temperature or 1.0)
+        logits_BV = decoder.logits(params, hidden_BD[:, None], config)[:, 0] / (temperature or 1.0)
         logits_BV = constrain(logits_BV, ("batch", "vocab"))
         if temperature == 0:
             tokens_B = jnp.argmax(logits_BV, axis=-1)
@@ -76,8 +76,8 @@ def make_sampler(
     def sample(params, tokens_QP, mask_QP, question_ids_Q, key) -> Completions:
         questions = tokens_QP.shape[0]
         rows = questions * group_size
-        params = cache.unstack(cast(params, dtype))
-        hidden_QD, prompts = cache.prefill(params, tokens_QP, mask_QP, config, constrain)
+        params = cache.unstack(cast(params, dtype), config)
+        hidden_QD, prompts = cache.prefill(params, tokens_QP, mask_QP, max_length, config, constrain)
 
         question_keys = jax.vmap(lambda q: jax.random.fold_in(key, q))(question_ids_Q)
         fold_samples = jax.vmap(jax.random.fold_in, in_axes=(None, 0))

@@ -15,7 +15,7 @@ from rl_reason.data.tokenization import train_tokenizer
 from rl_reason.data.word_problems import make_problem
 from rl_reason.errors import run_command
 from rl_reason.models import huggingface, weights
-from rl_reason.models.config import ModelConfig
+from rl_reason.models.families import from_shape
 from tests.end_to_end.commands import ROOT, Commands, contents
 
 COMPILED = "/jax/core/compile/backend_compile_duration"
@@ -42,10 +42,12 @@ def tiny_model(shared):
 
 def _make_model(folder):
     tokenizer = train_tokenizer([make_problem("train", i, 0)["problem"] for i in range(50)], 300)
-    config = ModelConfig(
-        family="qwen2", vocab_size=len(tokenizer), hidden_size=32, intermediate_size=64, num_layers=2, num_heads=4,
-        num_kv_heads=2, head_dim=8, qkv_bias=True, initializer_range=0.05, max_positions=2048,
-    )  # fmt: skip
+    shape = {
+        "model_type": "qwen2", "hidden_size": 32, "intermediate_size": 64, "num_hidden_layers": 2,
+        "num_attention_heads": 4, "num_key_value_heads": 2, "initializer_range": 0.05,
+        "max_position_embeddings": 2048, "tie_word_embeddings": True,
+    }  # fmt: skip
+    config = from_shape(shape, len(tokenizer))
     params = jax.jit(lambda key: weights.initialize(config, key))(jax.random.key(0))
     huggingface.save_params(folder, config, params, "float32")
     tokenizer.save_pretrained(folder)

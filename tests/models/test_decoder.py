@@ -9,20 +9,20 @@ import pytest
 
 from rl_reason.errors import UsageError
 from rl_reason.models import decoder, weights
-from rl_reason.models.config import ModelConfig
+from rl_reason.models.families import from_shape
 
 SHAPE = {
-    "family": "qwen3",
+    "model_type": "qwen3",
     "hidden_size": 16,
     "intermediate_size": 24,
-    "num_layers": 2,
-    "num_heads": 4,
-    "num_kv_heads": 2,
+    "num_hidden_layers": 2,
+    "num_attention_heads": 4,
+    "num_key_value_heads": 2,
     "head_dim": 6,
-    "qk_norm": True,
     "initializer_range": 0.3,
+    "tie_word_embeddings": True,
 }
-CONFIG = ModelConfig.from_shape(SHAPE, vocab_size=29)
+CONFIG = from_shape(SHAPE, vocab_size=29)
 
 
 @pytest.fixture(scope="module")
@@ -66,7 +66,7 @@ def test_bfloat16_stays_close_and_stays_bfloat16():
     full, half = forward(params), forward(weights.cast(params, jnp.bfloat16))
     assert half.dtype == jnp.bfloat16 and full.dtype == jnp.float32
     assert np.abs(np.asarray(half, np.float32) - np.asarray(full)).mean() < 0.05
-    assert decoder.logits(weights.cast(params, jnp.bfloat16), half).dtype == jnp.float32
+    assert decoder.logits(weights.cast(params, jnp.bfloat16), half, CONFIG).dtype == jnp.float32
 
 
 def test_initial_weights():
@@ -88,19 +88,20 @@ def test_initial_weights():
 @pytest.mark.parametrize(
     ("changes", "words"),
     [
-        ({"num_kv_heads": 3}, "num_kv_heads=3.*divisor of num_heads=4"),
-        ({"head_dim": 5}, "head_dim=5.*even"),
-        ({"num_layers": 0}, "num_layers=0.*positive"),
-        ({"hidden_size": 16.0}, "hidden_size=16.0.*integer"),
-        ({"hidden_sise": 16}, "config.model.shape.hidden_sise.*did you mean 'hidden_size'"),
+        ({"num_key_value_heads": 3}, "num_key_value_heads=3.*divisor of num_attention_heads=4"),
+        ({"head_dim": 5}, "even.*head_dim`=5"),
+        ({"num_hidden_layers": 0}, "num_layers=0.*positive"),
+        ({"hidden_size": 16.5}, "config.model.shape.*hidden_size"),
+        ({"model_type": "quen3"}, "model_type='quen3'.*did you mean 'qwen3'"),
+        ({"hidden_sise": 16}, "config.model.shape: hidden_sise.*did you mean 'hidden_size'"),
     ],
 )
 def test_shapes_that_cannot_be(changes, words):
     with pytest.raises(UsageError, match=words):
-        ModelConfig.from_shape(SHAPE | changes, vocab_size=29)
+        from_shape(SHAPE | changes, vocab_size=29)
 
 
 def test_a_shape_that_lacks_a_key():
-    shape = {key: value for key, value in SHAPE.items() if key != "num_layers"}
-    with pytest.raises(UsageError, match="config.model.shape.*num_layers"):
-        ModelConfig.from_shape(shape, vocab_size=29)
+    shape = {key: value for key, value in SHAPE.items() if key != "num_hidden_layers"}
+    with pytest.raises(UsageError, match="config.model.shape.*num_hidden_layers"):
+        from_shape(shape, vocab_size=29)

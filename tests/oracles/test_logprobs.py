@@ -10,7 +10,7 @@ import pytest
 
 from rl_reason import settings
 from rl_reason.models import decoder, weights
-from rl_reason.models.config import ModelConfig
+from rl_reason.models.families import from_shape
 from rl_reason.models.logprobs import token_logprobs
 from rl_reason.parallel.mesh import make_mesh, replicated
 from rl_reason.recipes.optimizer import init_state, state_shardings
@@ -93,10 +93,11 @@ def largest_over_vocabulary(jaxpr) -> int:
 
 
 def make_model(chunk):
-    config = ModelConfig(
-        family="qwen2", vocab_size=VOCAB, hidden_size=8, intermediate_size=12,
-        num_layers=2, num_heads=2, num_kv_heads=1, head_dim=4,
-    )  # fmt: skip
+    shape = {
+        "model_type": "qwen2", "hidden_size": 8, "intermediate_size": 12, "num_hidden_layers": 2,
+        "num_attention_heads": 2, "num_key_value_heads": 1, "tie_word_embeddings": True,
+    }  # fmt: skip
+    config = from_shape(shape, VOCAB)
     mesh = make_mesh(settings.Mesh(data=1), jax.devices()[:1])
     tokenizer = SimpleNamespace(pad_token_id=0)
     return Model(config, tokenizer, (1,), jnp.dtype("float32"), "none", chunk, mesh, decoder.no_constraint, None)

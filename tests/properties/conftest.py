@@ -9,24 +9,22 @@ import pytest
 
 from rl_reason import settings
 from rl_reason.models import weights
-from rl_reason.models.config import ModelConfig
+from rl_reason.models.families import from_shape
 from rl_reason.parallel.mesh import make_constrain, make_mesh
 from rl_reason.recipes.setup import Model
 
-CONFIG = ModelConfig(
-    family="qwen2",
-    vocab_size=32,
-    hidden_size=16,
-    intermediate_size=24,
-    num_layers=2,
-    num_heads=4,
-    num_kv_heads=2,
-    head_dim=4,
-    rope_theta=100.0,
-    qkv_bias=True,
-    tie_embeddings=False,
-    initializer_range=0.4,
-)
+SHAPE = {
+    "model_type": "qwen2",
+    "hidden_size": 16,
+    "intermediate_size": 24,
+    "num_hidden_layers": 2,
+    "num_attention_heads": 4,
+    "num_key_value_heads": 2,
+    "rope_parameters": {"rope_type": "default", "rope_theta": 100.0},
+    "tie_word_embeddings": False,
+    "initializer_range": 0.4,
+}
+CONFIG = from_shape(SHAPE, vocab_size=32)
 STOPS = (1, 5, 9)
 PAD = 0
 

@@ -69,7 +69,7 @@ def test_logprobs_are_those_of_the_whole_softmax(sample, params, describe):
     made = sample((7,), temperature=0.8, top_k=3)
     prompt = np.array([QUESTIONS[7]])
     hidden = decoder.forward(params, prompt, np.ones_like(prompt), model.config)
-    table = jax.nn.log_softmax(decoder.logits(params, hidden)[0, -1] / 0.8)
+    table = jax.nn.log_softmax(decoder.logits(params, hidden, model.config)[0, -1] / 0.8)
     np.testing.assert_allclose(made.logprobs[:, 0], np.asarray(table)[made.tokens[:, 0]], atol=1e-4)
 
 
@@ -158,7 +158,7 @@ def test_every_position_and_sample_draws_anew(sample, params):
 def probabilities(params, config, prompt, temperature):
     tokens = np.array([prompt])
     hidden = decoder.forward(params, tokens, np.ones_like(tokens), config)
-    logits = np.asarray(decoder.logits(params, hidden)[0, -1], np.float64) / temperature
+    logits = np.asarray(decoder.logits(params, hidden, config)[0, -1], np.float64) / temperature
     return np.exp(logits - logits.max()) / np.exp(logits - logits.max()).sum()
 
 
@@ -218,7 +218,7 @@ def test_greedy(sample, params, describe):
         text = list(QUESTIONS[question])
         tokens = np.array([text + made.tokens[row].tolist()])
         hidden = decoder.forward(params, tokens, np.ones_like(tokens), config)
-        table = np.asarray(jax.nn.log_softmax(decoder.logits(params, hidden)[0]))[len(text) - 1 : -1]
+        table = np.asarray(jax.nn.log_softmax(decoder.logits(params, hidden, config)[0]))[len(text) - 1 : -1]
         np.testing.assert_array_equal(made.tokens[row], table.argmax(axis=1))
         np.testing.assert_allclose(made.logprobs[row], table.max(axis=1), atol=1e-4)
 
