@@ -262,8 +262,7 @@ def model_config(hf: Mapping[str, Any]) -> ModelConfig:
     """
     name = hf.get("model_type")
     if name not in FAMILIES:
-        known = nearest(name, FAMILIES) if isinstance(name, str) else f"; known: {', '.join(sorted(FAMILIES))}"
-        raise UsageError(f"config.json: model_type={name!r}: unknown family{known}")
+        raise UsageError(f"config.json: model_type={name!r}: unknown family; known: {', '.join(sorted(FAMILIES))}")
     for key in _NEEDED:
         if key not in hf:
             raise UsageError(f"config.json: {key!r} is missing")
@@ -311,12 +310,12 @@ def from_shape(shape: Mapping[str, Any], vocab_size: int) -> ModelConfig:
     """
     try:
         config = model_config({**shape, "vocab_size": vocab_size})
-        known = {*_complete({"model_type": config.family}), "rope_theta", "rope_scaling"}
-        for key in shape:
-            if key not in known:
-                raise UsageError(f"config.json: {key}={shape[key]!r}: unknown key{nearest(key, known)}")
     except UsageError as error:
         raise UsageError(str(error).replace("config.json: ", "config.model.shape: ", 1)) from error
+    known = {*_complete({"model_type": config.family}), "rope_theta", "rope_scaling"}
+    for key in shape:
+        if key not in known:
+            raise UsageError(f"config.model.shape.{key}={shape[key]!r}: unknown key{nearest(key, known)}")
     return config
 
 

@@ -89,7 +89,7 @@ class Records:
 
 def _combine(updates: Sequence[Mapping[str, np.ndarray]]) -> dict[str, float]:
     """The mean over the updates of a step; the maximum where a name ends in "/max"."""
+    columns = {name: [update[name] for update in updates] for name in updates[0]}
     return {
-        name: float((np.max if name.endswith("/max") else np.mean)([update[name] for update in updates]))
-        for name in updates[0]
+        name: float(np.max(column) if name.endswith("/max") else np.mean(column)) for name, column in columns.items()
     }
