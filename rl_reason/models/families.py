@@ -312,7 +312,8 @@ def from_shape(shape: Mapping[str, Any], vocab_size: int) -> ModelConfig:
         config = model_config({**shape, "vocab_size": vocab_size})
     except UsageError as error:
         raise UsageError(str(error).replace("config.json: ", "config.model.shape: ", 1)) from error
-    known = {*_complete({"model_type": config.family}), "rope_theta", "rope_scaling"}
+    # What is read above without being a field of every family's config.
+    known = {*_complete({"model_type": config.family}), "rope_theta", "rope_scaling", "head_dim", "num_experts"}
     for key in shape:
         if key not in known:
             raise UsageError(f"config.model.shape.{key}={shape[key]!r}: unknown key{nearest(key, known)}")

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import dataclasses
 import math
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
 import jax
@@ -13,11 +13,11 @@ from jax.sharding import Mesh, NamedSharding, PartitionSpec
 from rl_reason import settings
 from rl_reason.errors import UsageError
 
-AXES = ("data", "fsdp", "tensor")
+AXES = ("data", "fsdp", "expert", "tensor")
 
 
 def make_mesh(sizes: settings.Mesh, devices: Sequence[jax.Device] | None = None) -> Mesh:
-    """The mesh (data, fsdp, tensor) over all devices; one size may be −1 for what is left."""
+    """The mesh (data, fsdp, expert, tensor) over all devices; one size may be −1 for what is left."""
     devices = list(jax.devices() if devices is None else devices)
     shape = [getattr(sizes, axis) for axis in AXES]
     for axis, size in zip(AXES, shape, strict=True):
@@ -41,11 +41,11 @@ def make_mesh(sizes: settings.Mesh, devices: Sequence[jax.Device] | None = None)
 class Rules:
     """For each logical axis the mesh axis or axes that it is split over; None: replicated.
 
-    Weights are split over `fsdp` along the model's width and over `tensor` along heads, MLP width and vocabulary;
-    activations along the batch over `data` and `fsdp`.
+    Weights are split over `fsdp` along the model's width, over `tensor` along heads, MLP width and vocabulary, and over
+    `expert` along experts; activations along the batch over all but `tensor`.
     """
 
-    batch: tuple[str, ...] | None = ("data", "fsdp")
+    batch: tuple[str, ...] | None = ("data", "fsdp", "expert")
     time: str | None = None
     width: str | None = None
     """Width of activations; `embed` is that of weights."""
@@ -58,7 +58,7 @@ class Rules:
     vocab: str | None = "tensor"
     layers: str | None = None
     latent: str | None = None
-    experts: str | None = None
+    experts: str | None = "expert"
     routes: str | None = None
 
     def __post_init__(self):
@@ -102,8 +102,21 @@ def replicated(mesh: Mesh) -> NamedSharding:
     return NamedSharding(mesh, PartitionSpec())
 
 
-def make_constrain(mesh: Mesh, rules: Rules = RULES):
-    """`constrain(x, axes)` of the decoder: places an activation by its logical axes. The identity on one device."""
-    if mesh.size == 1:
-        return lambda x, axes: x
-    return lambda x, axes: jax.lax.with_sharding_constraint(x, sharding(mesh, axes, x.shape, rules))
+@dataclass(frozen=True)
+class OnMesh:
+    """`constrain(x, axes)` of the decoder: places an activation by its logical axes."""
+
+    mesh: Mesh
+    rules: Rules = RULES
+
+    def __call__(self, x: jax.Array, axes: Sequence[str | None]) -> jax.Array:
+        return jax.lax.with_sharding_constraint(x, sharding(self.mesh, axes, x.shape, self.rules))
+
+    def spec(self, axes: Sequence[str | None], shape: Sequence[int]) -> PartitionSpec:
+        """The partition that such an array has."""
+        return sharding(self.mesh, axes, shape, self.rules).spec
+
+
+def make_constrain(mesh: Mesh, rules: Rules = RULES) -> Callable[[jax.Array, Sequence[str | None]], jax.Array]:
+    """The decoder's `constrain` on a mesh; on one device, the identity."""
+    return OnMesh(mesh, rules) if mesh.size > 1 else lambda x, axes: x

@@ -1,0 +1,132 @@
+"""A mixture of experts on a mesh, and how tokens are routed."""
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+import pytest
+
+from rl_reason import settings
+from rl_reason.models import decoder, weights
+from rl_reason.models.config import Experts
+from rl_reason.models.experts import route
+from rl_reason.models.families import from_shape
+from rl_reason.models.logprobs import token_logprobs
+from rl_reason.parallel.mesh import make_constrain, make_mesh, sharding
+from rl_reason.sampling.sampler import make_sampler
+
+SIZES = {
+    "hidden_size": 16,
+    "intermediate_size": 24,
+    "num_hidden_layers": 2,
+    "num_attention_heads": 4,
+    "num_key_value_heads": 2,
+    "initializer_range": 0.4,
+    "moe_intermediate_size": 12,
+    "num_experts_per_tok": 3,
+}
+SHAPES = {
+    "qwen3_moe": SIZES | {"head_dim": 4, "num_experts": 8, "norm_topk_prob": True},
+    "deepseek_v3": SIZES
+    | {"n_routed_experts": 8, "n_group": 4, "topk_group": 2, "n_shared_experts": 1, "first_k_dense_replace": 1}
+    | {"q_lora_rank": 6, "kv_lora_rank": 8, "qk_rope_head_dim": 4, "qk_nope_head_dim": 4, "v_head_dim": 4}
+    | {"num_key_value_heads": 4},
+}
+MESHES = [
+    {"data": 1, "expert": 8},
+    {"data": 2, "expert": 4},
+    {"data": 1, "fsdp": 2, "expert": 2, "tensor": 2},
+    {"data": 2, "fsdp": 2, "tensor": 2},
+]
+ROWS, LENGTH = 8, 6
+
+
+def make(family):
+    config = from_shape({"model_type": family, **SHAPES[family]}, vocab_size=32)
+    return config, jax.jit(lambda key: weights.initialize(config, key))(jax.random.key(0))
+
+
+def place(config, params, sizes):
+    mesh = make_mesh(settings.Mesh(**sizes), jax.devices()[: np.prod(list(sizes.values()))])
+    table = weights.table(config)
+    places = weights.tree({path: sharding(mesh, weight.axes, weight.shape) for path, weight in table.items()})
+    return jax.device_put(params, places), make_constrain(mesh)
+
+
+def loss_and_gradient(config, params, constrain):
+    tokens = np.random.default_rng(0).integers(0, 32, (ROWS, LENGTH))
+
+    def loss(params):
+        hidden = decoder.forward(params, tokens, np.ones_like(tokens), config, "layer", constrain)
+        head = decoder.head_weights(params)
+        return token_logprobs(hidden[:, :-1], head, tokens[:, 1:], constrain=constrain)[0].sum()
+
+    return jax.jit(jax.value_and_grad(loss))(params)
+
+
+@pytest.mark.parametrize("sizes", MESHES, ids=str)
+@pytest.mark.parametrize("family", SHAPES)
+def test_gradient_does_not_depend_on_the_mesh(family, sizes):
+    config, params = make(family)
+    expected, expected_gradient = loss_and_gradient(config, params, decoder.no_constraint)
+    placed, constrain = place(config, params, sizes)
+    if sizes.get("expert", 1) > 1:
+        experts = placed["layers"]["expert_gate"]
+        assert experts.addressable_shards[0].data.shape[1] == 8 // sizes["expert"]
+    made, gradient = loss_and_gradient(config, placed, constrain)
+    assert float(made) == pytest.approx(float(expected), rel=1e-5)
+    for (path, mine), theirs in zip(
+        jax.tree_util.tree_leaves_with_path(gradient), jax.tree.leaves(expected_gradient), strict=True
+    ):
+        scale = np.abs(theirs).max()
+        assert scale > 1e-3 or path[-1].key == "router_bias", path
+        np.testing.assert_allclose(mine, theirs, atol=1e-5 * scale, rtol=1e-4, err_msg=str(path))
+
+
+@pytest.mark.parametrize("questions", [4, 3], ids=["rows that divide", "rows that do not"])
+def test_greedy_samples_do_not_depend_on_the_mesh(questions):
+    config, params = make("qwen3_moe")
+    tokens = np.random.default_rng(1).integers(2, 32, (questions, 5)).astype(np.int32)
+
+    def sample(params, constrain):
+        options = {"group_size": 1, "max_length": 8, "stop_ids": (1,), "pad_id": 0, "temperature": 0.0}
+        sampler = make_sampler(config, **options, constrain=constrain)
+        return np.asarray(sampler(params, tokens, tokens > 0, np.arange(questions), jax.random.key(0)).tokens)
+
+    expected = sample(params, decoder.no_constraint)
+    assert len(np.unique(expected)) > 4
+    np.testing.assert_array_equal(sample(*place(config, params, {"data": 2, "expert": 4})), expected)
+
+
+def numpy_route(logits, bias, e):
+    """Written from the papers, token by token."""
+    chosen, made = [], []
+    for row in np.asarray(logits, np.float64):
+        scores = 1 / (1 + np.exp(-row)) if e.score == "sigmoid" else np.exp(row) / np.exp(row).sum()
+        choice = scores + (0 if bias is None else bias)
+        groups = np.array_split(np.arange(e.count), e.groups)
+        worth = [np.sort(choice[g])[-2:].sum() if e.score == "sigmoid" else choice[g].max() for g in groups]
+        allowed = np.concatenate([groups[g] for g in np.argsort(worth)[::-1][: e.kept_groups]])
+        ids = allowed[np.argsort(choice[allowed])[::-1][: e.per_token]]
+        weight = scores[ids] / scores[ids].sum() if e.normalize else scores[ids]
+        chosen.append(ids)
+        made.append(weight * e.scale)
+    return np.array(made), np.array(chosen)
+
+
+@pytest.mark.parametrize(
+    "experts",
+    [
+        Experts(8, 2, 4),
+        Experts(8, 3, 4, normalize=False, scale=1.5),
+        Experts(12, 3, 4, groups=4, kept_groups=2, normalize=False),
+        Experts(12, 4, 4, score="sigmoid", groups=3, kept_groups=2, scale=2.5),
+    ],
+)
+def test_routing(experts):
+    rng = np.random.default_rng(2)
+    logits = rng.normal(0, 2, (50, experts.count)).astype(np.float32)
+    bias = rng.normal(0, 0.3, experts.count).astype(np.float32) if experts.score == "sigmoid" else None
+    made, chosen = route(jnp.asarray(logits), None if bias is None else jnp.asarray(bias), experts)
+    expected, ids = numpy_route(logits, bias, experts)
+    np.testing.assert_array_equal(chosen, ids)
+    np.testing.assert_allclose(made, expected, rtol=1e-5)
