@@ -44,7 +44,7 @@ from rl_reason.recipes.state import (
     restore_or_start,
     train_shardings,
 )
-from rl_reason.rewards.combination import Rewarder
+from rl_reason.rewards.combination import Rewarder, reward_functions
 from rl_reason.runtime.checkpoints import Checkpoints
 from rl_reason.runtime.metrics import MetricsWriter
 from rl_reason.runtime.progress import Progress
@@ -162,7 +162,7 @@ def _prepare(settings: Settings) -> _Task:
     """Everything that can be wrong, before anything is compiled or written."""
     checks.check_policy_gradient(settings)
     algorithm, data = settings.algorithm, settings.data
-    Rewarder(settings.reward).close()
+    reward_functions(settings.reward)
     template = find_template(data.template)
     problems = sources.load(data.name, data.split, data.dir, settings.seed)
     problems = problems[: data.problems or len(problems)]

@@ -31,7 +31,7 @@ from rl_reason.recipes.optimizer import TrainState, apply_gradients, make_optimi
 from rl_reason.recipes.records import Clock, Records
 from rl_reason.recipes.setup import Model, describe_model
 from rl_reason.recipes.state import abstract_state, needs_reference, restore_or_start, train_shardings
-from rl_reason.rewards.combination import Rewarder
+from rl_reason.rewards.combination import Rewarder, reward_functions
 from rl_reason.runtime.checkpoints import Checkpoints
 from rl_reason.runtime.metrics import MetricsWriter
 from rl_reason.runtime.progress import Progress
@@ -100,7 +100,7 @@ def run(settings: Settings, workdir_path: str | Path) -> None:
     )  # fmt: skip
     batches(1)  # A row that is too short for the solutions is told before anything is written.
     held_out = bookkeeping.load_held_out(settings, model)
-    Rewarder(settings.reward).close()
+    reward_functions(settings.reward)
     workdir = bookkeeping.open_run(workdir_path, settings, model)
 
     optimizer = make_optimizer(algorithm, settings.steps)

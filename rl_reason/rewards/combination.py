@@ -82,6 +82,20 @@ class _Grade:
     extracted: str | None = None
 
 
+def reward_functions(settings: Reward, key: str = "config.reward.names") -> list[str]:
+    """What the settings name, each as `package.module:function`.
+
+    Raises:
+        UsageError: an unknown name, or names and weights that do not fit together.
+    """
+    _check(settings, key)
+    resolved = [resolve(name, REWARDS, key) for name in settings.names]
+    return [
+        f"{function.__module__}:{function.__qualname__}" if name in REWARDS else name
+        for name, function in zip(settings.names, resolved, strict=True)
+    ]
+
+
 class Rewarder:
     """The rewards that `settings` name, and the worker processes that compute them. A context manager.
 
@@ -90,17 +104,11 @@ class Rewarder:
         key: what held the names, for the error line.
 
     Raises:
-        UsageError: an unknown name, or names and weights that do not fit together.
+        UsageError: see `reward_functions`.
     """
 
     def __init__(self, settings: Reward, key: str = "config.reward.names"):
-        _check(settings, key)
-        # Resolved here too, not only in the workers: a wrong name is told before anything is compiled.
-        resolved = [resolve(name, REWARDS, key) for name in settings.names]
-        self._functions = [
-            f"{function.__module__}:{function.__qualname__}" if name in REWARDS else name
-            for name, function in zip(settings.names, resolved, strict=True)
-        ]
+        self._functions = reward_functions(settings, key)
         self._settings = settings
         self._pool = Pool(settings.workers, preload=self._functions)
 
