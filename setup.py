@@ -38,7 +38,7 @@ setup(
         "plotly>=6",
     ],
     extras_require={
-        "test": ["pytest>=8", "pytest-xdist>=3.6", "ruff", "mypy", "torch>=2.6"],
+        "test": ["pytest>=8", "pytest-xdist>=3.6", "ruff", "mypy", "torch>=2.6", "peft>=0.18"],
         "tpu": ["jax[tpu]"],
         "cuda": ["jax[cuda13]"],
         "cuda12": ["jax[cuda12]"],

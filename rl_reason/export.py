@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 import json
 import sys
 from pathlib import Path
@@ -18,6 +19,7 @@ FLAGS: Spec = {
     "workdir": (str, REQUIRED, "folder of a run that has a checkpoint"),
     "output": (str, REQUIRED, "folder that is written: config.json, safetensors, tokenizer"),
     "dtype": (str, "", "bfloat16, float32 or float16; empty: that of the files the run started from"),
+    "adapters": (bool, False, "of a run with adapters, these alone in PEFT's format, not merged"),
     **HOSTS,
 }
 
@@ -36,18 +38,21 @@ def main() -> None:
     except ValueError as error:
         raise UsageError(f"{workdir.config}: expected JSON: {error}") from None
     settings = settings_module.Settings.from_config(config)
+    if flags["adapters"] and not (settings.model.lora_rank or settings.model.lora_path):
+        raise UsageError(f"--adapters: the run in {flags['workdir']} has none, its weights themselves are trained")
 
-    from rl_reason.models.huggingface import source_dtype
+    from rl_reason.models import huggingface, lora
     from rl_reason.parallel import hosts
     from rl_reason.parallel.mesh import make_mesh
     from rl_reason.recipes.bookkeeping import export_model
     from rl_reason.recipes.optimizer import make_optimizer
     from rl_reason.recipes.setup import describe_model
-    from rl_reason.recipes.state import abstract_state, needs_reference
+    from rl_reason.recipes.state import abstract_state, final_weights, needs_reference
     from rl_reason.runtime.checkpoints import Checkpoints
 
     with hosts.joined(*(flags[name] for name in HOSTS)):
-        description = settings_module.Model(path=str(workdir.model))
+        # The run's folder holds config and tokenizer; adapters stand on weights that are where they were.
+        description = dataclasses.replace(settings.model, path=str(workdir.model))
         model = describe_model(description, make_mesh(settings_module.Mesh(fsdp=-1, data=1)), lambda: ())
         # The schedule's length changes no array of the state.
         abstract = abstract_state(model, make_optimizer(settings.algorithm, 1), needs_reference(settings))
@@ -56,7 +61,12 @@ def main() -> None:
         if restored is None:
             raise UsageError(f"--workdir={flags['workdir']}: the run has no finished checkpoint yet")
         step, state, _ = restored
-        export_model(output, model, state["train"].params, flags["dtype"] or source_dtype(model.config))
+        if flags["adapters"]:
+            lora.save_adapters(output, model.config, state["train"].params, settings.model.path)
+        else:
+            base = huggingface.local_folder(settings.model.path) if settings.model.path else None
+            weights = final_weights(dataclasses.replace(model, folder=base), state["train"], settings.seed)
+            export_model(output, model, weights, flags["dtype"] or huggingface.source_dtype(model.config))
         if hosts.is_first():
             print(f"The policy after step {step} is in {output}")
 

@@ -31,6 +31,14 @@ class Model:
     """What the backward pass recomputes: "none", "layer" (all of a layer) or "dots" (all but matrix products)."""
     logprob_chunk: int = 256
     """Positions of a sequence whose logits exist at the same time when log-probabilities are computed."""
+    lora_rank: int = 0
+    """Of low-rank adapters, which alone are trained then; 0: all weights are. The frozen model is the reference."""
+    lora_alpha: float = 32.0
+    """Adapters are scaled by lora_alpha / lora_rank."""
+    lora_targets: tuple = ("all-linear",)
+    """Layers that have adapters, as PEFT names them: "q_proj", "down_proj", …; ("all-linear",): all."""
+    lora_path: str = ""
+    """Folder of adapters in PEFT's format to start from; it says their rank, alpha and targets."""
 
 
 @dataclass(frozen=True)
@@ -158,6 +166,7 @@ class Mesh:
     data: int = -1
     fsdp: int = 1
     tensor: int = 1
+    expert: int = 1
 
 
 @dataclass(frozen=True)

@@ -49,6 +49,20 @@ class Experts:
 
 
 @dataclass(frozen=True)
+class Lora:
+    """Low-rank adapters (`models.lora`)."""
+
+    rank: int
+    alpha: float
+    weights: tuple[str, ...]
+    """Names of the weights that have them."""
+
+    @property
+    def scale(self) -> float:
+        return self.alpha / self.rank
+
+
+@dataclass(frozen=True)
 class ModelConfig:
     """Sizes and switches of a decoder: RMSNorm, rotary embeddings, grouped-query attention, gated MLP."""
 
@@ -87,6 +101,7 @@ class ModelConfig:
     """The same for the logits."""
     latent: Latent | None = None
     experts: Experts | None = None
+    lora: Lora | None = None
     tie_embeddings: bool = True
     initializer_range: float = 0.02
     max_positions: int = 32_768

@@ -73,6 +73,15 @@ def linear(x: jax.Array, weight: jax.Array, inputs: int = 1) -> jax.Array:
     return product.reshape(*x.shape[: x.ndim - inputs], *weight.shape[inputs:])
 
 
+def project(layer: Params, name: str, x: jax.Array, config: ModelConfig, inputs: int = 1) -> jax.Array:
+    """A linear layer, with its adapters where it has some (`models.lora`)."""
+    y = linear(x, layer[name], inputs)
+    if config.lora and f"{name}_lora_a" in layer:
+        low = linear(x, layer[f"{name}_lora_a"], inputs)
+        y = y + config.lora.scale * linear(low, layer[f"{name}_lora_b"])
+    return y
+
+
 def all_angles(positions_BT: jax.Array, length: int, config: ModelConfig) -> list[Angles]:
     """The angles of each of the model's rotary embeddings, behind them angles of 0 for layers without one."""
     made = [rotary_angles(positions_BT, rope, length) for rope in config.ropes]
@@ -91,7 +100,7 @@ def queries_keys_values(
         return _latent_queries_keys_values(layer, x_BTD, angles, config, constrain)
     made = {}
     for name, heads in (("query", "heads"), ("key", "kv_heads"), ("value", "kv_heads")):
-        y = linear(x_BTD, layer[name])
+        y = project(layer, name, x_BTD, config)
         if config.qkv_bias:
             y = y + layer[f"{name}_bias"][None, None]
         if config.qk_norm and name != "value":
@@ -112,11 +121,12 @@ def _latent_queries_keys_values(
     assert latent is not None
     eps, interleaved = config.rms_norm_eps, config.ropes[0].interleaved
     if latent.query_rank:
-        q = linear(rms_norm(linear(x_BTD, layer["query_down"]), layer["query_down_norm"], eps), layer["query_up"])
+        low = rms_norm(project(layer, "query_down", x_BTD, config), layer["query_down_norm"], eps)
+        q = project(layer, "query_up", low, config)
     else:
-        q = linear(x_BTD, layer["query"])
+        q = project(layer, "query", x_BTD, config)
     q = constrain(q, ("batch", "time", "heads", None))
-    down = linear(x_BTD, layer["latent_down"])
+    down = project(layer, "latent_down", x_BTD, config)
     values = rms_norm(down[..., : latent.rank], layer["latent_norm"], eps)[:, :, None]
     turned = rotate(down[:, :, None, latent.rank :], angles, interleaved)
     up_keys = layer["latent_up"][..., : latent.plain_dim]
@@ -133,14 +143,14 @@ def close_block(
     if config.latent:
         up_values = layer["latent_up"][..., config.latent.plain_dim :]
         attended_BTHF = jnp.einsum("bthr,rhv->bthv", attended_BTHF, up_values)
-    y = linear(attended_BTHF, layer["output"], inputs=2)
+    y = project(layer, "output", attended_BTHF, config, inputs=2)
     if config.post_norm:
         y = rms_norm(y, layer["attention_post_norm"], eps, offset)
     x_BTD = constrain(x_BTD + y, ("batch", "time", "width"))
     y = rms_norm(x_BTD, layer["mlp_norm"], eps, offset) if config.pre_norm else x_BTD
     if "router" in layer:
         assert config.experts is not None
-        mixed = mix(layer, y, config.experts, ACTIVATIONS[config.activation])
+        mixed = mix(layer, y, config.experts, ACTIVATIONS[config.activation], constrain)
         y = mixed + _gated(layer, y, config, constrain, "shared_") if config.experts.shared_width else mixed
     else:
         y = _gated(layer, y, config, constrain)
@@ -151,8 +161,9 @@ def close_block(
 
 def _gated(layer: Params, x_BTD: jax.Array, config: ModelConfig, constrain: Constrain, prefix: str = "") -> jax.Array:
     """act(x · gate) · (x · up) · down (arXiv 2002.05202)."""
-    gated = ACTIVATIONS[config.activation](linear(x_BTD, layer[f"{prefix}gate"])) * linear(x_BTD, layer[f"{prefix}up"])
-    return linear(constrain(gated, ("batch", "time", "mlp")), layer[f"{prefix}down"])
+    gate, up = (project(layer, f"{prefix}{name}", x_BTD, config) for name in ("gate", "up"))
+    gated = constrain(ACTIVATIONS[config.activation](gate) * up, ("batch", "time", "mlp"))
+    return project(layer, f"{prefix}down", gated, config)
 
 
 def score_scale(config: ModelConfig) -> float:

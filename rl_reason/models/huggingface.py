@@ -11,7 +11,6 @@ from pathlib import Path
 from typing import Any
 
 import jax
-import jax.numpy as jnp
 import ml_dtypes
 import numpy as np
 from safetensors.numpy import save_file
@@ -235,11 +234,3 @@ def _to_file(
             array = array.reshape(math.prod(array.shape[:inputs]), -1).T if inputs else array.reshape(-1)
         rows.append(array)
     return np.ascontiguousarray(rows[0] if len(rows) == 1 else np.concatenate(rows))
-
-
-def abstract_params(config: ModelConfig, shardings: Params) -> Params:
-    """Shapes, dtypes and shardings of the master weights: for checkpoints and compiling ahead of time."""
-    leaves = {path: jax.ShapeDtypeStruct(weight.shape, jnp.float32) for path, weight in table(config).items()}
-    return jax.tree.map(
-        lambda s, place: jax.ShapeDtypeStruct(s.shape, s.dtype, sharding=place), tree(leaves), shardings
-    )

@@ -30,7 +30,8 @@ class Weight:
     axes: tuple[str, ...]
     """Logical axes, one a dimension; `parallel.mesh.Rules` maps them to mesh axes."""
     init: str = "normal"
-    """"normal" (std = initializer_range), "residual" (that / √(2·layers), GPT-2's scaling), "ones" or "zeros"."""
+    """"normal" (std = initializer_range), "residual" (that / √(2·layers), GPT-2's scaling), "ones", "zeros", or
+    "uniform" between ±1/√inputs, all dimensions between the first and the last being inputs."""
     inputs: int = 0
     """How many leading dimensions of a layer's (and expert's) part are a product's inputs: files hold
     [outputs, inputs]. 0: no linear layer."""
@@ -148,18 +149,33 @@ def tree(leaves: Mapping[tuple[str, ...], object]) -> Params:
     return nested
 
 
-def initialize(config: ModelConfig, key: jax.Array) -> Params:
-    """Random float32 weights. Jit it with `out_shardings` to make them in place on a mesh."""
+def abstract(weights: Mapping[tuple[str, ...], Weight], shardings: Params) -> Params:
+    """Shapes, float32, and shardings of a table's weights: for checkpoints and compiling ahead of time."""
+    leaves = {path: jax.ShapeDtypeStruct(weight.shape, jnp.float32) for path, weight in weights.items()}
+    return jax.tree.map(lambda s, p: jax.ShapeDtypeStruct(s.shape, s.dtype, sharding=p), tree(leaves), shardings)
+
+
+def initialize(config: ModelConfig, key: jax.Array, weights: Mapping[tuple[str, ...], Weight] | None = None) -> Params:
+    """Random float32 weights. Jit it with `out_shardings` to make them in place on a mesh.
+
+    Args:
+        config: the model.
+        key: of all of them.
+        weights: a table of others than the model's own.
+    """
 
     def make(index: int, weight: Weight) -> jax.Array:
         if weight.init in ("ones", "zeros"):
             return jnp.full(weight.shape, float(weight.init == "ones"), jnp.float32)
+        if weight.init == "uniform":
+            bound = 1 / math.sqrt(math.prod(weight.shape[1:-1]))
+            return jax.random.uniform(jax.random.fold_in(key, index), weight.shape, jnp.float32, -bound, bound)
         std = config.initializer_range
         if weight.init == "residual":
             std /= math.sqrt(2 * config.num_layers)
         return std * jax.random.normal(jax.random.fold_in(key, index), weight.shape, jnp.float32)
 
-    return tree({path: make(index, weight) for index, (path, weight) in enumerate(table(config).items())})
+    return tree({path: make(index, weight) for index, (path, weight) in enumerate((weights or table(config)).items())})
 
 
 def cast(params: Params, dtype: jnp.dtype) -> Params:

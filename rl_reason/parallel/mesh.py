@@ -60,6 +60,7 @@ class Rules:
     latent: str | None = None
     experts: str | None = "expert"
     routes: str | None = None
+    rank: str | None = None
 
     def __post_init__(self):
         for field in dataclasses.fields(self):

@@ -11,7 +11,7 @@ from rl_reason.data import sources
 from rl_reason.data.iterators import encode_all
 from rl_reason.data.templates import find_template
 from rl_reason.errors import UsageError
-from rl_reason.models import huggingface
+from rl_reason.models import huggingface, lora
 from rl_reason.models.weights import Params, count
 from rl_reason.parallel import hosts
 from rl_reason.recipes.evaluation import HeldOut, make_evaluator
@@ -121,6 +121,8 @@ def _describe_run(workdir: Workdir, model: Model) -> None:
     source = "random weights" if model.folder is None else model.folder
     axes = " × ".join(f"{axis} {size}" for axis, size in model.mesh.shape.items())
     print(f"{source}: {count(model.config) / 1e6:.2f}M parameters, {model.dtype.name}, mesh {axes}", flush=True)
+    if model.config.lora:
+        print(lora.describe(model.config), flush=True)
     write_atomic(workdir.environment, json.dumps(describe(), indent=2) + "\n")
     _write_description(workdir.model, model, huggingface.source_dtype(model.config))
 

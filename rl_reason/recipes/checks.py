@@ -42,7 +42,7 @@ def _unread(settings: Settings, keys: tuple[str, ...], reason: str) -> None:
 
 def check_rows(settings: Settings, mesh: Mesh) -> None:
     """Tells where the mesh does not divide the rows: then every device computes all of them."""
-    algorithm, ways = settings.algorithm, mesh.shape["data"] * mesh.shape["fsdp"]
+    algorithm, ways = settings.algorithm, mesh.size // mesh.shape["tensor"]
     minibatch = algorithm.batch_size // algorithm.minibatches
     rows = {"sampling.batch_size": rows_at_once(settings.sampling.batch_size, algorithm.batch_size)}
     rows["algorithm.micro_batch"] = rows_at_once(algorithm.micro_batch, minibatch)
@@ -121,6 +121,8 @@ def check_policy_gradient(settings: Settings) -> None:
     _unread(settings, ("data.solutions",), "by policy-gradient training")
     if not algorithm.kl_coef:
         _unread(settings, ("algorithm.reference_every",), "where config.algorithm.kl_coef is 0")
+    if settings.model.lora_rank or settings.model.lora_path:
+        _unread(settings, ("algorithm.reference_every",), "with adapters: what lies beneath them is the reference")
     if algorithm.advantage == "centered":
         _unread(settings, ("algorithm.ddof", "algorithm.eps"), "by centered advantages")
 

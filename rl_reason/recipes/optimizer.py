@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import dataclasses
+
 import jax
 import jax.numpy as jnp
 import optax
@@ -9,16 +11,26 @@ from flax import struct
 
 from rl_reason import settings
 from rl_reason.errors import UsageError
+from rl_reason.models.lora import join
 from rl_reason.models.weights import Params
 
 
 @struct.dataclass
 class TrainState:
-    """Everything that an update changes. `params` are the float32 master weights, `updates` counts optimizer steps."""
+    """Everything that an update changes, and what stands behind it."""
 
     params: Params
+    """What is trained, float32: the weights, or their adapters."""
     opt_state: optax.OptState
     updates: jax.Array
+    """Optimizer steps."""
+    frozen: Params | None = None
+    """The weights beneath adapters, in the compute dtype; None: there are none. Not in checkpoints."""
+
+    @property
+    def policy(self) -> Params:
+        """All that the decoder reads."""
+        return self.params if self.frozen is None else join(self.frozen, self.params)
 
 
 def learning_rate_schedule(algorithm: settings.Algorithm, updates: int) -> optax.Schedule:
@@ -70,7 +82,7 @@ def apply_gradients(
     changes, opt_state = optimizer.update(gradients, state.opt_state, state.params)
     params = optax.apply_updates(state.params, changes)
     norms = {"optimizer/grad_norm": optax.tree.norm(gradients), "optimizer/update_norm": optax.tree.norm(changes)}
-    return TrainState(params=params, opt_state=opt_state, updates=state.updates + 1), norms
+    return dataclasses.replace(state, params=params, opt_state=opt_state, updates=state.updates + 1), norms
 
 
 def state_shardings(

@@ -43,6 +43,7 @@ from rl_reason.recipes.state import (
     needs_reference,
     restore_or_start,
     train_shardings,
+    without_frozen,
 )
 from rl_reason.rewards.combination import Rewarder, reward_functions
 from rl_reason.runtime.checkpoints import Checkpoints
@@ -74,7 +75,7 @@ def run(settings: Settings, workdir_path: str | Path) -> None:
     micro_batch = rows_at_once(algorithm.micro_batch, algorithm.batch_size // algorithm.minibatches)
     score = make_score(model, settings.sampling.temperature, micro_batch)
     update = make_update(
-        model, algorithm, optimizer, settings.sampling.temperature, train_shardings(abstract), micro_batch
+        model, algorithm, optimizer, settings.sampling.temperature, train_shardings(abstract, model), micro_batch
     )
 
     with (
@@ -93,7 +94,7 @@ def run(settings: Settings, workdir_path: str | Path) -> None:
                 settings, model, task.held_out, rewarder, metrics, settings.sampling.max_length, task.rows
             )
             if start == 0:
-                evaluate(state["train"].params, 0, True)
+                evaluate(state["train"].policy, 0, True)
 
             for step in range(start + 1, settings.steps + 1):
                 # Sample. The update of the step before still runs: its successor's sampling waits in line behind it,
@@ -133,13 +134,13 @@ def run(settings: Settings, workdir_path: str | Path) -> None:
 
                 # Reference, evaluation, checkpoint.
                 if "reference" in state and algorithm.reference_every and step % algorithm.reference_every == 0:
-                    state["reference"] = copy_weights(state["train"].params, model)
+                    state["reference"] = copy_weights(state["train"].policy, model)
                 if bookkeeping.is_due(step, settings.evaluation.every, settings.steps):
                     records.finish()
-                    evaluate(state["train"].params, step, step == settings.steps)
+                    evaluate(state["train"].policy, step, step == settings.steps)
                 if bookkeeping.is_due(step, settings.checkpoint.every, settings.steps):
                     records.finish()
-                    checkpoints.save(step, state, task.data.get_state())
+                    checkpoints.save(step, without_frozen(state), task.data.get_state())
     bookkeeping.close_run(workdir)
 
 
@@ -205,7 +206,7 @@ def _make_sample(settings: Settings, task: _Task) -> Callable:
         key = jax.random.fold_in(seed_key, step)
         parts = [asked[i : i + task.rows // group] for i in range(0, len(asked), task.rows // group)]
         length = padded_length(asked, task.prompt_length)
-        return [start_sampling(sampler, model, state["train"].params, part, length, key) for part in parts]
+        return [start_sampling(sampler, model, state["train"].policy, part, length, key) for part in parts]
 
     return sample
 
@@ -225,10 +226,11 @@ def _score(batch: Batch, state: State, score: Callable, algorithm: Algorithm, mo
     """log π_ref where there is a KL term, log π_old where there is more than one update."""
     placed = _to_mesh(batch, model)
     made = {}
-    if "reference" in state:
-        made["reference_logprobs"] = score(state["reference"], placed)
+    if algorithm.kl_coef:
+        # What lies frozen beneath adapters is the reference, without a second copy.
+        made["reference_logprobs"] = score(state.get("reference", state["train"].frozen), placed)
     if algorithm.updates * algorithm.minibatches > 1:
-        made["old_logprobs"] = score(state["train"].params, placed)
+        made["old_logprobs"] = score(state["train"].policy, placed)
     return hosts.fetch(made)
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 from collections.abc import Callable
 
 import jax
@@ -96,7 +97,8 @@ def make_update(
         return loss, sums
 
     def update(state: TrainState, batch: dict, denominator: jax.Array) -> tuple[TrainState, dict[str, jax.Array]]:
-        gradients, loss, sums = accumulate(loss_sum, state.params, batch, micro_batch)
+        loss_of = lambda trained, rows: loss_sum(dataclasses.replace(state, params=trained).policy, rows)  # noqa: E731
+        gradients, loss, sums = accumulate(loss_of, state.params, batch, micro_batch)
         gradients = jax.tree.map(lambda g: g / denominator, gradients)
         state, metrics = apply_gradients(state, gradients, optimizer)
         tokens = jnp.sum(batch["mask"])

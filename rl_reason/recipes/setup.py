@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 from pathlib import Path
@@ -14,7 +15,7 @@ from transformers import PreTrainedTokenizerBase
 from rl_reason import settings
 from rl_reason.data import tokenization
 from rl_reason.errors import UsageError, nearest
-from rl_reason.models import families, huggingface, weights
+from rl_reason.models import families, huggingface, lora, weights
 from rl_reason.models.config import ModelConfig
 from rl_reason.models.decoder import REMAT_POLICIES, Constrain
 from rl_reason.models.weights import Params
@@ -37,6 +38,8 @@ class Model:
     constrain: Constrain
     folder: Path | None
     """Where the weights come from; None: random ones."""
+    adapters: Path | None = None
+    """Where adapters come from; None: fresh ones, where `config.lora` asks for some."""
 
     @property
     def pad_id(self) -> int:
@@ -45,16 +48,29 @@ class Model:
 
     def shardings(self) -> Params:
         """Where the weights lie on the mesh, as a tree."""
-        table = weights.table(self.config)
-        return weights.tree({path: sharding(self.mesh, weight.axes, weight.shape) for path, weight in table.items()})
+        return _shardings(self.mesh, weights.table(self.config))
 
-    def abstract_params(self) -> Params:
-        return huggingface.abstract_params(self.config, self.shardings())
+    def trained(self) -> Params:
+        """Shapes, dtypes and shardings of what is trained: the weights, or the adapters where there are some."""
+        if self.config.lora:
+            return weights.abstract(lora.table(self.config), self._adapter_shardings())
+        return weights.abstract(weights.table(self.config), self.shardings())
 
     def check_files(self) -> None:
         """Raises `UsageError` unless the folder, where there is one, holds the weights."""
         if self.folder is not None:
             huggingface.check_files(self.folder, self.config)
+
+    def load_adapters(self, seed: int) -> Params:
+        """The adapters to start from, float32, on the mesh: those of the folder, or fresh ones that do nothing yet."""
+        if self.adapters is not None:
+            return lora.load_adapters(self.adapters, self.config, self._adapter_shardings())
+        table = lora.table(self.config)
+        make = jax.jit(lambda key: weights.initialize(self.config, key, table), out_shardings=self._adapter_shardings())
+        return make(jax.random.fold_in(jax.random.key(seed), 1))
+
+    def _adapter_shardings(self) -> Params:
+        return _shardings(self.mesh, lora.table(self.config))
 
     def load_params(self, seed: int) -> Params:
         """The float32 master weights, read from the folder or drawn from the seed, on the mesh."""
@@ -62,6 +78,10 @@ class Model:
             return huggingface.load_params(self.folder, self.config, self.shardings())
         make = jax.jit(lambda key: weights.initialize(self.config, key), out_shardings=self.shardings())
         return make(jax.random.key(seed))
+
+
+def _shardings(mesh: Mesh, table: dict[tuple[str, ...], weights.Weight]) -> Params:
+    return weights.tree({path: sharding(mesh, weight.axes, weight.shape) for path, weight in table.items()})
 
 
 def check_length(model: Model, prompt: int, completion: int, key: str) -> None:
@@ -99,6 +119,14 @@ def describe_model(model: settings.Model, mesh: Mesh, texts: Callable[[], Iterab
         folder = None
         tokenizer = tokenization.train_tokenizer(texts(), model.tokenizer_size)
         config = families.from_shape(dict(model.shape), vocab_size=len(tokenizer))
+    _check_experts(config, mesh)
+    adapters = Path(model.lora_path).expanduser() if model.lora_path else None
+    if adapters:
+        config = dataclasses.replace(config, lora=lora.read_lora(adapters, config))
+    elif model.lora_rank:
+        config = dataclasses.replace(
+            config, lora=lora.make_lora(config, model.lora_rank, model.lora_alpha, model.lora_targets)
+        )
     return Model(
         config=config,
         tokenizer=tokenizer,
@@ -109,7 +137,14 @@ def describe_model(model: settings.Model, mesh: Mesh, texts: Callable[[], Iterab
         mesh=mesh,
         constrain=make_constrain(mesh),
         folder=folder,
+        adapters=adapters,
     )
+
+
+def _check_experts(config: ModelConfig, mesh: Mesh) -> None:
+    ways, count = mesh.shape["expert"], config.experts.count if config.experts else 1
+    if count % ways:
+        raise UsageError(f"config.mesh.expert={ways}: expected a divisor of the model's number of experts, {count}")
 
 
 def compute_dtype(name: str) -> jnp.dtype:

@@ -1,6 +1,7 @@
 """The training state on the mesh: made from the model's weights, or restored from the newest checkpoint.
 
-A checkpoint holds {"train": TrainState} and, where a KL term needs it, "reference": weights in the compute dtype.
+A checkpoint holds {"train": TrainState} and, where a KL term needs it, "reference": weights in the compute dtype. What
+lies frozen beneath adapters is read from its files again; it is the reference then.
 """
 
 from __future__ import annotations
@@ -8,6 +9,7 @@ from __future__ import annotations
 import jax
 import optax
 
+from rl_reason.models.lora import merge
 from rl_reason.models.weights import Params, cast
 from rl_reason.parallel.mesh import replicated
 from rl_reason.recipes.optimizer import TrainState, init_state, state_shardings
@@ -20,13 +22,14 @@ State = dict
 
 
 def needs_reference(settings: Settings) -> bool:
-    """Whether the run's loss has a KL term."""
-    return settings.recipe != "supervised" and settings.algorithm.kl_coef > 0
+    """Whether the run's loss has a KL term, whose reference is not what lies beneath adapters."""
+    adapters = settings.model.lora_rank or settings.model.lora_path
+    return settings.recipe != "supervised" and settings.algorithm.kl_coef > 0 and not adapters
 
 
 def abstract_state(model: Model, optimizer: optax.GradientTransformation, with_reference: bool) -> State:
-    """Shapes, dtypes and shardings of the state, without its arrays."""
-    params = model.abstract_params()
+    """Shapes, dtypes and shardings of the state as checkpoints hold it, without its arrays."""
+    params = model.trained()
     places = state_shardings(params, optimizer, replicated(model.mesh))
 
     def place(shapes, shardings):
@@ -38,8 +41,15 @@ def abstract_state(model: Model, optimizer: optax.GradientTransformation, with_r
     return state
 
 
-def train_shardings(abstract: State) -> TrainState:
-    return jax.tree.map(lambda x: x.sharding, abstract["train"])
+def train_shardings(abstract: State, model: Model) -> TrainState:
+    """Where the whole state lies."""
+    places = jax.tree.map(lambda x: x.sharding, abstract["train"])
+    return places.replace(frozen=model.shardings()) if model.config.lora else places
+
+
+def without_frozen(state: State) -> State:
+    """What a checkpoint holds."""
+    return {**state, "train": state["train"].replace(frozen=None)}
 
 
 def restore_or_start(
@@ -47,14 +57,27 @@ def restore_or_start(
 ) -> tuple[int, State, dict]:
     """(steps behind it, state, position in the data) of the newest checkpoint, or a fresh start: (0, state, {})."""
     restored = checkpoints.restore_latest(abstract)
-    if restored is not None:
+    if restored is not None and not model.config.lora:
         return restored
     params = model.load_params(seed)
-    state: State = {}
+    frozen = copy_weights(params, model) if model.config.lora else None
+    if restored is not None:
+        steps, state, position = restored
+        return steps, {**state, "train": state["train"].replace(frozen=frozen)}, position
+    state = {}
     if "reference" in abstract:
         state["reference"] = copy_weights(params, model)
-    state["train"] = jax.jit(lambda p: init_state(p, optimizer), out_shardings=train_shardings(abstract))(params)
-    return 0, state, {}
+    trained = model.load_adapters(seed) if model.config.lora else params
+    places = jax.tree.map(lambda x: x.sharding, abstract["train"])
+    start = jax.jit(lambda p: init_state(p, optimizer), out_shardings=places)(trained)
+    return 0, {**state, "train": start.replace(frozen=frozen)}, {}
+
+
+def final_weights(model: Model, train: TrainState, seed: int) -> Params:
+    """The policy as float32 weights without adapters, which are merged into those of the files."""
+    if not model.config.lora:
+        return train.params
+    return merge(model.load_params(seed), train.params, model.config)
 
 
 def copy_weights(params: Params, model: Model) -> Params:

@@ -9,6 +9,7 @@ At the end `export/` holds the model as a Hugging Face folder.
 
 from __future__ import annotations
 
+import dataclasses
 from collections.abc import Callable, Iterator
 from pathlib import Path
 
@@ -30,7 +31,14 @@ from rl_reason.recipes.accumulation import accumulate
 from rl_reason.recipes.optimizer import TrainState, apply_gradients, make_optimizer
 from rl_reason.recipes.records import Clock, Records
 from rl_reason.recipes.setup import Model, describe_model
-from rl_reason.recipes.state import abstract_state, needs_reference, restore_or_start, train_shardings
+from rl_reason.recipes.state import (
+    abstract_state,
+    final_weights,
+    needs_reference,
+    restore_or_start,
+    train_shardings,
+    without_frozen,
+)
 from rl_reason.rewards.combination import Rewarder, reward_functions
 from rl_reason.runtime.checkpoints import Checkpoints
 from rl_reason.runtime.metrics import MetricsWriter
@@ -64,7 +72,8 @@ def make_supervised_update(
         return -jnp.sum(weights * logprobs), {"entropy": jnp.sum(weights * entropies)}
 
     def update(state: TrainState, batch: dict) -> tuple[TrainState, dict[str, jax.Array]]:
-        gradients, loss, sums = accumulate(loss_sum, state.params, batch, algorithm.micro_batch)
+        loss_of = lambda trained, rows: loss_sum(dataclasses.replace(state, params=trained).policy, rows)  # noqa: E731
+        gradients, loss, sums = accumulate(loss_of, state.params, batch, algorithm.micro_batch)
         tokens = jnp.sum(batch["weights"][:, 1:])
         state, metrics = apply_gradients(state, jax.tree.map(lambda g: g / tokens, gradients), optimizer)
         metrics |= {name: x / tokens for name, x in sums.items()} | {"loss": loss / tokens, "tokens/trained": tokens}
@@ -105,7 +114,7 @@ def run(settings: Settings, workdir_path: str | Path) -> None:
 
     optimizer = make_optimizer(algorithm, settings.steps)
     abstract = abstract_state(model, optimizer, needs_reference(settings))
-    update = make_supervised_update(model, algorithm, optimizer, train_shardings(abstract))
+    update = make_supervised_update(model, algorithm, optimizer, train_shardings(abstract, model))
 
     with (
         Rewarder(settings.reward) as rewarder,
@@ -121,7 +130,7 @@ def run(settings: Settings, workdir_path: str | Path) -> None:
             longest = settings.sampling.max_length
             evaluate = bookkeeping.make_evaluate(settings, model, held_out, rewarder, metrics, longest, EVALUATION_ROWS)
             if start == 0:
-                evaluate(state["train"].params, 0, True)
+                evaluate(state["train"].policy, 0, True)
 
             for step in range(start + 1, settings.steps + 1):
                 # The batch is made while the update before still runs.
@@ -133,9 +142,10 @@ def run(settings: Settings, workdir_path: str | Path) -> None:
                 records.pend(step, clock, batch, [updated], {})
                 if bookkeeping.is_due(step, settings.evaluation.every, settings.steps):
                     records.finish()
-                    evaluate(state["train"].params, step, step == settings.steps)
+                    evaluate(state["train"].policy, step, step == settings.steps)
                 if bookkeeping.is_due(step, settings.checkpoint.every, settings.steps):
                     records.finish()
-                    checkpoints.save(step, state, {"step": step})
-        bookkeeping.export_model(workdir.path / "export", model, state["train"].params, "bfloat16")
+                    checkpoints.save(step, without_frozen(state), {"step": step})
+        weights = final_weights(model, state["train"], settings.seed)
+        bookkeeping.export_model(workdir.path / "export", model, weights, "bfloat16")
     bookkeeping.close_run(workdir)

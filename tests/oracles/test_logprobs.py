@@ -105,7 +105,7 @@ def make_model(chunk):
 
 def policy_gradient(model, micro_batch):
     optimizer = optax.sgd(1.0)
-    places = state_shardings(model.abstract_params(), optimizer, replicated(model.mesh))
+    places = state_shardings(model.trained(), optimizer, replicated(model.mesh))
     update = make_update(model, settings.Algorithm(), optimizer, 1.0, places, micro_batch)
     state = jax.eval_shape(lambda key: init_state(weights.initialize(model.config, key), optimizer), jax.random.key(0))
     ints = jax.ShapeDtypeStruct((ROWS, PROMPT + COMPLETION), jnp.int32)
@@ -126,7 +126,7 @@ def scoring(model, micro_batch):
 
 def supervised(model, micro_batch):
     optimizer = optax.sgd(1.0)
-    places = state_shardings(model.abstract_params(), optimizer, replicated(model.mesh))
+    places = state_shardings(model.trained(), optimizer, replicated(model.mesh))
     update = make_supervised_update(model, settings.Algorithm(micro_batch=micro_batch), optimizer, places)
     state = jax.eval_shape(lambda key: init_state(weights.initialize(model.config, key), optimizer), jax.random.key(0))
     ints = jax.ShapeDtypeStruct((ROWS, COMPLETION), jnp.int32)

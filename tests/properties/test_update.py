@@ -71,7 +71,7 @@ def put(batch, model):
 
 def compiled_update(model, batch, params, optimizer=PLAIN, micro_batch=0):
     """The compiled update (made once), and the state and the batch on the mesh."""
-    places = state_shardings(model.abstract_params(), optimizer, replicated(model.mesh))
+    places = state_shardings(model.trained(), optimizer, replicated(model.mesh))
     state = jax.jit(lambda p: init_state(p, optimizer), out_shardings=places)(params)
     batch = put(batch, model)
     shapes = tuple((name, x.shape) for name, x in sorted(batch.items()))
@@ -263,7 +263,7 @@ def supervised_gradient(model, examples, length, params, rows=None, micro_batch=
 
 
 def supervised_step(model, batch, params, micro_batch=0):
-    places = state_shardings(model.abstract_params(), PLAIN, replicated(model.mesh))
+    places = state_shardings(model.trained(), PLAIN, replicated(model.mesh))
     state = jax.jit(lambda p: init_state(p, PLAIN), out_shardings=places)(params)
     placed = put(batch, model)
     update = make_supervised_update(model, settings.Algorithm(micro_batch=micro_batch), PLAIN, places)
@@ -293,7 +293,7 @@ def test_rules_that_collide():
         Rules(time="data").spec(("batch", "time"))
     with pytest.raises(UsageError, match="modle"):
         Rules(mlp="modle")
-    assert Rules().spec(("batch", "time", None)) == jax.sharding.PartitionSpec(("data", "fsdp"), None, None)
+    assert Rules().spec(("batch", "time", None)) == jax.sharding.PartitionSpec(("data", "fsdp", "expert"), None, None)
 
 
 @pytest.mark.parametrize(
@@ -313,7 +313,7 @@ def test_meshes_that_do_not_fit(sizes, words):
 
 def test_the_rest_of_the_devices():
     mesh = make_mesh(settings.Mesh(-1, 2, 2), jax.devices()[:8])
-    assert dict(mesh.shape) == {"data": 2, "fsdp": 2, "tensor": 2}
+    assert dict(mesh.shape) == {"data": 2, "fsdp": 2, "expert": 1, "tensor": 2}
 
 
 def test_dimensions_that_do_not_divide_are_replicated():
