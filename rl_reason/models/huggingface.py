@@ -5,6 +5,7 @@ from __future__ import annotations
 import functools
 import json
 import math
+import shutil
 from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
@@ -194,17 +195,19 @@ def save_params(folder: Path, config: ModelConfig, params: Params, dtype: str = 
         names = ["model.safetensors"]
     else:
         names = [f"model-{i + 1:05d}-of-{len(files):05d}.safetensors" for i in range(len(files))]
+    if hosts.is_first():
+        folder.mkdir(parents=True, exist_ok=True)
+        (folder / "config.json").write_text(json.dumps(hf_config(config, dtype), indent=2) + "\n")
     for file, tensors in zip(names, files, strict=True):
         arrays = {name: _to_file(params, config, pieces, dtype) for name, pieces in tensors.items()}
         if hosts.is_first():
-            folder.mkdir(parents=True, exist_ok=True)
             save_file(arrays, folder / file, metadata={"format": "pt"})
-    if hosts.is_first():
-        (folder / "config.json").write_text(json.dumps(hf_config(config, dtype), indent=2) + "\n")
-        if len(files) > 1:
-            where = {name: file for file, tensors in zip(names, files, strict=True) for name in tensors}
-            index = {"metadata": {"total_size": total}, "weight_map": where}
-            (folder / "model.safetensors.index.json").write_text(json.dumps(index, indent=2) + "\n")
+            # safetensors makes files that only their owner can read.
+            shutil.copymode(folder / "config.json", folder / file)
+    if hosts.is_first() and len(files) > 1:
+        where = {name: file for file, tensors in zip(names, files, strict=True) for name in tensors}
+        index = {"metadata": {"total_size": total}, "weight_map": where}
+        (folder / "model.safetensors.index.json").write_text(json.dumps(index, indent=2) + "\n")
 
 
 def _tensors(config: ModelConfig) -> dict[str, list[tuple[tuple[str, ...], _Place]]]:

@@ -8,6 +8,7 @@ from __future__ import annotations
 import functools
 import json
 import math
+import shutil
 from pathlib import Path
 from typing import Any
 
@@ -130,7 +131,6 @@ def save_adapters(folder: Path, config: ModelConfig, adapters: Params, base: str
     if not hosts.is_first():
         return
     folder.mkdir(parents=True, exist_ok=True)
-    save_file(arrays, folder / "adapter_model.safetensors", metadata={"format": "pt"})
     names = [module for module, weights in modules(config).items() if weights[0] in lora.weights]
     described = {
         "peft_type": "LORA", "task_type": "CAUSAL_LM", "base_model_name_or_path": base, "r": lora.rank,
@@ -138,6 +138,9 @@ def save_adapters(folder: Path, config: ModelConfig, adapters: Params, base: str
         "fan_in_fan_out": False, "use_rslora": False, "use_dora": False, "inference_mode": True,
     }  # fmt: skip
     (folder / "adapter_config.json").write_text(json.dumps(described, indent=2) + "\n")
+    save_file(arrays, folder / "adapter_model.safetensors", metadata={"format": "pt"})
+    # safetensors makes files that only their owner can read.
+    shutil.copymode(folder / "adapter_config.json", folder / "adapter_model.safetensors")
 
 
 def read_lora(folder: Path, config: ModelConfig) -> Lora:

@@ -295,6 +295,7 @@ def test_transformers_loads_what_is_saved(name, dtype, saved, tmp_path, monkeypa
     huggingface.save_params(tmp_path / "out", config, params, dtype)
     assert (tmp_path / "out" / "model.safetensors.index.json").exists() == (name == "llama-untied")
     assert all(file.stat().st_size < 24_000 or name != "llama-untied" for file in (tmp_path / "out").iterdir())
+    assert len({file.stat().st_mode for file in (tmp_path / "out").iterdir()}) == 1
     model, info = AutoModelForCausalLM.from_pretrained(tmp_path / "out", output_loading_info=True, dtype="auto")
     assert not info["missing_keys"] and not info["unexpected_keys"] and not info["mismatched_keys"]
     expected = torch_model(name).state_dict()
