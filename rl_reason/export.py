@@ -40,6 +40,10 @@ def main() -> None:
     settings = settings_module.Settings.from_config(config)
     if flags["adapters"] and not (settings.model.lora_rank or settings.model.lora_path):
         raise UsageError(f"--adapters: the run in {flags['workdir']} has none, its weights themselves are trained")
+    if flags["adapters"] and not settings.model.path:
+        raise UsageError(
+            f"--adapters: the run in {flags['workdir']} started from random weights; expected a model's folder"
+        )
 
     from rl_reason.models import huggingface, lora
     from rl_reason.parallel import hosts

@@ -29,6 +29,8 @@ class Model:
     """Of the computation: "float32", "bfloat16" or "auto", which is float32 on CPU and bfloat16 elsewhere."""
     remat: str = "none"
     """What the backward pass recomputes: "none", "layer" (all of a layer) or "dots" (all but matrix products)."""
+    attention: str = "auto"
+    """Its kernel: "splash" (TPU), "cudnn" (NVIDIA GPU), "xla" or "auto", the best one (`models.attention.choose`)."""
     logprob_chunk: int = 256
     """Positions of a sequence whose logits exist at the same time when log-probabilities are computed."""
     lora_rank: int = 0
@@ -36,7 +38,8 @@ class Model:
     lora_alpha: float = 32.0
     """Adapters are scaled by lora_alpha / lora_rank."""
     lora_targets: tuple = ("all-linear",)
-    """Layers that have adapters, as PEFT names them: "q_proj", "down_proj", …; ("all-linear",): all."""
+    """Layers that have adapters, as PEFT names them: "q_proj", "down_proj", …; ("all-linear",): all that can, which
+    leaves out experts, routers, projections that are fused in the files, and the latent vector's way up."""
     lora_path: str = ""
     """Folder of adapters in PEFT's format to start from; it says their rank, alpha and targets."""
 

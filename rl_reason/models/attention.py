@@ -1,11 +1,27 @@
-"""Attention: of whole sequences, and of one new token over a cache in two parts."""
+"""Attention: of whole sequences, plainly or by a kernel, and of one new token over a cache in two parts.
+
+A kernel never holds the scores of a whole row of heads, so memory grows with the length and not with its square.
+`choose` names the one to take; all compute what `attend` computes under a causal mask.
+"""
 
 from __future__ import annotations
 
+import functools
+from collections.abc import Callable, Sequence
+from typing import Literal
+
 import jax
 import jax.numpy as jnp
+from jax.experimental.pallas.ops.tpu import splash_attention as splash
+from jax.sharding import PartitionSpec
+
+from rl_reason.errors import UsageError, nearest
+from rl_reason.models.config import ModelConfig
+from rl_reason.parallel.mesh import OnMesh
 
 LARGE_NEGATIVE = -2.0e38
+SPLASH_BLOCK = 512
+"""Queries and keys that splash attention takes at once; half of them where heads are wider than 256."""
 
 
 def cap(x: jax.Array, limit: float) -> jax.Array:
@@ -33,6 +49,190 @@ def attend(
     scores = jnp.where(mask_BTS[:, None, None], cap(scores, softcap), LARGE_NEGATIVE)
     weights = jax.nn.softmax(scores, axis=-1).astype(v_BSKF.dtype)
     return jnp.einsum("bkrts,bskf->btkrf", weights, v_BSKF).reshape(B, T, H, -1)
+
+
+def choose(setting: str, device: jax.Device, config: ModelConfig, dtype: jnp.dtype) -> str:
+    """Who attends to whole sequences: "splash", "cudnn" or "xla". The only place where this is decided.
+
+    - "splash", splash attention: on TPU, any model.
+    - "cudnn", cuDNN's flash attention: on NVIDIA GPUs from Ampere on, in half precision, for heads of at most 128
+      dimensions (beyond them it depends on the GPU) in multiples of 8, keys and values of the same width (not latent
+      attention) and scores without a cap (not Gemma 2).
+    - "xla", `attend`: everywhere.
+
+    Args:
+        setting: one of these, or "auto": the first of them that can.
+        device: one of those that will compute.
+        config: the model.
+        dtype: of the computation.
+
+    Raises:
+        UsageError: no such setting, or the kernel that it names cannot.
+    """
+    reasons = {"splash": "", "cudnn": "", "xla": ""}  # … why not
+    if device.platform != "tpu":
+        reasons["splash"] = f"it runs on TPU, not on {device.platform}"
+    capability = str(getattr(device, "compute_capability", ""))  # "9.0"; of an AMD GPU, "gfx942"
+    if not (device.platform == "gpu" and capability[:1].isdigit() and float(capability) >= 8):
+        reasons["cudnn"] = f"it runs on NVIDIA GPUs from Ampere on, not on {device.device_kind}"
+    elif dtype not in (jnp.bfloat16, jnp.float16):
+        reasons["cudnn"] = f"it computes in half precision, not in {dtype}"
+    elif config.latent:
+        reasons["cudnn"] = "it takes keys and values of the same width, not latent attention"
+    elif config.attention_softcap:
+        reasons["cudnn"] = "it cannot cap scores, as this model does"
+    elif config.head_dim > 128 or config.head_dim % 8:
+        reasons["cudnn"] = f"it takes heads of at most 128 dimensions, a multiple of 8, not {config.head_dim}"
+    if setting == "auto":
+        return next(name for name, reason in reasons.items() if not reason)
+    if setting not in reasons:
+        raise UsageError(f"config.model.attention={setting!r}: unknown kernel{nearest(setting, ['auto', *reasons])}")
+    if reasons[setting]:
+        raise UsageError(f"config.model.attention={setting!r}: {reasons[setting]}; expected 'auto' or 'xla'")
+    return setting
+
+
+def attend_splash(
+    q_BTHE: jax.Array,
+    k_BTKE: jax.Array,
+    v_BTKF: jax.Array,
+    segments_BT: jax.Array,
+    window: int,
+    scale: float,
+    softcap: float = 0.0,
+    interpret: bool = False,
+) -> jax.Array:
+    """Splash attention, a flash attention (arXiv 2205.14135) that skips blocks outside the mask. [B, T, H, F].
+
+    Args:
+        q_BTHE: queries.
+        k_BTKE: keys.
+        v_BTKF: values.
+        segments_BT: int32; a token sees those up to itself with its own number, among padding as well.
+        window: so many of them, itself counted; T or more: all.
+        scale: of the scores.
+        softcap: see `cap`.
+        interpret: runs on any platform, slowly.
+    """
+    T, H = q_BTHE.shape[1:3]
+    length = _round_up(T, 128)  # what its blocks are multiples of
+    block = min(length, SPLASH_BLOCK if k_BTKE.shape[-1] <= 256 else SPLASH_BLOCK // 2)
+    length = _round_up(length, block)
+    q = (q_BTHE.astype(jnp.float32) * scale).astype(q_BTHE.dtype)
+    q, k, v = (jnp.swapaxes(_pad_time(x, length), 1, 2) for x in (q, k_BTKE, v_BTKF))
+    segments = _pad_time(segments_BT, length)
+    shape = (length, length)
+    mask = splash.CausalMask(shape) if window >= T else splash.LocalMask(shape, (window - 1, 0), 0)
+    sizes = splash.BlockSizes(
+        block_q=block,
+        block_kv=block,
+        block_q_dkv=block,
+        block_kv_dkv=block,
+        block_q_dq=block,
+        block_kv_dq=block,
+    )
+    kernel = splash.make_splash_mha(
+        splash.MultiHeadMask([mask] * H),
+        block_sizes=sizes,
+        attn_logits_soft_cap=softcap or None,
+        head_shards=1,
+        q_seq_shards=1,
+        interpret=interpret,
+    )
+    made = jax.vmap(kernel)(q, k, v, splash.SegmentIds(segments, segments))
+    return jnp.swapaxes(made, 1, 2)[:, :T]
+
+
+def attend_cudnn(
+    q_BTHE: jax.Array,
+    k_BTKE: jax.Array,
+    v_BTKE: jax.Array,
+    segments_BT: jax.Array,
+    window: int,
+    scale: float,
+    softcap: float = 0.0,
+    implementation: Literal["cudnn", "xla"] = "cudnn",
+) -> jax.Array:
+    """cuDNN's flash attention; the arguments are those of `attend_splash`. [B, T, H, E].
+
+    Segments and window go into one mask, which cuDNN reads as a bias of bfloat16 [B, 1, T, T]: a window of its own
+    beside a bias is untested in jax, as is packing without one. What the mask says of later tokens is never read.
+    """
+    assert not softcap, "`choose` keeps such models away"
+    T = q_BTHE.shape[1]
+    # The backward pass needs an even length, and below a multiple of 128 can give NaN (pytorch/pytorch#196678).
+    length = _round_up(T, 128)
+    q, k, v, segments = (_pad_time(x, length) for x in (q_BTHE, k_BTKE, v_BTKE, segments_BT))
+    index = jnp.arange(length)
+    near_TT = index[:, None] - index[None, :] < window
+    mask_BTT = (segments[:, :, None] == segments[:, None, :]) & near_TT[None]
+    made = jax.nn.dot_product_attention(
+        q, k, v, mask=mask_BTT[:, None], scale=scale, is_causal=True, implementation=implementation
+    )
+    return made[:, :T]
+
+
+KERNELS: dict[str, Callable[..., jax.Array]] = {"splash": attend_splash, "cudnn": attend_cudnn}
+
+
+def attend_by_kernel(
+    kernel: str,
+    q_BTHE: jax.Array,
+    k_BTKE: jax.Array,
+    v_BTKF: jax.Array,
+    segments_BT: jax.Array,
+    windows: Sequence[int],
+    which: jax.Array,
+    scale: float,
+    softcap: float,
+    constrain: Callable,
+) -> jax.Array:
+    """Attention of whole sequences by a kernel, on each device that of its rows and heads. [B, T, H, F].
+
+    Args:
+        kernel: a key of `KERNELS`; the other arguments are those of `attend_splash`, but
+        windows: of all layers; a kernel is compiled for each of them,
+        which: int32 scalar, the index of this layer's window,
+        constrain: see `decoder`.
+    """
+
+    def of(window: int) -> Callable[..., jax.Array]:
+        see = functools.partial(KERNELS[kernel], window=window, scale=scale, softcap=softcap)
+        return functools.partial(_on_mesh, see, constrain)
+
+    return jax.lax.switch(which, [of(window) for window in windows], q_BTHE, k_BTKE, v_BTKF, segments_BT)
+
+
+def _on_mesh(
+    see: Callable[..., jax.Array], constrain: Callable, q: jax.Array, k: jax.Array, v: jax.Array, segments_BT: jax.Array
+) -> jax.Array:
+    """XLA cannot partition a kernel: each device runs it on what it holds."""
+    if not isinstance(constrain, OnMesh):
+        return see(q, k, v, segments_BT)
+    of_q = constrain.spec(("batch", "time", "heads", None), q.shape)
+    of_kv = constrain.spec(("batch", "time", "kv_heads", None), k.shape)
+    group = q.shape[2] // k.shape[2]
+
+    def part(q: jax.Array, k: jax.Array, v: jax.Array, segments_BT: jax.Array) -> jax.Array:
+        if of_q[2] != of_kv[2] and k.shape[2] > 1:
+            # Too few key/value heads to split, as query heads are: each query head takes its own along.
+            own = (jax.lax.axis_index(of_q[2]) * q.shape[2] + jnp.arange(q.shape[2])) // group
+            k, v = k[:, :, own], v[:, :, own]
+        return see(q, k, v, segments_BT)
+
+    specs = (of_q, of_kv, of_kv, PartitionSpec(of_q[0]))
+    # Pallas does not say over which axes its outputs vary, so this cannot be checked.
+    placed = jax.shard_map(part, mesh=constrain.mesh, in_specs=specs, out_specs=of_q, check_vma=False)
+    return placed(q, k, v, segments_BT)
+
+
+def _round_up(n: int, multiple: int) -> int:
+    return -(-n // multiple) * multiple
+
+
+def _pad_time(x: jax.Array, length: int) -> jax.Array:
+    """Zeros behind axis 1: padding, in segments."""
+    return jnp.pad(x, [(0, length - n if axis == 1 else 0) for axis, n in enumerate(x.shape)])
 
 
 def attend_to_cache(

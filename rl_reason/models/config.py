@@ -47,6 +47,16 @@ class Experts:
     kept_groups: int = 1
     """Experts are chosen from the best so many of `groups` groups (arXiv 2405.04434, section 2.2.2)."""
 
+    def __post_init__(self):
+        if self.count % self.groups or not 1 <= self.kept_groups <= self.groups:
+            raise UsageError(
+                f"config.json: {self.kept_groups} of {self.groups} groups of {self.count} experts: expected groups of "
+                "equal size"
+            )
+        most = self.count // self.groups * self.kept_groups
+        if not 1 <= self.per_token <= most:
+            raise UsageError(f"config.json: num_experts_per_tok={self.per_token}: expected 1 to {most}")
+
 
 @dataclass(frozen=True)
 class Lora:

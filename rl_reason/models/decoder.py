@@ -13,7 +13,7 @@ from collections.abc import Callable
 import jax
 import jax.numpy as jnp
 
-from rl_reason.models.attention import attend, cap
+from rl_reason.models.attention import attend, attend_by_kernel, cap
 from rl_reason.models.config import ModelConfig
 from rl_reason.models.experts import mix
 from rl_reason.models.rope import Angles, rotary_angles, rotate
@@ -189,6 +189,7 @@ def forward(
     config: ModelConfig,
     remat: str = "none",
     constrain: Constrain = no_constraint,
+    kernel: str = "xla",
 ) -> jax.Array:
     """Final hidden states [B, T, D] of whole sequences, in the dtype of the weights.
 
@@ -199,33 +200,42 @@ def forward(
         config: the model.
         remat: a key of `REMAT_POLICIES`.
         constrain: see the module.
+        kernel: of attention, as `attention.choose` names it.
     """
     T = tokens_BT.shape[1]
     angles = all_angles(positions_of(segments_BT), T, config)
     index = jnp.arange(T)
     distance_TT = index[:, None] - index[None, :]
     seen_BTT = (distance_TT >= 0)[None] & (segments_BT[:, :, None] == segments_BT[:, None, :])
-    ropes, windows = set(config.layer_ropes), set(config.layer_windows)
+    ropes, layer_windows = set(config.layer_ropes), [min(window or T, T) for window in config.layer_windows]
+    windows = sorted(set(layer_windows))
+    scale, softcap = score_scale(config), config.attention_softcap
 
     def block(x_BTD: jax.Array, scanned: tuple[Params, dict[str, jax.Array]]) -> tuple[jax.Array, None]:
         layer, numbers = scanned
-        turn, mask_BTT = angles[config.layer_ropes[0]], seen_BTT
+        turn = angles[config.layer_ropes[0]]
         if len(ropes) > 1:
             turn = jax.tree.map(lambda *of_ropes: jnp.stack(of_ropes)[numbers["rope"]], *angles)
-        if windows != {0}:
-            mask_BTT = mask_BTT & (distance_TT < numbers["window"])[None]
         q, k, v = queries_keys_values(layer, x_BTD, turn, config, constrain)
-        attended = attend(q, k, v, mask_BTT, score_scale(config), config.attention_softcap)
+        if kernel == "xla":
+            mask_BTT = seen_BTT
+            if windows != [T]:
+                mask_BTT = mask_BTT & (distance_TT < jnp.array(windows)[numbers["window"]])[None]
+            attended = attend(q, k, v, mask_BTT, scale, softcap)
+        else:
+            attended = attend_by_kernel(
+                kernel, q, k, v, segments_BT, windows, numbers["window"], scale, softcap, constrain
+            )
         return close_block(layer, x_BTD, attended, config, constrain), None
 
     if remat != "none":
         block = jax.checkpoint(block, policy=REMAT_POLICIES[remat], prevent_cse=False)
     x_BTD = embed(params, tokens_BT, config, constrain)
     for name, layers in config.stacks:
-        # What differs between layers is scanned beside their weights; no window is one that nothing is outside of.
+        # What differs between layers is scanned beside their weights, by its number.
         numbers = {
             "rope": jnp.array([config.layer_ropes[i] % len(angles) for i in layers]),
-            "window": jnp.array([config.layer_windows[i] or T for i in layers]),
+            "window": jnp.array([windows.index(layer_windows[i]) for i in layers]),
         }
         x_BTD, _ = jax.lax.scan(block, x_BTD, (params[name], numbers))
     return rms_norm(x_BTD, params["final_norm"], config.rms_norm_eps, config.norm_offset)

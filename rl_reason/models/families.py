@@ -145,7 +145,10 @@ def _deepseek(c: Mapping) -> dict:
     temperature = yarn_scale(rope["factor"], rope["mscale_all_dim"]) if stretched else 1.0
     is_v3 = c["model_type"] == "deepseek_v3"
     in_groups = is_v3 or c["topk_method"] == "group_limited_greedy"
-    if not is_v3:
+    if is_v3:
+        _refuse(c, "scoring_func", ("sigmoid",), "expected 'sigmoid'")
+    else:
+        _refuse(c, "scoring_func", ("softmax",), "expected 'softmax'")
         _refuse(c, "topk_method", ("greedy", "group_limited_greedy"), "expected 'greedy' or 'group_limited_greedy'")
     return {
         # Interleaved in the files of both; V3's config can say otherwise.
@@ -270,7 +273,8 @@ def model_config(hf: Mapping[str, Any]) -> ModelConfig:
     heads, layers = c["num_attention_heads"], c["num_hidden_layers"]
     head_dim = c.get("head_dim") or c["hidden_size"] // heads
     types = c.get("layer_types") or ["sliding_attention"] * layers
-    window = c.get("sliding_window") or 0
+    # Where a family has no windows, such a key means nothing.
+    window = c["sliding_window"] or 0 if "sliding_window" in _complete({"model_type": name}) else 0
     common = {
         "family": name,
         "vocab_size": c["vocab_size"],
@@ -308,6 +312,8 @@ def from_shape(shape: Mapping[str, Any], vocab_size: int) -> ModelConfig:
     Raises:
         UsageError: names the key of `config.model.shape`.
     """
+    if "vocab_size" in shape:
+        raise UsageError("config.model.shape.vocab_size: expected no such key; config.model.tokenizer_size gives it")
     try:
         config = model_config({**shape, "vocab_size": vocab_size})
     except UsageError as error:

@@ -5,8 +5,10 @@ from __future__ import annotations
 import functools
 import json
 import math
+import os
 import shutil
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
+from concurrent.futures import Executor, ThreadPoolExecutor
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -14,6 +16,7 @@ from typing import Any
 import jax
 import ml_dtypes
 import numpy as np
+from jax.sharding import Sharding
 from safetensors.numpy import save_file
 
 from rl_reason.errors import UsageError
@@ -24,6 +27,10 @@ from rl_reason.models.weights import EXACT, Params, Weight, table, tree
 from rl_reason.parallel import hosts
 
 MAX_FILE_BYTES = 5 * 2**30
+THREADS = min(16, os.cpu_count() or 1)
+"""That read weights."""
+ALIGNMENT = 64
+"""Bytes at whose multiples memory must begin that jax shares with numpy."""
 DTYPES = {"bfloat16": ml_dtypes.bfloat16, "float32": np.float32, "float16": np.float16}
 
 
@@ -43,6 +50,10 @@ def local_folder(path: str) -> Path:
         raise UsageError(
             f"config.model.path={path!r}: no such folder, and the model hub did not give it: {reason}"
         ) from error
+
+
+_Cut = tuple[tuple[int, int], ...]
+"""Which part of an array: start and stop of each dimension."""
 
 
 @dataclass(frozen=True)
@@ -116,51 +127,52 @@ def load_params(folder: Path, config: ModelConfig, shardings: Params) -> Params:
     """
     tensors = TensorFiles(folder)
     leaves: dict[tuple[str, ...], Any] = {}
-    for path, weight in table(config).items():
-        sharding: Any = functools.reduce(lambda node, name: node[name], path, shardings)
-        places = {place.lead: place for place in _places(config, path)}
-        leaves[path] = jax.make_array_from_callback(
-            weight.shape, sharding, functools.partial(_read_shard, tensors, weight, places)
-        )
+    with ThreadPoolExecutor(THREADS) as threads:
+        for path, weight in table(config).items():
+            sharding: Any = functools.reduce(lambda node, name: node[name], path, shardings)
+            places = {place.lead: place for place in _places(config, path)}
+            leaves[path] = _load(weight, sharding, functools.partial(_read_shard, tensors, weight, places, threads))
     return tree(leaves)
 
 
+def _load(weight: Weight, sharding: Sharding, read: Callable[[_Cut], np.ndarray]) -> jax.Array:
+    """The array whose shards `read` gives: each is read once, and is on its device before the next is read."""
+    shards: list[jax.Array] = []
+    made: dict[_Cut, jax.Array] = {}
+    for device, index in sharding.addressable_devices_indices_map(weight.shape).items():
+        assert index is not None
+        cut = tuple(one.indices(n)[:2] for one, n in zip(index, weight.shape, strict=True))
+        shard = jax.device_put(made[cut] if cut in made else read(cut), device)
+        shards.append(made.setdefault(cut, shard.block_until_ready()) if cut not in made else shard)
+    return jax.make_array_from_single_device_arrays(weight.shape, sharding, shards)
+
+
 def _read_shard(
-    tensors: TensorFiles, weight: Weight, places: dict[tuple[int, ...], _Place], index: tuple[slice, ...]
+    tensors: TensorFiles, weight: Weight, places: dict[tuple[int, ...], _Place], threads: Executor, cut: _Cut
 ) -> np.ndarray:
-    """Part `index` of a weight of the table, float32, read from the files that hold it."""
-    bounds = [slice(*cut.indices(n)[:2]) for cut, n in zip(index, weight.shape, strict=True)]
+    """Part `cut` of a weight of the table, float32, read from the files that hold it."""
     leading = len(next(iter(places)))
-    # Filled part by part: only one of them is ever there a second time.
-    out = np.empty([cut.stop - cut.start for cut in bounds], np.float32)
-    for lead in np.ndindex(*out.shape[:leading]):
-        place = places[tuple(cut.start + i for cut, i in zip(bounds, lead, strict=False))]
-        out[lead] = _read_part(tensors, place, weight.shape[leading:], weight.inputs, bounds[leading:])
+    out = _aligned(tuple(stop - start for start, stop in cut))
+
+    def fill(lead: tuple[int, ...]) -> None:
+        place = places[tuple(start + i for (start, _), i in zip(cut, lead, strict=False))]
+        rows = tensors.find(place.tensor, place.file_shape)[slice(*place.rows)]
+        # From the file's [outputs, inputs] to the table's [inputs…, outputs…].
+        part = (rows.T if weight.inputs else rows).reshape(weight.shape[leading:])
+        tensors.copy(place.tensor, part[tuple(slice(*one) for one in cut[leading:])], out[lead])
+
+    # To run through the results is to raise what a thread has raised.
+    for _ in threads.map(fill, np.ndindex(*out.shape[:leading])):
+        pass
     return out
 
 
-def _read_part(
-    tensors: TensorFiles, place: _Place, shape: tuple[int, ...], inputs: int, bounds: list[slice]
-) -> np.ndarray:
-    """A cut of one tensor, from the file's [outputs, inputs] to the table's [inputs…, outputs…]."""
-
-    def flat(dims: tuple[int, ...], cuts: list[slice]) -> tuple[slice, tuple[slice, ...], tuple[int, ...]]:
-        """Range of a flattened group of dimensions that covers the cut along its first one, and the rest of the cut."""
-        stride = math.prod(dims[1:])
-        rows = cuts[0].stop - cuts[0].start
-        return slice(cuts[0].start * stride, cuts[0].stop * stride), (slice(None), *cuts[1:]), (rows, *dims[1:])
-
-    def shifted(rows: slice) -> slice:
-        return slice(place.rows[0] + rows.start, place.rows[0] + rows.stop)
-
-    if not inputs and len(place.file_shape) == len(shape):
-        return tensors.read(place.tensor, place.file_shape, tuple(bounds))
-    out_range, out_rest, out_local = flat(shape[inputs:], bounds[inputs:])
-    if not inputs:
-        return tensors.read(place.tensor, place.file_shape, (shifted(out_range),)).reshape(out_local)[out_rest]
-    in_range, in_rest, in_local = flat(shape[:inputs], bounds[:inputs])
-    piece = tensors.read(place.tensor, place.file_shape, (shifted(out_range), in_range))
-    return piece.T.reshape(*in_local, *out_local)[in_rest + out_rest]
+def _aligned(shape: tuple[int, ...]) -> np.ndarray:
+    """Float32 memory, not yet filled, which jax takes over on CPU: where it begins elsewhere, jax would copy it."""
+    size = 4 * math.prod(shape)
+    memory = np.empty(size + ALIGNMENT, np.uint8)
+    start = -memory.ctypes.data % ALIGNMENT
+    return memory[start : start + size].view(np.float32).reshape(shape)
 
 
 def source_dtype(config: ModelConfig) -> str:
@@ -171,7 +183,9 @@ def source_dtype(config: ModelConfig) -> str:
 
 def hf_config(config: ModelConfig, dtype: str) -> dict:
     """The content of `config.json`: what was read, with the dtype of the files."""
-    kept = {key: value for key, value in config.hf.items() if key not in ("dtype", "torch_dtype")}
+    # The folder's own code does not come along, nor do layers that predict further tokens.
+    kept = {key: value for key, value in config.hf.items() if key not in ("dtype", "torch_dtype", "auto_map")}
+    kept |= {"num_nextn_predict_layers": 0} if "num_nextn_predict_layers" in kept else {}
     return {"architectures": [FAMILIES[config.family].architecture], **kept, "torch_dtype": dtype}
 
 

@@ -122,6 +122,7 @@ def save_adapters(folder: Path, config: ModelConfig, adapters: Params, base: str
         adapters: float32.
         base: folder or name of the base model.
     """
+    base = str(Path(base).expanduser().absolute()) if Path(base).expanduser().is_dir() else base
     lora = config.lora
     assert lora is not None
     arrays = {}
@@ -156,6 +157,7 @@ def read_lora(folder: Path, config: ModelConfig) -> Lora:
         raise UsageError(f"config.model.lora_path={str(folder)!r}: expected a PEFT folder: {error}") from None
     plain = {
         "peft_type": ("LORA",), "bias": ("none",), "use_dora": (False,), "use_rslora": (False,),
+        "init_lora_weights": (True, False, "gaussian", "eva"),
         "fan_in_fan_out": (False,), "modules_to_save": ([],), "rank_pattern": ({},), "alpha_pattern": ({},),
     }  # fmt: skip
     for key, allowed in plain.items():
@@ -176,6 +178,9 @@ def load_adapters(folder: Path, config: ModelConfig, shardings: Params) -> Param
         UsageError: a tensor is missing, has another shape, or holds what is no finite number.
     """
     tensors = TensorFiles(folder)
+    extra = tensors.names - set(_files(config))
+    if extra:
+        raise UsageError(f"{folder}: tensor {min(extra)!r} belongs to no adapter that adapter_config.json tells of")
     weights = table(config)
     whole = {path: np.empty(weight.shape, np.float32) for path, weight in weights.items()}
     for tensor, (path, layer, inputs) in _files(config).items():

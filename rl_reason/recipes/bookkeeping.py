@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import json
 import logging
+import os
+import time
 from collections.abc import Callable, Sequence
 from pathlib import Path
 
@@ -24,6 +26,8 @@ from rl_reason.runtime.progress import Progress, table
 from rl_reason.runtime.report import write_report
 from rl_reason.runtime.workdir import Workdir, find_workdir, make_workdir, write_atomic
 from rl_reason.settings import Settings
+
+log = logging.getLogger(__name__)
 
 
 def load_held_out(settings: Settings, model: Model) -> list[HeldOut]:
@@ -47,7 +51,6 @@ def load_held_out(settings: Settings, model: Model) -> list[HeldOut]:
     return loaded
 
 
-log = logging.getLogger(__name__)
 Evaluate = Callable[[Params, int, bool], None]
 
 
@@ -110,11 +113,21 @@ def open_run(path: str | Path, settings: Settings, model: Model) -> Workdir:
         make_workdir(workdir, config)
         _describe_run(workdir, model)
     hosts.wait("workdir: made")
-    if not workdir.config.is_file():
+    if not _appears(workdir.config):
         raise UsageError(
             f"--workdir={path}: the first host has made it, this one does not see it; expected a shared folder"
         )
     return workdir
+
+
+def _appears(file: Path, seconds: float = 60.0) -> bool:
+    """Whether a file that another host has written is seen here: network file systems tell of it late."""
+    until = time.monotonic() + seconds
+    while not (file.parent.is_dir() and file.name in os.listdir(file.parent)):
+        if time.monotonic() > until:
+            return False
+        time.sleep(0.2)
+    return True
 
 
 def _describe_run(workdir: Workdir, model: Model) -> None:

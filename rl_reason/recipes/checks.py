@@ -86,6 +86,11 @@ def check_common(settings: Settings) -> None:
                 raise UsageError(
                     f"config.evaluation.{key}={value}: expected 1 at temperature 0, where all are the same"
                 )
+    if settings.model.lora_path:
+        said = ("model.lora_rank", "model.lora_alpha", "model.lora_targets")
+        _unread(settings, said, "with config.model.lora_path, whose folder says them")
+    elif not settings.model.lora_rank:
+        _unread(settings, ("model.lora_alpha", "model.lora_targets"), "where config.model.lora_rank is 0")
     for key in ("learning_rate", "adam_eps"):
         if not getattr(algorithm, key) > 0:
             raise UsageError(f"config.algorithm.{key}={getattr(algorithm, key)!r}: expected more than 0")

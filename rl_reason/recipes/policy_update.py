@@ -20,10 +20,17 @@ from rl_reason.recipes.setup import Model
 from rl_reason.settings import Algorithm
 
 
+def forward(params: Params, batch: dict, model: Model) -> jax.Array:
+    """Final hidden states of the batch's `tokens` in their `segments`, computed as the model's settings say."""
+    return decoder.forward(
+        params, batch["tokens"], batch["segments"], model.config, model.remat, model.constrain, model.attention
+    )
+
+
 def completion_logprobs(params: Params, batch: dict, model: Model, temperature: float) -> tuple[jax.Array, jax.Array]:
     """Log-probabilities and entropies, float32 [B, T], of the completions' tokens; weights in the compute dtype."""
     completion = batch["mask"].shape[1]
-    hidden = decoder.forward(params, batch["tokens"], batch["segments"], model.config, model.remat, model.constrain)
+    hidden = forward(params, batch, model)
     # The last prompt token predicts the first one of the completion; the last token predicts nothing.
     return token_logprobs(
         hidden[:, -completion - 1 : -1],

@@ -15,7 +15,7 @@ from transformers import PreTrainedTokenizerBase
 from rl_reason import settings
 from rl_reason.data import tokenization
 from rl_reason.errors import UsageError, nearest
-from rl_reason.models import families, huggingface, lora, weights
+from rl_reason.models import attention, families, huggingface, lora, weights
 from rl_reason.models.config import ModelConfig
 from rl_reason.models.decoder import REMAT_POLICIES, Constrain
 from rl_reason.models.weights import Params
@@ -40,6 +40,8 @@ class Model:
     """Where the weights come from; None: random ones."""
     adapters: Path | None = None
     """Where adapters come from; None: fresh ones, where `config.lora` asks for some."""
+    attention: str = "xla"
+    """The kernel for whole sequences, as `models.attention.choose` names it."""
 
     @property
     def pad_id(self) -> int:
@@ -127,17 +129,19 @@ def describe_model(model: settings.Model, mesh: Mesh, texts: Callable[[], Iterab
         config = dataclasses.replace(
             config, lora=lora.make_lora(config, model.lora_rank, model.lora_alpha, model.lora_targets)
         )
+    dtype = compute_dtype(model.dtype)
     return Model(
         config=config,
         tokenizer=tokenizer,
         stop_ids=tokenization.stop_ids(tokenizer, folder),
-        dtype=compute_dtype(model.dtype),
+        dtype=dtype,
         remat=model.remat,
         logprob_chunk=model.logprob_chunk,
         mesh=mesh,
         constrain=make_constrain(mesh),
         folder=folder,
         adapters=adapters,
+        attention=attention.choose(model.attention, mesh.devices.flat[0], config, dtype),
     )
 
 

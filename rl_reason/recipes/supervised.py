@@ -22,6 +22,7 @@ from rl_reason.data.solutions import STYLES, check_stages
 from rl_reason.data.supervised import make_batches
 from rl_reason.data.templates import find_template
 from rl_reason.models import decoder
+from rl_reason.models.huggingface import source_dtype
 from rl_reason.models.logprobs import token_logprobs
 from rl_reason.models.weights import Params, cast
 from rl_reason.parallel import hosts
@@ -29,6 +30,7 @@ from rl_reason.parallel.mesh import make_mesh, replicated, sharding
 from rl_reason.recipes import bookkeeping, checks
 from rl_reason.recipes.accumulation import accumulate
 from rl_reason.recipes.optimizer import TrainState, apply_gradients, make_optimizer
+from rl_reason.recipes.policy_update import forward
 from rl_reason.recipes.records import Clock, Records
 from rl_reason.recipes.setup import Model, describe_model
 from rl_reason.recipes.state import (
@@ -59,7 +61,7 @@ def make_supervised_update(
 
     def loss_sum(params: Params, batch: dict) -> tuple[jax.Array, dict[str, jax.Array]]:
         params = cast(params, model.dtype)
-        hidden = decoder.forward(params, batch["tokens"], batch["segments"], model.config, model.remat, model.constrain)
+        hidden = forward(params, batch, model)
         logprobs, entropies = token_logprobs(
             hidden[:, :-1],
             decoder.head_weights(params),
@@ -147,5 +149,5 @@ def run(settings: Settings, workdir_path: str | Path) -> None:
                     records.finish()
                     checkpoints.save(step, without_frozen(state), {"step": step})
         weights = final_weights(model, state["train"], settings.seed)
-        bookkeeping.export_model(workdir.path / "export", model, weights, "bfloat16")
+        bookkeeping.export_model(workdir.path / "export", model, weights, source_dtype(model.config))
     bookkeeping.close_run(workdir)

@@ -89,6 +89,8 @@ def test_supervised(commands, tmp_path):
         ([*LORA, "--config.model.lora_targets=('q_prj',)"], "'q_prj': no such layer; did you mean 'q_proj'?"),
         ([*LORA, "--config.model.lora_alpha=0"], "config.model.lora_alpha=0"),
         ([*LORA, "--config.algorithm.reference_every=3"], "config.algorithm.reference_every"),
+        (["--config.model.lora_alpha=7"], "config.model.lora_alpha"),
+        (["--config.model.lora_path=/nowhere", "--config.model.lora_rank=3"], "config.model.lora_rank"),
         (["--config.model.lora_path=/nowhere"], "config.model.lora_path='/nowhere'"),
     ],
 )

@@ -230,3 +230,20 @@ def test_deepseek():
 def test_a_model_of_images_is_not_taken_for_its_text_part():
     with pytest.raises(UsageError, match="model_type='gemma3'.*known: .*gemma3_text"):
         model_config({"model_type": "gemma3", "text_config": GEMMA_3_1B})
+
+
+def test_a_key_of_other_families_means_nothing():
+    assert set(model_config(DEEPSEEK_MATH_7B | {"sliding_window": 3}).layer_windows) == {0}
+
+
+@pytest.mark.parametrize(
+    ("changes", "words"),
+    [
+        ({"num_experts_per_tok": 200}, "num_experts_per_tok=200: expected 1 to 128"),
+        ({"n_group": 7}, "4 of 7 groups of 256 experts"),
+        ({"scoring_func": "softmax"}, "scoring_func='softmax': expected 'sigmoid'"),
+    ],
+)
+def test_experts_that_cannot_be(changes, words):
+    with pytest.raises(UsageError, match=words):
+        model_config(DEEPSEEK_R1 | changes)

@@ -11,6 +11,7 @@ import pytest
 torch = pytest.importorskip("torch")
 peft = pytest.importorskip("peft")
 import transformers  # noqa: E402
+from safetensors.numpy import load_file, save_file  # noqa: E402
 
 from rl_reason import settings  # noqa: E402
 from rl_reason.errors import UsageError  # noqa: E402
@@ -138,7 +139,7 @@ def test_all_linear_layers_are_those_that_peft_finds(case):
 
 def test_fresh_adapters_do_nothing_and_have_peft_s_spread():
     config = families.from_shape(
-        {"model_type": "qwen2"} | {key: n for key, n in SIZES.items() if key.endswith(("size", "layers", "heads"))}, 64
+        {"model_type": "qwen2"} | {key: SIZES[key] for key in SIZES if key.endswith(("e_size", "layers", "heads"))}, 64
     )
     config = dataclasses.replace(config, lora=lora.make_lora(config, 8, 16.0, ("q_proj", "down_proj")))
     made = jax.jit(lambda key: weights.initialize(config, key, lora.table(config)))(jax.random.key(0))["layers"]
@@ -158,6 +159,7 @@ def test_fresh_adapters_do_nothing_and_have_peft_s_spread():
         ({"rank_pattern": {"q_proj": 9}}, "rank_pattern"),
         ({"target_modules": ["w_pack"]}, "'w_pack': no such layer"),
         ({"r": 4}, "shape"),
+        ({"init_lora_weights": "pissa"}, "init_lora_weights='pissa'"),
     ],
 )
 def test_folders_that_cannot_be_read(case, tmp_path, changes, words):
@@ -168,3 +170,14 @@ def test_folders_that_cannot_be_read(case, tmp_path, changes, words):
     with pytest.raises(UsageError, match=words) as error:
         load(base, tmp_path)
     assert "\n" not in str(error.value) and str(tmp_path) in str(error.value)
+
+
+def test_a_folder_with_more_than_its_adapters_is_refused(case, tmp_path):
+    base, folder, _, _ = case
+    (tmp_path / "adapter_config.json").write_bytes((folder / "adapter_config.json").read_bytes())
+    tensors = load_file(folder / "adapter_model.safetensors")
+    some = min(tensors)
+    tensors[some.replace("lora_A.weight", "lora_A.bias")] = np.zeros(3, np.float32)
+    save_file(tensors, tmp_path / "adapter_model.safetensors")
+    with pytest.raises(UsageError, match="lora_A.bias' belongs to no adapter"):
+        load(base, tmp_path)

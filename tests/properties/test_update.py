@@ -1,5 +1,6 @@
 """What an update's gradient does not depend on: micro-batches, padding, packing, the mesh, what is recomputed."""
 
+import dataclasses
 import re
 
 import jax
@@ -12,6 +13,7 @@ from rl_reason import settings
 from rl_reason.data.iterators import EncodedPrompt
 from rl_reason.data.packing import pack
 from rl_reason.errors import UsageError
+from rl_reason.models import decoder
 from rl_reason.models.decoder import REMAT_POLICIES
 from rl_reason.parallel.mesh import Rules, make_mesh, replicated, sharding
 from rl_reason.recipes.evaluation import Samples
@@ -320,3 +322,18 @@ def test_dimensions_that_do_not_divide_are_replicated():
     mesh = make_mesh(settings.Mesh(1, 2, 4), jax.devices()[:8])
     spec = sharding(mesh, ("layers", "embed", "kv_heads", "head_dim"), (2, 16, 2, 4)).spec
     assert tuple(spec) == (None, "fsdp", None, None)
+
+
+def test_the_trainer_s_log_probabilities_have_the_model_s_soft_cap(params, describe):
+    model = describe()
+    capped = dataclasses.replace(model, config=dataclasses.replace(model.config, final_softcap=1.5))
+    batch, _ = make_rollout()
+    made = make_score(capped, 0.7, 0)(params, batch)
+    hidden = decoder.forward(params, batch["tokens"], batch["segments"], capped.config)
+    logits = np.asarray(decoder.logits(params, hidden, capped.config))[:, PROMPT - 1 : -1] / 0.7
+    assert np.abs(logits).max() < 1.5 / 0.7
+    table = logits - np.log(np.exp(logits).sum(axis=-1, keepdims=True))
+    expected = np.take_along_axis(table, batch["tokens"][:, PROMPT:, None], axis=-1)[..., 0]
+    mask = batch["mask"] > 0
+    np.testing.assert_allclose(np.asarray(made)[mask], expected[mask], atol=1e-5)
+    assert np.abs(np.asarray(make_score(model, 0.7, 0)(params, batch)) - made)[mask].max() > 0.1
