@@ -139,7 +139,7 @@ def test_all_linear_layers_are_those_that_peft_finds(case):
 
 def test_fresh_adapters_do_nothing_and_have_peft_s_spread():
     config = families.from_shape(
-        {"model_type": "qwen2"} | {key: SIZES[key] for key in SIZES if key.endswith(("e_size", "layers", "heads"))}, 64
+        {"model_type": "qwen2"} | {key: SIZES[key] for key in list(SIZES)[1:6]}, 64
     )
     config = dataclasses.replace(config, lora=lora.make_lora(config, 8, 16.0, ("q_proj", "down_proj")))
     made = jax.jit(lambda key: weights.initialize(config, key, lora.table(config)))(jax.random.key(0))["layers"]
