@@ -142,8 +142,9 @@ def _load(weight: Weight, sharding: Sharding, read: Callable[[_Cut], np.ndarray]
     for device, index in sharding.addressable_devices_indices_map(weight.shape).items():
         assert index is not None
         cut = tuple(one.indices(n)[:2] for one, n in zip(index, weight.shape, strict=True))
-        shard = jax.device_put(made[cut] if cut in made else read(cut), device)
-        shards.append(made.setdefault(cut, shard.block_until_ready()) if cut not in made else shard)
+        if cut not in made:
+            made[cut] = jax.device_put(read(cut), device).block_until_ready()
+        shards.append(jax.device_put(made[cut], device))  # itself, or a copy for another device
     return jax.make_array_from_single_device_arrays(weight.shape, sharding, shards)
 
 
