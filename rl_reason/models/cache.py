@@ -70,7 +70,7 @@ def prefill(
     for layer, rope, window in zip(params["layers"], config.layer_ropes, config.layer_windows, strict=True):
         q, k, v = decoder.queries_keys_values(layer, x, angles[rope], config, constrain)
         mask = seen & (distance_PP < window)[None] if window else seen
-        x = decoder.close_block(layer, x, attend(q, k, v, mask, scale, softcap), config, constrain)
+        x, _ = decoder.close_block(layer, x, attend(q, k, v, mask, scale, softcap), config, constrain)
         keys.append(jnp.swapaxes(k, 1, 2))
         values.append(jnp.swapaxes(v, 1, 2))
     last = decoder.rms_norm(x[:, -1:], params["final_norm"], config.rms_norm_eps, config.norm_offset)
@@ -123,6 +123,6 @@ def decode_step(
             seen_T = seen_T & (own_distance_T < window)
             seen_QP = seen_QP & (prompt_distance_P < window)[None]
         prompt, own = (prompts.keys[i], prompts.values[i], seen_QP), (keys[i], values[i], seen_T)
-        x = decoder.close_block(layer, x, attend_to_cache(q, prompt, own, scale, softcap), config, constrain)
+        x, _ = decoder.close_block(layer, x, attend_to_cache(q, prompt, own, scale, softcap), config, constrain)
     hidden = decoder.rms_norm(x, params["final_norm"], config.rms_norm_eps, config.norm_offset)
     return hidden[:, 0], CompletionCache(tuple(keys), tuple(values))

@@ -15,7 +15,7 @@ import jax.numpy as jnp
 
 from rl_reason.models.attention import attend, attend_by_kernel, cap
 from rl_reason.models.config import ModelConfig
-from rl_reason.models.experts import mix
+from rl_reason.models.experts import loads, mix
 from rl_reason.models.rope import Angles, rotary_angles, rotate
 from rl_reason.models.weights import Params
 
@@ -137,8 +137,12 @@ def _latent_queries_keys_values(
 
 def close_block(
     layer: Params, x_BTD: jax.Array, attended_BTHF: jax.Array, config: ModelConfig, constrain: Constrain
-) -> jax.Array:
-    """What follows attention in a layer: output projection, then the gated network or the experts, residuals."""
+) -> tuple[jax.Array, jax.Array | None]:
+    """What follows attention in a layer: output projection, then the gated network or the experts, residuals.
+
+    Returns:
+        The layer's output, and which experts each token went to (`experts.mix`), None where there are none.
+    """
     eps, offset = config.rms_norm_eps, config.norm_offset
     if config.latent:
         up_values = layer["latent_up"][..., config.latent.plain_dim :]
@@ -148,15 +152,16 @@ def close_block(
         y = rms_norm(y, layer["attention_post_norm"], eps, offset)
     x_BTD = constrain(x_BTD + y, ("batch", "time", "width"))
     y = rms_norm(x_BTD, layer["mlp_norm"], eps, offset) if config.pre_norm else x_BTD
+    chosen = None
     if "router" in layer:
         assert config.experts is not None
-        mixed = mix(layer, y, config.experts, ACTIVATIONS[config.activation], constrain)
+        mixed, chosen = mix(layer, y, config.experts, ACTIVATIONS[config.activation], constrain)
         y = mixed + _gated(layer, y, config, constrain, "shared_") if config.experts.shared_width else mixed
     else:
         y = _gated(layer, y, config, constrain)
     if config.post_norm:
         y = rms_norm(y, layer["mlp_post_norm"], eps, offset)
-    return constrain(x_BTD + y, ("batch", "time", "width"))
+    return constrain(x_BTD + y, ("batch", "time", "width")), chosen
 
 
 def _gated(layer: Params, x_BTD: jax.Array, config: ModelConfig, constrain: Constrain, prefix: str = "") -> jax.Array:
@@ -190,8 +195,12 @@ def forward(
     remat: str = "none",
     constrain: Constrain = no_constraint,
     kernel: str = "xla",
-) -> jax.Array:
-    """Final hidden states [B, T, D] of whole sequences, in the dtype of the weights.
+) -> tuple[jax.Array, jax.Array | None]:
+    """Runs whole sequences.
+
+    Returns:
+        Final hidden states [B, T, D] in the dtype of the weights; the loads of each layer's experts, float32 [L, X]
+        (`experts.loads`), None for a model without experts.
 
     Args:
         params: weights in the compute dtype.
@@ -211,7 +220,7 @@ def forward(
     windows = sorted(set(layer_windows))
     scale, softcap = score_scale(config), config.attention_softcap
 
-    def block(x_BTD: jax.Array, scanned: tuple[Params, dict[str, jax.Array]]) -> tuple[jax.Array, None]:
+    def block(x_BTD: jax.Array, scanned: tuple[Params, dict[str, jax.Array]]) -> tuple[jax.Array, jax.Array | None]:
         layer, numbers = scanned
         turn = angles[config.layer_ropes[0]]
         if len(ropes) > 1:
@@ -226,7 +235,11 @@ def forward(
             attended = attend_by_kernel(
                 kernel, q, k, v, segments_BT, windows, numbers["window"], scale, softcap, constrain
             )
-        return close_block(layer, x_BTD, attended, config, constrain), None
+        x_BTD, chosen = close_block(layer, x_BTD, attended, config, constrain)
+        if chosen is None:
+            return x_BTD, None
+        assert config.experts is not None
+        return x_BTD, loads(chosen, segments_BT > 0, config.experts.count)
 
     if remat != "none":
         block = jax.checkpoint(block, policy=REMAT_POLICIES[remat], prevent_cse=False)
@@ -237,8 +250,9 @@ def forward(
             "rope": jnp.array([config.layer_ropes[i] % len(angles) for i in layers]),
             "window": jnp.array([windows.index(layer_windows[i]) for i in layers]),
         }
-        x_BTD, _ = jax.lax.scan(block, x_BTD, (params[name], numbers))
-    return rms_norm(x_BTD, params["final_norm"], config.rms_norm_eps, config.norm_offset)
+        # Layers with experts are the last stack, if there are any.
+        x_BTD, loads_LX = jax.lax.scan(block, x_BTD, (params[name], numbers))
+    return rms_norm(x_BTD, params["final_norm"], config.rms_norm_eps, config.norm_offset), loads_LX
 
 
 def logits(params: Params, hidden_BTD: jax.Array, config: ModelConfig) -> jax.Array:

@@ -6,7 +6,6 @@ from collections.abc import Callable
 
 import jax
 import jax.numpy as jnp
-from jax.sharding import PartitionSpec
 
 from rl_reason.models.config import Experts
 from rl_reason.models.weights import Params
@@ -43,50 +42,53 @@ def route(logits_NX: jax.Array, bias_X: jax.Array | None, experts: Experts) -> t
     return weights * experts.scale, chosen
 
 
-def mix(layer: Params, x_BTD: jax.Array, experts: Experts, activation: Activation, constrain: Callable) -> jax.Array:
-    """Σ over a token's experts of weight · MLP(x). [B, T, D].
+def mix(
+    layer: Params, x_BTD: jax.Array, experts: Experts, activation: Activation, constrain: Callable
+) -> tuple[jax.Array, jax.Array]:
+    """Σ over a token's experts of weight · MLP(x), [B, T, D], and which experts these are, int32 [B, T, per_token].
 
     On a mesh each device holds its share of the experts (axis `expert`) and of their width (`tensor`). The tokens of
     the devices that share the experts out are gathered on each of them, and what they make of them is summed and
     scattered back: no capacity, nothing dropped, and no more traffic where a token visits more experts.
     """
-    names = ("router", "expert_gate", "expert_up", "expert_down")
-    weights = [layer[name] for name in names]
-    bias = layer.get("router_bias", jnp.zeros(experts.count))
+    logits_NX = x_BTD.reshape(-1, x_BTD.shape[-1]).astype(jnp.float32) @ layer["router"].astype(jnp.float32)
+    routed = route(logits_NX, layer.get("router_bias"), experts)
+    weights_BTk, chosen_BTk = (x.reshape(*x_BTD.shape[:2], -1) for x in routed)
+    parts = [layer[name] for name in ("expert_gate", "expert_up", "expert_down")]
+    tokens = (x_BTD, weights_BTk.astype(x_BTD.dtype), chosen_BTk)
     if not isinstance(constrain, OnMesh):
-        return _mix(x_BTD, bias, *weights, experts=experts, activation=activation)
+        return _mix(*tokens, *parts, activation=activation), chosen_BTk
 
     rows = constrain.spec(("batch", "time", "width"), x_BTD.shape)
-    up = constrain.spec(("experts", "width", "mlp"), weights[1].shape)
-    down = constrain.spec(("experts", "mlp", "width"), weights[3].shape)
+    up = constrain.spec(("experts", "width", "mlp"), parts[0].shape)
+    down = constrain.spec(("experts", "mlp", "width"), parts[2].shape)
     shared_out, width = up[0], up[2]
     is_split = shared_out is not None and shared_out in (rows[0] or ())
 
-    def part(x_BTD: jax.Array, *weights: jax.Array) -> jax.Array:
+    def part(x_BTD: jax.Array, weights_BTk: jax.Array, chosen_BTk: jax.Array, *parts: jax.Array) -> jax.Array:
+        tokens = (x_BTD, weights_BTk, chosen_BTk)
         if is_split:
-            x_BTD = jax.lax.all_gather(x_BTD, shared_out, axis=0, tiled=True)
-        first = 0 if shared_out is None else jax.lax.axis_index(shared_out) * weights[2].shape[0]
-        out = _mix(x_BTD, *weights, experts=experts, activation=activation, first=first)
+            tokens = tuple(jax.lax.all_gather(x, shared_out, axis=0, tiled=True) for x in tokens)
+        first = 0 if shared_out is None else jax.lax.axis_index(shared_out) * parts[0].shape[0]
+        out = _mix(*tokens, *parts, activation=activation, first=first)
         if width is not None:
             out = jax.lax.psum(out, width)
         if is_split:
             return jax.lax.psum_scatter(out, shared_out, scatter_dimension=0, tiled=True)
         return out if shared_out is None else jax.lax.psum(out, shared_out)
 
-    whole = PartitionSpec()
-    placed = jax.shard_map(part, mesh=constrain.mesh, in_specs=(rows, whole, whole, up, up, down), out_specs=rows)
-    return placed(x_BTD, bias, *weights)
+    specs = (rows, rows, rows, up, up, down)
+    return jax.shard_map(part, mesh=constrain.mesh, in_specs=specs, out_specs=rows)(*tokens, *parts), chosen_BTk
 
 
 def _mix(
     x_BTD: jax.Array,
-    bias_X: jax.Array,
-    router_DX: jax.Array,
+    weights_BTk: jax.Array,
+    chosen_BTk: jax.Array,
     gate: jax.Array,
     up: jax.Array,
     down: jax.Array,
     *,
-    experts: Experts,
     activation: Activation,
     first: jax.Array | int = 0,
 ) -> jax.Array:
@@ -94,20 +96,41 @@ def _mix(
 
     Tokens are sorted by expert, so that each expert's are one run of rows of a ragged product.
     """
-    D, k, here = x_BTD.shape[-1], experts.per_token, gate.shape[0]
-    x_ND = x_BTD.reshape(-1, D)
-    logits = x_ND.astype(jnp.float32) @ router_DX.astype(jnp.float32)
-    weights_Nk, chosen_Nk = route(logits, bias_X if experts.score == "sigmoid" else None, experts)
-    expert_M = (chosen_Nk - first).reshape(-1)
+    D, k, here = x_BTD.shape[-1], chosen_BTk.shape[-1], gate.shape[0]
+    expert_M = (chosen_BTk - first).reshape(-1)
     # Rows of experts that are elsewhere go behind all others, where they belong to no group.
     expert_M = jnp.where((expert_M >= 0) & (expert_M < here), expert_M, here)
     order_M = jnp.argsort(expert_M, stable=True)
     sizes = jnp.bincount(expert_M, length=here + 1)[:here].astype(jnp.int32)
-    rows_MD = x_ND[order_M // k]
+    rows_MD = x_BTD.reshape(-1, D)[order_M // k]
     gated = activation(jax.lax.ragged_dot(rows_MD, gate, sizes)) * jax.lax.ragged_dot(rows_MD, up, sizes)
     out_MD = jax.lax.ragged_dot(gated, down, sizes)
     is_here = jnp.arange(len(order_M)) < jnp.sum(sizes)
     out_MD = jnp.where(is_here[:, None], out_MD, 0.0)
     # Back to the tokens' order by a gather: a scatter would add in an order that is not fixed.
     by_token = out_MD[jnp.argsort(order_M)].reshape(-1, k, D)
-    return jnp.einsum("nk,nkd->nd", weights_Nk.astype(out_MD.dtype), by_token).reshape(x_BTD.shape)
+    return jnp.einsum("nk,nkd->nd", weights_BTk.reshape(-1, k), by_token).reshape(x_BTD.shape)
+
+
+def loads(chosen_BTk: jax.Array, is_token_BT: jax.Array, count: int) -> jax.Array:
+    """How often each expert of a layer was chosen by tokens that are no padding, float32 [count]."""
+    is_chosen = chosen_BTk[..., None] == jnp.arange(count)[None, None, None]
+    return jnp.sum(is_chosen & is_token_BT[..., None, None], axis=(0, 1, 2), dtype=jnp.float32)
+
+
+def balance(loads_LX: jax.Array) -> dict[str, jax.Array]:
+    """How evenly the tokens of a step went to the experts of each layer; all are 0 where they did so exactly.
+
+    Args:
+        loads_LX: of each layer's experts, as `loads` counts them.
+
+    Returns:
+        "experts/violation/mean" and "/max" over layers: load of the busiest expert ÷ mean load − 1 (MaxVio of arXiv
+        2408.15664, section 4.1). "experts/idle": share of the experts that no token chose.
+    """
+    violations_L = jnp.max(loads_LX, axis=1) / jnp.mean(loads_LX, axis=1) - 1
+    return {
+        "experts/violation/mean": jnp.mean(violations_L),
+        "experts/violation/max": jnp.max(violations_L),
+        "experts/idle": jnp.mean(loads_LX == 0),
+    }

@@ -98,26 +98,41 @@ def is_due(step: int, every: int, steps: int) -> bool:
     return step == steps or (every > 0 and step % every == 0)
 
 
-def open_run(path: str | Path, settings: Settings, model: Model) -> Workdir:
-    """The run's folder with its config, the versions and devices of this run, and its model without the weights.
-
-    On several hosts all see the same folder: each looks whether it may be used before the first one writes.
+def find_run(path: str | Path, settings: Settings, model: Model) -> Workdir:
+    """Looks whether the folder may hold the run, and says what will run. Writes nothing.
 
     Raises:
-        UsageError: the folder holds something else (`runtime.workdir`). Nothing in it has changed.
+        UsageError: the folder holds something else (`runtime.workdir`).
     """
-    config = settings.to_config().to_dict()
-    workdir = find_workdir(path, config)
+    workdir = find_workdir(path, settings.to_config().to_dict())
+    if not hosts.is_first():
+        return workdir
+    source = "random weights" if model.folder is None else model.folder
+    axes = " × ".join(f"{axis} {size}" for axis, size in model.mesh.shape.items())
+    print(f"{source}: {count(model.config) / 1e6:.2f}M parameters, {model.dtype.name}, mesh {axes}", flush=True)
+    if model.config.lora:
+        print(lora.describe(model.config), flush=True)
+    return workdir
+
+
+def make_run(workdir: Workdir, settings: Settings, model: Model) -> None:
+    """The run's folder with its config, the versions and devices of this run, and its model without the weights.
+
+    On several hosts all see the same folder: each has looked at it before the first one writes.
+
+    Raises:
+        UsageError: another host does not see the folder.
+    """
     hosts.wait("workdir: looked at")
     if hosts.is_first():
-        make_workdir(workdir, config)
-        _describe_run(workdir, model)
+        make_workdir(workdir, settings.to_config().to_dict())
+        write_atomic(workdir.environment, json.dumps(describe(), indent=2) + "\n")
+        _write_description(workdir.model, model, huggingface.source_dtype(model.config))
     hosts.wait("workdir: made")
     if not _appears(workdir.config):
         raise UsageError(
-            f"--workdir={path}: the first host has made it, this one does not see it; expected a shared folder"
+            f"--workdir={workdir.path}: the first host has made it, this one does not see it; expected a shared folder"
         )
-    return workdir
 
 
 def _appears(file: Path, seconds: float = 60.0) -> bool:
@@ -128,16 +143,6 @@ def _appears(file: Path, seconds: float = 60.0) -> bool:
             return False
         time.sleep(0.2)
     return True
-
-
-def _describe_run(workdir: Workdir, model: Model) -> None:
-    source = "random weights" if model.folder is None else model.folder
-    axes = " × ".join(f"{axis} {size}" for axis, size in model.mesh.shape.items())
-    print(f"{source}: {count(model.config) / 1e6:.2f}M parameters, {model.dtype.name}, mesh {axes}", flush=True)
-    if model.config.lora:
-        print(lora.describe(model.config), flush=True)
-    write_atomic(workdir.environment, json.dumps(describe(), indent=2) + "\n")
-    _write_description(workdir.model, model, huggingface.source_dtype(model.config))
 
 
 def export_model(folder: Path, model: Model, params: Params, dtype: str) -> None:

@@ -20,10 +20,13 @@ import grain
 import jax
 import jax.numpy as jnp
 import numpy as np
+import optax
+from jax.sharding import Mesh, NamedSharding
 
 from rl_reason.data import sources
 from rl_reason.data.iterators import EncodedPrompt, encode_all, padded_length, prompt_iterator
 from rl_reason.data.templates import find_template
+from rl_reason.models.weights import Params
 from rl_reason.parallel import hosts
 from rl_reason.parallel.mesh import make_mesh, sharding
 from rl_reason.recipes import bookkeeping, checks
@@ -49,7 +52,7 @@ from rl_reason.rewards.combination import Rewarder, reward_functions
 from rl_reason.runtime.checkpoints import Checkpoints
 from rl_reason.runtime.metrics import MetricsWriter
 from rl_reason.runtime.progress import Progress
-from rl_reason.sampling.sampler import make_sampler
+from rl_reason.sampling.sampler import Sampler, make_sampler
 from rl_reason.settings import Algorithm, Settings
 
 SHOWN = {
@@ -67,81 +70,117 @@ def run(settings: Settings, workdir_path: str | Path) -> None:
     algorithm = settings.algorithm
     task = _prepare(settings)
     model = task.model
-    workdir = bookkeeping.open_run(workdir_path, settings, model)
+    workdir = bookkeeping.find_run(workdir_path, settings, model)
 
-    optimizer = make_optimizer(algorithm, settings.steps * algorithm.updates * algorithm.minibatches)
-    abstract = abstract_state(model, optimizer, needs_reference(settings))
-    sample = _make_sample(settings, task)
-    micro_batch = rows_at_once(algorithm.micro_batch, algorithm.batch_size // algorithm.minibatches)
-    score = make_score(model, settings.sampling.temperature, micro_batch)
-    update = make_update(
-        model, algorithm, optimizer, settings.sampling.temperature, train_shardings(abstract, model), micro_batch
+    steps = make_steps(settings, model)
+    sample, score, update = _make_sample(settings, task, steps), steps.score, steps.update
+    start, state, data_state = restore_or_start(
+        steps.abstract, model, steps.optimizer, workdir.checkpoints, settings.seed
     )
+    if data_state:
+        task.data.set_state(data_state)
+    bookkeeping.make_run(workdir, settings, model)
 
     with (
         Rewarder(settings.reward) as rewarder,
         Checkpoints(workdir.checkpoints, settings.checkpoint.keep) as checkpoints,
+        MetricsWriter(workdir, start or -1, enabled=hosts.is_first()) as metrics,
+        Progress(settings.steps, start, "train", enabled=hosts.is_first()) as progress,
     ):
-        start, state, data_state = restore_or_start(abstract, model, optimizer, checkpoints, settings.seed)
-        if data_state:
-            task.data.set_state(data_state)
-        with (
-            MetricsWriter(workdir, start or -1, enabled=hosts.is_first()) as metrics,
-            Progress(settings.steps, start, "train", enabled=hosts.is_first()) as progress,
-        ):
-            records = Records(workdir, metrics, progress, settings.log.every, SHOWN)
-            evaluate = bookkeeping.make_evaluate(
-                settings, model, task.held_out, rewarder, metrics, settings.sampling.max_length, task.rows
+        records = Records(workdir, metrics, progress, settings.log.every, SHOWN)
+        evaluate = bookkeeping.make_evaluate(
+            settings, model, task.held_out, rewarder, metrics, settings.sampling.max_length, task.rows
+        )
+        if start == 0:
+            evaluate(state["train"].policy, 0, True)
+
+        for step in range(start + 1, settings.steps + 1):
+            # Sample. The update of the step before still runs: its successor's sampling waits in line behind it,
+            # and only then are its metrics read.
+            asked = next(task.data)
+            dispatched = sample(state, asked, step)
+            records.finish()
+            clock = Clock()
+            samples = _join([to_host(part) for part in dispatched])
+            clock.lap("time/sample_s")
+
+            # Reward.
+            texts = samples.texts(model)
+            problems = [task.problems[prompt.index] for prompt in asked for _ in range(algorithm.group_size)]
+            graded = grade(rewarder, texts, problems)
+            for failure in graded.failures[:3]:
+                progress.note(failure_line(step, failure, problems))
+            clock.lap("time/reward_s")
+
+            # Advantage, and the log-probabilities that the loss compares with.
+            length = padded_length(asked, task.prompt_length)
+            batch = make_batch(asked, samples, graded.total, algorithm, length, model.pad_id)
+            batch |= _score(batch, state, score, algorithm, model)
+            clock.lap("time/score_s")
+
+            # Update.
+            updated = _update(batch, state, update, settings, step, model)
+
+            records.pend(
+                step,
+                clock,
+                batch,
+                updated,
+                rollout_metrics(samples, graded, batch, algorithm.group_size),
+                sample_records(step, settings.log.samples, asked, texts, problems, samples, graded, batch, model),
             )
-            if start == 0:
-                evaluate(state["train"].policy, 0, True)
 
-            for step in range(start + 1, settings.steps + 1):
-                # Sample. The update of the step before still runs: its successor's sampling waits in line behind it,
-                # and only then are its metrics read.
-                asked = next(task.data)
-                dispatched = sample(state, asked, step)
+            # Reference, evaluation, checkpoint.
+            if "reference" in state and algorithm.reference_every and step % algorithm.reference_every == 0:
+                state["reference"] = copy_weights(state["train"].policy, model)
+            if bookkeeping.is_due(step, settings.evaluation.every, settings.steps):
                 records.finish()
-                clock = Clock()
-                samples = _join([to_host(part) for part in dispatched])
-                clock.lap("time/sample_s")
-
-                # Reward.
-                texts = samples.texts(model)
-                problems = [task.problems[prompt.index] for prompt in asked for _ in range(algorithm.group_size)]
-                graded = grade(rewarder, texts, problems)
-                for failure in graded.failures[:3]:
-                    progress.note(failure_line(step, failure, problems))
-                clock.lap("time/reward_s")
-
-                # Advantage, and the log-probabilities that the loss compares with.
-                length = padded_length(asked, task.prompt_length)
-                batch = make_batch(asked, samples, graded.total, algorithm, length, model.pad_id)
-                batch |= _score(batch, state, score, algorithm, model)
-                clock.lap("time/score_s")
-
-                # Update.
-                updated = _update(batch, state, update, settings, step, model)
-
-                records.pend(
-                    step,
-                    clock,
-                    batch,
-                    updated,
-                    rollout_metrics(samples, graded, batch, algorithm.group_size),
-                    sample_records(step, settings.log.samples, asked, texts, problems, samples, graded, batch, model),
-                )
-
-                # Reference, evaluation, checkpoint.
-                if "reference" in state and algorithm.reference_every and step % algorithm.reference_every == 0:
-                    state["reference"] = copy_weights(state["train"].policy, model)
-                if bookkeeping.is_due(step, settings.evaluation.every, settings.steps):
-                    records.finish()
-                    evaluate(state["train"].policy, step, step == settings.steps)
-                if bookkeeping.is_due(step, settings.checkpoint.every, settings.steps):
-                    records.finish()
-                    checkpoints.save(step, without_frozen(state), task.data.get_state())
+                evaluate(state["train"].policy, step, step == settings.steps)
+            if bookkeeping.is_due(step, settings.checkpoint.every, settings.steps):
+                records.finish()
+                checkpoints.save(step, without_frozen(state), task.data.get_state())
     bookkeeping.close_run(workdir)
+
+
+@dataclass(frozen=True)
+class Steps:
+    """The jitted functions of a step, and the state that they work on."""
+
+    optimizer: optax.GradientTransformation
+    abstract: State
+    """Shapes and shardings of the state."""
+    sampler: Sampler
+    score: Callable[[Params, dict], jax.Array]
+    update: Update
+
+
+def make_steps(settings: Settings, model: Model) -> Steps:
+    """What is compiled for a run, here or ahead of time (`recipes.planning`)."""
+    algorithm, sampling = settings.algorithm, settings.sampling
+    optimizer = make_optimizer(algorithm, settings.steps * algorithm.updates * algorithm.minibatches)
+    abstract = abstract_state(model, optimizer, needs_reference(settings))
+    places = train_shardings(abstract, model)
+    micro_batch = rows_at_once(algorithm.micro_batch, algorithm.batch_size // algorithm.minibatches)
+    sampler = make_sampler(
+        model.config,
+        group_size=algorithm.group_size,
+        max_length=sampling.max_length,
+        stop_ids=model.stop_ids,
+        pad_id=model.pad_id,
+        temperature=sampling.temperature,
+        top_k=sampling.top_k,
+        top_p=sampling.top_p,
+        min_p=sampling.min_p,
+        dtype=model.dtype,
+        constrain=model.constrain,
+    )
+    return Steps(
+        optimizer=optimizer,
+        abstract=abstract,
+        sampler=sampler,
+        score=make_score(model, sampling.temperature, micro_batch),
+        update=make_update(model, algorithm, optimizer, sampling.temperature, places, micro_batch),
+    )
 
 
 @dataclass(frozen=True)
@@ -184,22 +223,9 @@ def _prepare(settings: Settings) -> _Task:
     )
 
 
-def _make_sample(settings: Settings, task: _Task) -> Callable:
+def _make_sample(settings: Settings, task: _Task, steps: Steps) -> Callable:
     """`sample(state, prompts, step)` dispatches the sampling of a batch of questions, some at a time."""
-    sampling, model, group = settings.sampling, task.model, settings.algorithm.group_size
-    sampler = make_sampler(
-        model.config,
-        group_size=group,
-        max_length=sampling.max_length,
-        stop_ids=model.stop_ids,
-        pad_id=model.pad_id,
-        temperature=sampling.temperature,
-        top_k=sampling.top_k,
-        top_p=sampling.top_p,
-        min_p=sampling.min_p,
-        dtype=model.dtype,
-        constrain=model.constrain,
-    )
+    sampler, model, group = steps.sampler, task.model, settings.algorithm.group_size
     seed_key = jax.random.key(settings.seed)
 
     def sample(state: State, asked: Sequence[EncodedPrompt], step: int) -> list:
@@ -217,9 +243,13 @@ def _join(parts: Sequence[Samples]) -> Samples:
     return Samples(*(np.concatenate([getattr(part, name) for part in parts]) for name in names))
 
 
+def row_sharding(x: np.ndarray, mesh: Mesh) -> NamedSharding:
+    """Where an array of a batch lies, [B] or [B, T]."""
+    return sharding(mesh, ("batch", "time")[: x.ndim], x.shape)
+
+
 def _to_mesh(batch: Batch, model: Model) -> dict[str, jax.Array]:
-    axes = {1: ("batch",), 2: ("batch", "time")}
-    return {name: hosts.place(x, sharding(model.mesh, axes[x.ndim], x.shape)) for name, x in batch.items()}
+    return {name: hosts.place(x, row_sharding(x, model.mesh)) for name, x in batch.items()}
 
 
 def _score(batch: Batch, state: State, score: Callable, algorithm: Algorithm, model: Model) -> Batch:

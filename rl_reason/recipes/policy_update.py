@@ -10,6 +10,7 @@ import jax.numpy as jnp
 import optax
 
 from rl_reason.models import decoder
+from rl_reason.models.experts import balance
 from rl_reason.models.logprobs import token_logprobs
 from rl_reason.models.weights import Params, cast
 from rl_reason.objectives.grpo import grpo_loss
@@ -19,20 +20,28 @@ from rl_reason.recipes.optimizer import TrainState, apply_gradients
 from rl_reason.recipes.setup import Model
 from rl_reason.settings import Algorithm
 
+LOADS = "experts/loads"
+"""Among the sums over micro-batches, which become metrics: the loads of experts."""
 
-def forward(params: Params, batch: dict, model: Model) -> jax.Array:
-    """Final hidden states of the batch's `tokens` in their `segments`, computed as the model's settings say."""
+
+def forward(params: Params, batch: dict, model: Model) -> tuple[jax.Array, jax.Array | None]:
+    """`decoder.forward` of the batch's `tokens` in their `segments`, computed as the model's settings say."""
     return decoder.forward(
         params, batch["tokens"], batch["segments"], model.config, model.remat, model.constrain, model.attention
     )
 
 
-def completion_logprobs(params: Params, batch: dict, model: Model, temperature: float) -> tuple[jax.Array, jax.Array]:
-    """Log-probabilities and entropies, float32 [B, T], of the completions' tokens; weights in the compute dtype."""
+def completion_logprobs(
+    params: Params, batch: dict, model: Model, temperature: float
+) -> tuple[jax.Array, jax.Array, jax.Array | None]:
+    """Log-probabilities and entropies, float32 [B, T], of the completions' tokens; weights in the compute dtype.
+
+    The third is what `decoder.forward` tells of experts.
+    """
     completion = batch["mask"].shape[1]
-    hidden = forward(params, batch, model)
+    hidden, loads = forward(params, batch, model)
     # The last prompt token predicts the first one of the completion; the last token predicts nothing.
-    return token_logprobs(
+    logprobs, entropies = token_logprobs(
         hidden[:, -completion - 1 : -1],
         decoder.head_weights(params),
         batch["tokens"][:, -completion:],
@@ -41,6 +50,7 @@ def completion_logprobs(params: Params, batch: dict, model: Model, temperature: 
         model.constrain,
         model.config.final_softcap,
     )
+    return logprobs, entropies, loads
 
 
 def make_score(model: Model, temperature: float, micro_batch: int) -> Callable[[Params, dict], jax.Array]:
@@ -81,7 +91,7 @@ def make_update(
     """
 
     def loss_sum(params: Params, batch: dict) -> tuple[jax.Array, dict[str, jax.Array]]:
-        logprobs, entropies = completion_logprobs(cast(params, model.dtype), batch, model, temperature)
+        logprobs, entropies, loads = completion_logprobs(cast(params, model.dtype), batch, model, temperature)
         mask = batch["mask"]
         old = batch.get("old_logprobs", jax.lax.stop_gradient(logprobs))
         loss, sums = grpo_loss(
@@ -101,7 +111,7 @@ def make_update(
         sums["logprob_difference/ratio"] = jnp.sum(jnp.exp(difference) * mask)
         sums["logprob_difference/max"] = jnp.max(jnp.abs(difference))
         sums["entropy"] = jnp.sum(entropies * mask)
-        return loss, sums
+        return loss, sums if loads is None else sums | {LOADS: loads}
 
     def update(state: TrainState, batch: dict, denominator: jax.Array) -> tuple[TrainState, dict[str, jax.Array]]:
         loss_of = lambda trained, rows: loss_sum(dataclasses.replace(state, params=trained).policy, rows)  # noqa: E731
@@ -109,6 +119,7 @@ def make_update(
         gradients = jax.tree.map(lambda g: g / denominator, gradients)
         state, metrics = apply_gradients(state, gradients, optimizer)
         tokens = jnp.sum(batch["mask"])
+        metrics |= balance(sums.pop(LOADS)) if LOADS in sums else {}
         metrics |= {name: x if name.endswith("/max") else x / tokens for name, x in sums.items()}
         return state, metrics | {"loss": loss / denominator}
 

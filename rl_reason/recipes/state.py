@@ -6,6 +6,8 @@ lies frozen beneath adapters is read from its files again; it is the reference t
 
 from __future__ import annotations
 
+from pathlib import Path
+
 import jax
 import optax
 
@@ -53,10 +55,14 @@ def without_frozen(state: State) -> State:
 
 
 def restore_or_start(
-    abstract: State, model: Model, optimizer: optax.GradientTransformation, checkpoints: Checkpoints, seed: int
+    abstract: State, model: Model, optimizer: optax.GradientTransformation, folder: Path, seed: int
 ) -> tuple[int, State, dict]:
-    """(steps behind it, state, position in the data) of the newest checkpoint, or a fresh start: (0, state, {})."""
-    restored = checkpoints.restore_latest(abstract)
+    """(steps behind it, state, position in the data) of the newest checkpoint, or a fresh start: (0, state, {}).
+
+    Writes nothing: weights that cannot be used are found before the run's folder is made.
+    """
+    with Checkpoints(folder, keep=0, read_only=True) as checkpoints:
+        restored = checkpoints.restore_latest(abstract)
     if restored is not None and not model.config.lora:
         return restored
     params = model.load_params(seed)

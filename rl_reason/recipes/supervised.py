@@ -22,6 +22,7 @@ from rl_reason.data.solutions import STYLES, check_stages
 from rl_reason.data.supervised import make_batches
 from rl_reason.data.templates import find_template
 from rl_reason.models import decoder
+from rl_reason.models.experts import balance
 from rl_reason.models.huggingface import source_dtype
 from rl_reason.models.logprobs import token_logprobs
 from rl_reason.models.weights import Params, cast
@@ -30,7 +31,7 @@ from rl_reason.parallel.mesh import make_mesh, replicated, sharding
 from rl_reason.recipes import bookkeeping, checks
 from rl_reason.recipes.accumulation import accumulate
 from rl_reason.recipes.optimizer import TrainState, apply_gradients, make_optimizer
-from rl_reason.recipes.policy_update import forward
+from rl_reason.recipes.policy_update import LOADS, forward
 from rl_reason.recipes.records import Clock, Records
 from rl_reason.recipes.setup import Model, describe_model
 from rl_reason.recipes.state import (
@@ -61,7 +62,7 @@ def make_supervised_update(
 
     def loss_sum(params: Params, batch: dict) -> tuple[jax.Array, dict[str, jax.Array]]:
         params = cast(params, model.dtype)
-        hidden = forward(params, batch, model)
+        hidden, loads = forward(params, batch, model)
         logprobs, entropies = token_logprobs(
             hidden[:, :-1],
             decoder.head_weights(params),
@@ -71,13 +72,15 @@ def make_supervised_update(
             softcap=model.config.final_softcap,
         )
         weights = batch["weights"][:, 1:]
-        return -jnp.sum(weights * logprobs), {"entropy": jnp.sum(weights * entropies)}
+        sums = {"entropy": jnp.sum(weights * entropies)}
+        return -jnp.sum(weights * logprobs), sums if loads is None else sums | {LOADS: loads}
 
     def update(state: TrainState, batch: dict) -> tuple[TrainState, dict[str, jax.Array]]:
         loss_of = lambda trained, rows: loss_sum(dataclasses.replace(state, params=trained).policy, rows)  # noqa: E731
         gradients, loss, sums = accumulate(loss_of, state.params, batch, algorithm.micro_batch)
         tokens = jnp.sum(batch["weights"][:, 1:])
         state, metrics = apply_gradients(state, jax.tree.map(lambda g: g / tokens, gradients), optimizer)
+        metrics |= balance(sums.pop(LOADS)) if LOADS in sums else {}
         metrics |= {name: x / tokens for name, x in sums.items()} | {"loss": loss / tokens, "tokens/trained": tokens}
         return state, metrics
 
@@ -112,42 +115,42 @@ def run(settings: Settings, workdir_path: str | Path) -> None:
     batches(1)  # A row that is too short for the solutions is told before anything is written.
     held_out = bookkeeping.load_held_out(settings, model)
     reward_functions(settings.reward)
-    workdir = bookkeeping.open_run(workdir_path, settings, model)
+    workdir = bookkeeping.find_run(workdir_path, settings, model)
 
     optimizer = make_optimizer(algorithm, settings.steps)
     abstract = abstract_state(model, optimizer, needs_reference(settings))
     update = make_supervised_update(model, algorithm, optimizer, train_shardings(abstract, model))
 
+    start, state, _ = restore_or_start(abstract, model, optimizer, workdir.checkpoints, settings.seed)
+    bookkeeping.make_run(workdir, settings, model)
+
     with (
         Rewarder(settings.reward) as rewarder,
         Checkpoints(workdir.checkpoints, settings.checkpoint.keep) as checkpoints,
+        MetricsWriter(workdir, start or -1, enabled=hosts.is_first()) as metrics,
+        Progress(settings.steps, start, "train", enabled=hosts.is_first()) as progress,
     ):
-        start, state, _ = restore_or_start(abstract, model, optimizer, checkpoints, settings.seed)
-        with (
-            MetricsWriter(workdir, start or -1, enabled=hosts.is_first()) as metrics,
-            Progress(settings.steps, start, "train", enabled=hosts.is_first()) as progress,
-        ):
-            records = Records(workdir, metrics, progress, settings.log.every, SHOWN)
-            # A solution is at most as long as a row.
-            longest = settings.sampling.max_length
-            evaluate = bookkeeping.make_evaluate(settings, model, held_out, rewarder, metrics, longest, EVALUATION_ROWS)
-            if start == 0:
-                evaluate(state["train"].policy, 0, True)
+        records = Records(workdir, metrics, progress, settings.log.every, SHOWN)
+        # A solution is at most as long as a row.
+        longest = settings.sampling.max_length
+        evaluate = bookkeeping.make_evaluate(settings, model, held_out, rewarder, metrics, longest, EVALUATION_ROWS)
+        if start == 0:
+            evaluate(state["train"].policy, 0, True)
 
-            for step in range(start + 1, settings.steps + 1):
-                # The batch is made while the update before still runs.
-                batch = batches(step)
-                placed = {k: hosts.place(x, sharding(mesh, ("batch", "time"), x.shape)) for k, x in batch.items()}
+        for step in range(start + 1, settings.steps + 1):
+            # The batch is made while the update before still runs.
+            batch = batches(step)
+            placed = {k: hosts.place(x, sharding(mesh, ("batch", "time"), x.shape)) for k, x in batch.items()}
+            records.finish()
+            clock = Clock()
+            state["train"], updated = update(state["train"], placed)
+            records.pend(step, clock, batch, [updated], {})
+            if bookkeeping.is_due(step, settings.evaluation.every, settings.steps):
                 records.finish()
-                clock = Clock()
-                state["train"], updated = update(state["train"], placed)
-                records.pend(step, clock, batch, [updated], {})
-                if bookkeeping.is_due(step, settings.evaluation.every, settings.steps):
-                    records.finish()
-                    evaluate(state["train"].policy, step, step == settings.steps)
-                if bookkeeping.is_due(step, settings.checkpoint.every, settings.steps):
-                    records.finish()
-                    checkpoints.save(step, without_frozen(state), {"step": step})
+                evaluate(state["train"].policy, step, step == settings.steps)
+            if bookkeeping.is_due(step, settings.checkpoint.every, settings.steps):
+                records.finish()
+                checkpoints.save(step, without_frozen(state), {"step": step})
         weights = final_weights(model, state["train"], settings.seed)
         bookkeeping.export_model(workdir.path / "export", model, weights, source_dtype(model.config))
     bookkeeping.close_run(workdir)

@@ -66,6 +66,11 @@ def panels(metrics: Collection[str], evaluated: bool) -> list[Panel]:
             (("logprob_difference/mean", "mean"), ("logprob_difference/max", "maximum")),
             log=True,
         ),
+        Panel(
+            "Balance of experts",
+            "load of the busiest expert ÷ mean − 1",
+            (("experts/violation/mean", "mean of layers"), ("experts/violation/max", "worst layer")),
+        ),
         Panel("Time of a step", "seconds", tuple(phases), stacked=True),
         Panel("Throughput", "tokens per second", (("tokens/s", "tokens"),)),
     ]

@@ -9,7 +9,9 @@ from __future__ import annotations
 import json
 import shutil
 
+import numpy as np
 import pytest
+from safetensors.numpy import load_file, save
 
 from rl_reason import train
 from tests.end_to_end.commands import SMALL, contents
@@ -205,6 +207,18 @@ def test_folder_that_is_no_run(commands, tmp_path):
     (tmp_path / "run").mkdir()
     (tmp_path / "run" / "thesis.tex").write_text("years of work")
     assert "thesis.tex" in _refused_command(commands, tmp_path / "run")
+
+
+def test_weight_that_is_no_number(commands, tiny_model, tmp_path):
+    """It is found while the weights are read, and the run's folder is made after that."""
+    tensors = load_file(tiny_model / "model.safetensors")
+    name = "model.layers.1.mlp.up_proj.weight"
+    tensors[name][3, 2] = np.nan
+    folder = _copy(tiny_model, tmp_path / "model", model__safetensors=save(tensors, {"format": "pt"}))
+    done = commands.run(commands.grpo(tmp_path / "run", f"--config.model.path={folder}"))
+    assert done.returncode == 2 and done.stderr.startswith("error: ") and done.stderr.count("\n") == 1, done.stderr
+    assert str(folder) in done.stderr and name in done.stderr
+    assert not (tmp_path / "run").exists()
 
 
 def test_pickled_weights(commands, tiny_model, tmp_path):

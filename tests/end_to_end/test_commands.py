@@ -94,7 +94,7 @@ def test_evaluate_greedily_with_a_template(commands, data, tmp_path):
     row = samples[0]
     ids = model.tokenizer(row["prompt"])["input_ids"]
     tokens = np.array([[*ids, *row["tokens"]]], np.int32)
-    hidden = decoder.forward(params, tokens, np.ones_like(tokens), model.config)
+    hidden, _ = decoder.forward(params, tokens, np.ones_like(tokens), model.config)
     logits = np.asarray(decoder.logits(params, hidden, model.config))[0, len(ids) - 1 : -1]
     assert logits.argmax(axis=1).tolist() == row["tokens"]
     expected = np.asarray(jax.nn.log_softmax(logits))[np.arange(len(logits)), row["tokens"]]
@@ -174,7 +174,7 @@ def test_export_is_what_transformers_loads(commands, finished_run, tmp_path):
         restored = checkpoints.restore_latest(abstract)
     assert restored is not None and restored[0] == 6
     params = restored[1]["train"].params
-    hidden = decoder.forward(params, ids, np.ones_like(ids), model.config)
+    hidden, _ = decoder.forward(params, ids, np.ones_like(ids), model.config)
     np.testing.assert_allclose(np.asarray(decoder.logits(params, hidden, model.config)), expected, atol=2e-4)
     # And it has learned: the folder is not the model that the run began with.
     start = transformers.AutoModelForCausalLM.from_pretrained(commands.model)

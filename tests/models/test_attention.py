@@ -170,7 +170,7 @@ def gradients_of_the_model(family, kernel, sizes=None, remat="none"):
     @jax.jit
     def run(params):
         def loss(params):
-            hidden = decoder.forward(params, tokens, segments, config, remat, constrain, kernel)
+            hidden, _ = decoder.forward(params, tokens, segments, config, remat, constrain, kernel)
             return jnp.sum(jnp.sin(hidden) * (segments > 0)[:, :, None]), hidden
 
         return jax.grad(loss, has_aux=True)(params)

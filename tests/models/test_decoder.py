@@ -28,7 +28,7 @@ CONFIG = from_shape(SHAPE, vocab_size=29)
 @pytest.fixture(scope="module")
 def run():
     params = jax.jit(lambda key: weights.initialize(CONFIG, key))(jax.random.key(0))
-    return jax.jit(lambda tokens, segments: decoder.forward(params, tokens, segments, CONFIG))
+    return jax.jit(lambda tokens, segments: decoder.forward(params, tokens, segments, CONFIG)[0])
 
 
 def test_positions():
@@ -62,7 +62,7 @@ def test_no_token_sees_a_later_one(run):
 def test_bfloat16_stays_close_and_stays_bfloat16():
     params = jax.jit(lambda key: weights.initialize(CONFIG, key))(jax.random.key(0))
     tokens = np.random.default_rng(2).integers(0, 29, (3, 10)).astype(np.int32)
-    forward = jax.jit(lambda params: decoder.forward(params, tokens, np.ones_like(tokens), CONFIG))
+    forward = jax.jit(lambda params: decoder.forward(params, tokens, np.ones_like(tokens), CONFIG)[0])
     full, half = forward(params), forward(weights.cast(params, jnp.bfloat16))
     assert half.dtype == jnp.bfloat16 and full.dtype == jnp.float32
     assert np.abs(np.asarray(half, np.float32) - np.asarray(full)).mean() < 0.05

@@ -76,7 +76,7 @@ def load(base, adapters, mesh=None):
 
 def logits(params, config):
     return jax.jit(
-        lambda p: decoder.logits(p, decoder.forward(p, TOKENS, np.ones_like(TOKENS), config), config)
+        lambda p: decoder.logits(p, decoder.forward(p, TOKENS, np.ones_like(TOKENS), config)[0], config)
     )(params)
 
 

@@ -51,7 +51,7 @@ LLAMA3 = {
     "low_freq_factor": 1.0, "high_freq_factor": 4.0,
 }  # fmt: skip
 LONGROPE = {
-    "rope_type": "longrope", "rope_theta": 500.0, "original_max_position_embeddings": 64, "partial_rotary_factor": 0.5,
+    "rope_type": "longrope", "rope_theta": 500.0, "partial_rotary_factor": 0.5,
     "short_factor": [1.0, 1.3], "long_factor": [1.5, 4.0],
 }  # fmt: skip
 LATENT = {
@@ -85,7 +85,11 @@ MODELS = {
         },
     ),
     "phi3": ("Phi3", {"sliding_window": 6, "tie_word_embeddings": False}),
-    "phi4-longrope": ("Phi3", {"rope_parameters": LONGROPE}),
+    # As long as no text is longer than it; the switch has a test of its own.
+    "phi4-longrope": (
+        "Phi3",
+        {"rope_parameters": LONGROPE, "original_max_position_embeddings": 100, "tie_word_embeddings": False},
+    ),
     "olmo2": ("Olmo2", {"tie_word_embeddings": False}),
     "smollm3": ("SmolLM3", {"num_hidden_layers": 4, "no_rope_layers": [1, 0, 1, 0]}),
     "mixtral": ("Mixtral", {"num_local_experts": 4, "num_experts_per_tok": 2}),
@@ -186,7 +190,7 @@ def prompts():
 def our_logits(params, config, tokens, mask):
     @jax.jit
     def run(params):
-        hidden = decoder.forward(params, tokens, jnp.asarray(mask, jnp.int32), config)
+        hidden, _ = decoder.forward(params, tokens, jnp.asarray(mask, jnp.int32), config)
         return decoder.logits(params, hidden, config)
 
     return np.asarray(run(params))
@@ -249,7 +253,7 @@ def test_gradient_of_the_mean_log_probability(name, saved, tmp_path):
     counted = mask[:, :-1] & mask[:, 1:]
 
     def mean_logprob(params):
-        hidden = decoder.forward(params, tokens, jnp.asarray(mask, jnp.int32), config)
+        hidden, _ = decoder.forward(params, tokens, jnp.asarray(mask, jnp.int32), config)
         head, targets = decoder.head_weights(params), tokens[:, 1:]
         logprobs, _ = token_logprobs(hidden[:, :-1], head, targets, chunk=4, softcap=config.final_softcap)
         return jnp.sum(logprobs * counted) / counted.sum()

@@ -1,17 +1,23 @@
 """A mixture of experts on a mesh, and how tokens are routed."""
 
+import dataclasses
+
 import jax
 import jax.numpy as jnp
 import numpy as np
+import optax
 import pytest
 
 from rl_reason import settings
 from rl_reason.models import decoder, weights
+from rl_reason.models import experts as experts_module
 from rl_reason.models.config import Experts
-from rl_reason.models.experts import route
+from rl_reason.models.experts import balance, route
 from rl_reason.models.families import from_shape
 from rl_reason.models.logprobs import token_logprobs
-from rl_reason.parallel.mesh import make_constrain, make_mesh, sharding
+from rl_reason.parallel.mesh import make_constrain, make_mesh, replicated, sharding
+from rl_reason.recipes.optimizer import init_state, state_shardings
+from rl_reason.recipes.policy_update import make_update
 from rl_reason.sampling.sampler import make_sampler
 
 SIZES = {
@@ -56,7 +62,7 @@ def loss_and_gradient(config, params, constrain):
     tokens = np.random.default_rng(0).integers(0, 32, (ROWS, LENGTH))
 
     def loss(params):
-        hidden = decoder.forward(params, tokens, np.ones_like(tokens), config, "layer", constrain)
+        hidden, _ = decoder.forward(params, tokens, np.ones_like(tokens), config, "layer", constrain)
         head = decoder.head_weights(params)
         return token_logprobs(hidden[:, :-1], head, tokens[:, 1:], constrain=constrain)[0].sum()
 
@@ -130,3 +136,66 @@ def test_routing(experts):
     expected, ids = numpy_route(logits, bias, experts)
     np.testing.assert_array_equal(chosen, ids)
     np.testing.assert_allclose(made, expected, rtol=1e-5)
+
+
+@pytest.mark.parametrize("sizes", [None, {"data": 2, "expert": 4}], ids=str)
+@pytest.mark.parametrize("family", SHAPES)
+def test_loads_count_what_the_router_of_each_layer_chose(family, sizes):
+    """Padding is not counted: the loads of padded rows are those of the same tokens without padding."""
+    config, params = make(family)
+    rng = np.random.default_rng(5)
+    tokens = rng.integers(1, 32, (ROWS, LENGTH))
+    segments = (np.arange(LENGTH) < rng.integers(2, LENGTH, ROWS)[:, None]).astype(np.int32)
+    expected = np.zeros((len(config.stacks[-1][1]), 8))
+    for row, n in zip(tokens, segments.sum(axis=1), strict=True):
+        expected += np.asarray(decoder.forward(params, row[None, :n], np.ones((1, n), int), config)[1])
+    placed, constrain = (params, decoder.no_constraint) if sizes is None else place(config, params, sizes)
+    made = jax.jit(lambda p: decoder.forward(p, tokens, segments, config, "layer", constrain)[1])(placed)
+    np.testing.assert_array_equal(made, expected)
+    assert made.sum() == segments.sum() * 3 * len(expected)
+
+    # The first of these layers sees what a single-layer model sees: its router can be followed by hand.
+    if family == "qwen3_moe":
+        seen = []
+        choose = experts_module.route
+        with pytest.MonkeyPatch.context() as patch:
+            patch.setattr(experts_module, "route", lambda *args: seen.append(choose(*args)) or seen[-1])
+            with jax.disable_jit():
+                decoder.forward(params, tokens[:1, :2], np.ones((1, 2), int), config)
+        counts = [np.bincount(np.asarray(chosen).ravel(), minlength=8) for _, chosen in seen]
+        made = decoder.forward(params, tokens[:1, :2], np.ones((1, 2), int), config)[1]
+        np.testing.assert_array_equal(made, counts)
+
+
+def test_an_update_reports_the_balance_whatever_its_micro_batches(describe):
+    config, params = make("qwen3_moe")
+    model = dataclasses.replace(describe(), config=config)
+    rng = np.random.default_rng(6)
+    lengths = np.arange(ROWS) % LENGTH + 1
+    mask = (np.arange(LENGTH) < lengths[:, None]).astype(np.float32)
+    batch = {
+        "tokens": rng.integers(1, 32, (ROWS, 2 + LENGTH)).astype(np.int32),
+        "segments": np.concatenate([np.ones((ROWS, 2)), mask], axis=1).astype(np.int32),
+        "mask": mask,
+        "weights": mask,
+        "sampler_logprobs": -mask,
+        "advantages": rng.normal(size=ROWS).astype(np.float32),
+    }
+    expected = balance(decoder.forward(params, batch["tokens"], batch["segments"], config)[1])
+    assert expected["experts/violation/max"] > expected["experts/violation/mean"] > 0
+    optimizer = optax.sgd(1.0)
+    places = state_shardings(model.trained(), optimizer, replicated(model.mesh))
+    for micro_batch in (0, 2):
+        update = make_update(model, settings.Algorithm(kl_coef=0.0), optimizer, 1.0, places, micro_batch)
+        state = init_state(jax.tree.map(jnp.array, params), optimizer)
+        _, metrics = update(state, batch, jnp.float32(8))
+        for name, value in expected.items():
+            assert float(metrics[name]) == pytest.approx(float(value)), (name, micro_batch)
+
+
+def test_balance():
+    made = balance(jnp.array([[4.0, 4, 4, 4], [8.0, 4, 4, 0], [1.0, 15, 0, 0]]))
+    expected = {"experts/violation/mean": (0 + 1 + 2.75) / 3, "experts/violation/max": 2.75, "experts/idle": 3 / 12}
+    assert made.keys() == expected.keys()
+    for name, value in expected.items():
+        assert float(made[name]) == pytest.approx(value), name

@@ -56,7 +56,7 @@ def test_the_trainer_computes_the_samplers_logprobs(temperature, sample, describ
     algorithm = settings.Algorithm(group_size=GROUP)
     rewards = np.arange(len(made.lengths), dtype=np.float32)
     batch = make_batch(prompts, made, rewards, algorithm, 9, model.pad_id)
-    logprobs, entropies = jax.jit(lambda p, b: completion_logprobs(p, b, model, temperature))(params, batch)
+    logprobs, entropies, _ = jax.jit(lambda p, b: completion_logprobs(p, b, model, temperature))(params, batch)
     difference = np.abs(np.asarray(logprobs) - batch["sampler_logprobs"]) * batch["mask"]
     assert difference.max() < 1e-4
     assert np.std(batch["sampler_logprobs"][batch["mask"] > 0]) > 0.3
@@ -68,7 +68,7 @@ def test_logprobs_are_those_of_the_whole_softmax(sample, params, describe):
     model = describe()
     made = sample((7,), temperature=0.8, top_k=3)
     prompt = np.array([QUESTIONS[7]])
-    hidden = decoder.forward(params, prompt, np.ones_like(prompt), model.config)
+    hidden, _ = decoder.forward(params, prompt, np.ones_like(prompt), model.config)
     table = jax.nn.log_softmax(decoder.logits(params, hidden, model.config)[0, -1] / 0.8)
     np.testing.assert_allclose(made.logprobs[:, 0], np.asarray(table)[made.tokens[:, 0]], atol=1e-4)
 
@@ -157,7 +157,7 @@ def test_every_position_and_sample_draws_anew(sample, params):
 
 def probabilities(params, config, prompt, temperature):
     tokens = np.array([prompt])
-    hidden = decoder.forward(params, tokens, np.ones_like(tokens), config)
+    hidden, _ = decoder.forward(params, tokens, np.ones_like(tokens), config)
     logits = np.asarray(decoder.logits(params, hidden, config)[0, -1], np.float64) / temperature
     return np.exp(logits - logits.max()) / np.exp(logits - logits.max()).sum()
 
@@ -217,7 +217,7 @@ def test_greedy(sample, params, describe):
         np.testing.assert_array_equal(made.tokens[row], made.tokens[row + 1])
         text = list(QUESTIONS[question])
         tokens = np.array([text + made.tokens[row].tolist()])
-        hidden = decoder.forward(params, tokens, np.ones_like(tokens), config)
+        hidden, _ = decoder.forward(params, tokens, np.ones_like(tokens), config)
         table = np.asarray(jax.nn.log_softmax(decoder.logits(params, hidden, config)[0]))[len(text) - 1 : -1]
         np.testing.assert_array_equal(made.tokens[row], table.argmax(axis=1))
         np.testing.assert_allclose(made.logprobs[row], table.max(axis=1), atol=1e-4)

@@ -329,7 +329,7 @@ def test_the_trainer_s_log_probabilities_have_the_model_s_soft_cap(params, descr
     capped = dataclasses.replace(model, config=dataclasses.replace(model.config, final_softcap=1.5))
     batch, _ = make_rollout()
     made = make_score(capped, 0.7, 0)(params, batch)
-    hidden = decoder.forward(params, batch["tokens"], batch["segments"], capped.config)
+    hidden, _ = decoder.forward(params, batch["tokens"], batch["segments"], capped.config)
     logits = np.asarray(decoder.logits(params, hidden, capped.config))[:, PROMPT - 1 : -1] / 0.7
     assert np.abs(logits).max() < 1.5 / 0.7
     table = logits - np.log(np.exp(logits).sum(axis=-1, keepdims=True))
