@@ -35,7 +35,7 @@ def pack(examples: Sequence[tuple[Sequence[int], Sequence[int]]], length: int, p
     wrong = np.flatnonzero((sizes_N > length) | (sizes_N == 0))
     if wrong.size:
         raise UsageError(f"example {wrong[0]} has {sizes_N[wrong[0]]} tokens; expected 1 to {length} in a packed row")
-    rows_N, starts_N, segments_N = _first_fit(sizes_N, length)
+    rows_N, starts_N, segments_N = first_fit(sizes_N, length)
     shape = (int(rows_N.max(initial=-1)) + 1, length)
     # One flat index per token; the examples are written in one go.
     offsets_N = np.cumsum(sizes_N) - sizes_N
@@ -51,7 +51,7 @@ def pack(examples: Sequence[tuple[Sequence[int], Sequence[int]]], length: int, p
     return packed
 
 
-def _first_fit(sizes_N: np.ndarray, length: int) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+def first_fit(sizes_N: np.ndarray, length: int) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
     """Row, first position and segment number of each example."""
     rows_N, starts_N, segments_N = np.zeros((3, len(sizes_N)), np.int64)
     free = np.full(len(sizes_N), length, np.int32)  # of all rows that can be needed

@@ -9,9 +9,11 @@ from __future__ import annotations
 import functools
 import math
 from collections.abc import Callable
+from typing import Any
 
 import jax
 import jax.numpy as jnp
+from flax import struct
 
 from rl_reason.models.attention import attend, attend_by_kernel, cap
 from rl_reason.models.config import ModelConfig
@@ -187,6 +189,27 @@ def positions_of(segments_BT: jax.Array) -> jax.Array:
     return index - jax.lax.cummax(jnp.where(starts, index, 0), axis=1)
 
 
+@struct.dataclass
+class Prompts:
+    """Prompts that several rows continue. Rows and prompts lie in lanes: a row continues a prompt of its own lane, so
+    that on a mesh both are on the same device."""
+
+    tokens: jax.Array
+    """int32 [Q, P], padded on the left."""
+    segments: jax.Array
+    """int32 [Q, P], 1 where a token stands."""
+    owners: jax.Array
+    """int32 [lanes, B / lanes]: which of its lane's Q / lanes prompts each row continues."""
+
+    def to_rows(self, x: jax.Array) -> jax.Array:
+        """[Q, …] → [B, …], for each row that of its prompt. A product, whose gradient is one and not a scatter."""
+        lanes, rows = self.owners.shape
+        slots = x.shape[0] // lanes
+        is_owner = (self.owners[..., None] == jnp.arange(slots)[None, None]).astype(x.dtype)
+        spread = jnp.einsum("lbq,lqx->lbx", is_owner, x.reshape(lanes, slots, -1))
+        return spread.reshape(lanes * rows, *x.shape[1:])
+
+
 def forward(
     params: Params,
     tokens_BT: jax.Array,
@@ -195,12 +218,9 @@ def forward(
     remat: str = "none",
     constrain: Constrain = no_constraint,
     kernel: str = "xla",
+    length: int = 0,
 ) -> tuple[jax.Array, jax.Array | None]:
     """Runs whole sequences.
-
-    Returns:
-        Final hidden states [B, T, D] in the dtype of the weights; the loads of each layer's experts, float32 [L, X]
-        (`experts.loads`), None for a model without experts.
 
     Args:
         params: weights in the compute dtype.
@@ -210,40 +230,118 @@ def forward(
         remat: a key of `REMAT_POLICIES`.
         constrain: see the module.
         kernel: of attention, as `attention.choose` names it.
+        length: most tokens that a sequence can have (`rope.rotary_angles`); 0: T.
+
+    Returns:
+        Final hidden states [B, T, D] in the dtype of the weights; the loads of each layer's experts, float32 [L, X]
+        (`experts.loads`), None for a model without experts.
     """
-    T = tokens_BT.shape[1]
-    angles = all_angles(positions_of(segments_BT), T, config)
+    run = _run(params, tokens_BT, segments_BT, None, config, remat, constrain, kernel, length, segments_BT > 0)
+    return run[0], run[2]
+
+
+def predictors(
+    params: Params,
+    tokens_BT: jax.Array,
+    segments_BT: jax.Array,
+    prompts: Prompts | None,
+    config: ModelConfig,
+    remat: str = "none",
+    constrain: Constrain = no_constraint,
+    kernel: str = "xla",
+    length: int = 0,
+    counted_BT: jax.Array | None = None,
+) -> tuple[jax.Array, jax.Array | None]:
+    """For each token the final hidden state of the one before it, which predicts it, [B, T, D].
+
+    The arguments that `forward` does not have:
+        prompts: what the segments of each row continue, all of a row the same prompt; None: nothing. Its attention is
+            plain. Before the first token of a segment stands the last one of the prompt; without prompts, what stands
+            there means nothing.
+        counted_BT: bool, the tokens that count for the loads of experts; None: those of segments.
+    """
+    counted_BT = segments_BT > 0 if counted_BT is None else counted_BT
+    hidden_BTD, last_BD, loads_LX = _run(
+        params, tokens_BT, segments_BT, prompts, config, remat, constrain, kernel, length, counted_BT
+    )
+    before_BTD = jnp.pad(hidden_BTD[:, :-1], ((0, 0), (1, 0), (0, 0)))
+    if last_BD is not None:
+        starts_BT = jnp.pad(segments_BT[:, 1:] != segments_BT[:, :-1], ((0, 0), (1, 0)), constant_values=True)
+        before_BTD = jnp.where(starts_BT[..., None], last_BD[:, None], before_BTD)
+    return constrain(before_BTD, ("batch", "time", "width")), loads_LX
+
+
+def _run(
+    params: Params,
+    tokens_BT: jax.Array,
+    segments_BT: jax.Array,
+    prompts: Prompts | None,
+    config: ModelConfig,
+    remat: str,
+    constrain: Constrain,
+    kernel: str,
+    length: int,
+    counted_BT: jax.Array,
+) -> tuple[jax.Array, jax.Array | None, jax.Array | None]:
+    """Final hidden states of the rows, [B, D] of the last token of each row's prompt, loads of experts."""
+    assert prompts is None or kernel == "xla", "kernels see tokens of the same segment only"
+    T, P = tokens_BT.shape[1], 0 if prompts is None else prompts.tokens.shape[1]
+    length = length or P + T
+    positions_BT = positions_of(segments_BT)
     index = jnp.arange(T)
-    distance_TT = index[:, None] - index[None, :]
-    seen_BTT = (distance_TT >= 0)[None] & (segments_BT[:, :, None] == segments_BT[:, None, :])
-    ropes, layer_windows = set(config.layer_ropes), [min(window or T, T) for window in config.layer_windows]
+    distance_BTS = (index[:, None] - index[None, :])[None]  # how far back a key stands
+    seen_BTS = (distance_BTS >= 0) & (segments_BT[:, :, None] == segments_BT[:, None, :])
+    if prompts is not None:
+        positions_QP = positions_of(prompts.segments)
+        prompt_index = jnp.arange(P)
+        prompt_distance_PP = prompt_index[:, None] - prompt_index[None, :]
+        same_QPP = prompts.segments[:, :, None] == prompts.segments[:, None, :]
+        prompt_angles = all_angles(positions_QP, length, config)
+        positions_BT = positions_BT + prompts.to_rows(jnp.sum(prompts.segments, axis=1))[:, None]
+        on_prompt_BTP = positions_BT[:, :, None] - prompts.to_rows(positions_QP)[:, None, :]
+        distance_BTS = jnp.broadcast_to(distance_BTS, (len(tokens_BT), T, T))
+        distance_BTS = jnp.concatenate([on_prompt_BTP, distance_BTS], axis=2)
+        is_prompt_BTP = jnp.broadcast_to(prompts.to_rows(prompts.segments)[:, None, :] > 0, on_prompt_BTP.shape)
+        seen_BTS = jnp.concatenate([is_prompt_BTP, seen_BTS], axis=2)
+    angles = all_angles(positions_BT, length, config)
+    ropes, layer_windows = set(config.layer_ropes), [min(window or length, length) for window in config.layer_windows]
     windows = sorted(set(layer_windows))
     scale, softcap = score_scale(config), config.attention_softcap
 
-    def block(x_BTD: jax.Array, scanned: tuple[Params, dict[str, jax.Array]]) -> tuple[jax.Array, jax.Array | None]:
+    def choose(angles: list[Angles], numbers: dict[str, jax.Array]) -> Angles:
+        if len(ropes) == 1:
+            return angles[config.layer_ropes[0]]
+        return jax.tree.map(lambda *of_ropes: jnp.stack(of_ropes)[numbers["rope"]], *angles)
+
+    def within(seen: jax.Array, distance: jax.Array, numbers: dict[str, jax.Array]) -> jax.Array:
+        return seen if windows == [length] else seen & (distance < jnp.array(windows)[numbers["window"]])
+
+    def block(carry: Any, scanned: tuple[Params, dict[str, jax.Array]]) -> tuple[Any, jax.Array | None]:
+        x_BTD, x_QPD = carry
         layer, numbers = scanned
-        turn = angles[config.layer_ropes[0]]
-        if len(ropes) > 1:
-            turn = jax.tree.map(lambda *of_ropes: jnp.stack(of_ropes)[numbers["rope"]], *angles)
-        q, k, v = queries_keys_values(layer, x_BTD, turn, config, constrain)
+        q, k, v = queries_keys_values(layer, x_BTD, choose(angles, numbers), config, constrain)
+        if prompts is not None:
+            q_P, k_P, v_P = queries_keys_values(layer, x_QPD, choose(prompt_angles, numbers), config, constrain)
+            k, v = (jnp.concatenate([prompts.to_rows(p), own], axis=1) for p, own in ((k_P, k), (v_P, v)))
+            mask_QPP = within((prompt_distance_PP >= 0)[None] & same_QPP, prompt_distance_PP[None], numbers)
+            x_QPD, _ = close_block(layer, x_QPD, attend(q_P, k_P, v_P, mask_QPP, scale, softcap), config, constrain)
         if kernel == "xla":
-            mask_BTT = seen_BTT
-            if windows != [T]:
-                mask_BTT = mask_BTT & (distance_TT < jnp.array(windows)[numbers["window"]])[None]
-            attended = attend(q, k, v, mask_BTT, scale, softcap)
+            attended = attend(q, k, v, within(seen_BTS, distance_BTS, numbers), scale, softcap)
         else:
             attended = attend_by_kernel(
                 kernel, q, k, v, segments_BT, windows, numbers["window"], scale, softcap, constrain
             )
         x_BTD, chosen = close_block(layer, x_BTD, attended, config, constrain)
         if chosen is None:
-            return x_BTD, None
+            return (x_BTD, x_QPD), None
         assert config.experts is not None
-        return x_BTD, loads(chosen, segments_BT > 0, config.experts.count)
+        return (x_BTD, x_QPD), loads(chosen, counted_BT, config.experts.count)
 
     if remat != "none":
         block = jax.checkpoint(block, policy=REMAT_POLICIES[remat], prevent_cse=False)
-    x_BTD = embed(params, tokens_BT, config, constrain)
+    # The hidden states of rows and prompts.
+    x_QPD = None if prompts is None else embed(params, prompts.tokens, config, constrain)
+    carry: Any = embed(params, tokens_BT, config, constrain), x_QPD
     for name, layers in config.stacks:
         # What differs between layers is scanned beside their weights, by its number.
         numbers = {
@@ -251,8 +349,10 @@ def forward(
             "window": jnp.array([windows.index(layer_windows[i]) for i in layers]),
         }
         # Layers with experts are the last stack, if there are any.
-        x_BTD, loads_LX = jax.lax.scan(block, x_BTD, (params[name], numbers))
-    return rms_norm(x_BTD, params["final_norm"], config.rms_norm_eps, config.norm_offset), loads_LX
+        carry, loads_LX = jax.lax.scan(block, carry, (params[name], numbers))
+    norm = functools.partial(rms_norm, scale=params["final_norm"], eps=config.rms_norm_eps, offset=config.norm_offset)
+    last_BD = None if prompts is None else prompts.to_rows(norm(carry[1][:, -1]))
+    return norm(carry[0]), last_BD, loads_LX
 
 
 def logits(params: Params, hidden_BTD: jax.Array, config: ModelConfig) -> jax.Array:

@@ -13,8 +13,9 @@ def grpo_loss(
     logprobs_BT: jax.Array,
     old_logprobs_BT: jax.Array,
     reference_logprobs_BT: jax.Array | None,
-    advantages_B: jax.Array,
+    advantages_BT: jax.Array,
     mask_BT: jax.Array,
+    segments_BT: jax.Array,
     weights_BT: jax.Array,
     *,
     clip_low: float,
@@ -28,8 +29,9 @@ def grpo_loss(
         logprobs_BT: log π of the sampled tokens; the gradient flows through these only.
         old_logprobs_BT: log π_old.
         reference_logprobs_BT: log π_ref; None where β is 0.
-        advantages_B: Â of each completion, the same for all of its tokens.
-        mask_BT: float32, 1 on the tokens of a completion, its end-of-sequence token counted.
+        advantages_BT: Â of each token.
+        mask_BT: float32, 1 on the tokens of completions, their end-of-sequence tokens counted.
+        segments_BT: int32, equal for the tokens of one completion: a row may hold several.
         weights_BT: from `reductions.token_weights`, 0 outside the mask.
         clip_low: ε_low.
         clip_high: ε_high.
@@ -39,11 +41,10 @@ def grpo_loss(
     Returns:
         The sum, and sums over tokens of what is worth watching.
     """
-    advantages_B1 = advantages_B[:, None]
-    ratio_BT = jnp.exp(log_ratio(logprobs_BT, old_logprobs_BT, mask_BT, ratio_level))
-    objective_BT = clipped(ratio_BT, advantages_B1, clip_low, clip_high)
+    ratio_BT = jnp.exp(log_ratio(logprobs_BT, old_logprobs_BT, mask_BT, segments_BT, ratio_level))
+    objective_BT = clipped(ratio_BT, advantages_BT, clip_low, clip_high)
     sums = {
-        "ratio/clipped": jnp.sum(is_clipped(ratio_BT, advantages_B1, clip_low, clip_high) * mask_BT),
+        "ratio/clipped": jnp.sum(is_clipped(ratio_BT, advantages_BT, clip_low, clip_high) * mask_BT),
         "ratio/mean": jnp.sum(ratio_BT * mask_BT),
     }
     if reference_logprobs_BT is not None:

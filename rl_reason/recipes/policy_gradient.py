@@ -18,23 +18,20 @@ from pathlib import Path
 
 import grain
 import jax
-import jax.numpy as jnp
 import numpy as np
 import optax
-from jax.sharding import Mesh, NamedSharding
 
 from rl_reason.data import sources
 from rl_reason.data.iterators import EncodedPrompt, encode_all, padded_length, prompt_iterator
 from rl_reason.data.templates import find_template
-from rl_reason.models.weights import Params
 from rl_reason.parallel import hosts
-from rl_reason.parallel.mesh import make_mesh, sharding
+from rl_reason.parallel.mesh import make_mesh
 from rl_reason.recipes import bookkeeping, checks
 from rl_reason.recipes.accumulation import rows_at_once
 from rl_reason.recipes.evaluation import HeldOut, Samples, start_sampling, to_host
 from rl_reason.recipes.grading import grade
 from rl_reason.recipes.optimizer import make_optimizer
-from rl_reason.recipes.policy_update import Update, make_score, make_update
+from rl_reason.recipes.policy_update import Score, Update, make_score, make_update
 from rl_reason.recipes.records import Clock, Records
 from rl_reason.recipes.rollout import Batch, cut_minibatches, make_batch, weigh
 from rl_reason.recipes.rollout_records import failure_line, rollout_metrics, sample_records
@@ -115,11 +112,11 @@ def run(settings: Settings, workdir_path: str | Path) -> None:
             # Advantage, and the log-probabilities that the loss compares with.
             length = padded_length(asked, task.prompt_length)
             batch = make_batch(asked, samples, graded.total, algorithm, length, model.pad_id)
-            batch |= _score(batch, state, score, algorithm, model)
+            batch |= _score(batch, state, score, algorithm)
             clock.lap("time/score_s")
 
             # Update.
-            updated = _update(batch, state, update, settings, step, model)
+            updated = _update(batch, state, update, settings, step)
 
             records.pend(
                 step,
@@ -150,7 +147,7 @@ class Steps:
     abstract: State
     """Shapes and shardings of the state."""
     sampler: Sampler
-    score: Callable[[Params, dict], jax.Array]
+    score: Score
     update: Update
 
 
@@ -243,36 +240,24 @@ def _join(parts: Sequence[Samples]) -> Samples:
     return Samples(*(np.concatenate([getattr(part, name) for part in parts]) for name in names))
 
 
-def row_sharding(x: np.ndarray, mesh: Mesh) -> NamedSharding:
-    """Where an array of a batch lies, [B] or [B, T]."""
-    return sharding(mesh, ("batch", "time")[: x.ndim], x.shape)
-
-
-def _to_mesh(batch: Batch, model: Model) -> dict[str, jax.Array]:
-    return {name: hosts.place(x, row_sharding(x, model.mesh)) for name, x in batch.items()}
-
-
-def _score(batch: Batch, state: State, score: Callable, algorithm: Algorithm, model: Model) -> Batch:
+def _score(batch: Batch, state: State, score: Callable, algorithm: Algorithm) -> Batch:
     """log π_ref where there is a KL term, log π_old where there is more than one update."""
-    placed = _to_mesh(batch, model)
     made = {}
     if algorithm.kl_coef:
         # What lies frozen beneath adapters is the reference, without a second copy.
-        made["reference_logprobs"] = score(state.get("reference", state["train"].frozen), placed)
+        made["reference_logprobs"] = score(state.get("reference", state["train"].frozen), batch)
     if algorithm.updates * algorithm.minibatches > 1:
-        made["old_logprobs"] = score(state["train"].policy, placed)
-    return hosts.fetch(made)
+        made["old_logprobs"] = score(state["train"].policy, batch)
+    return made
 
 
-def _update(
-    batch: Batch, state: State, update: Update, settings: Settings, step: int, model: Model
-) -> list[dict[str, jax.Array]]:
+def _update(batch: Batch, state: State, update: Update, settings: Settings, step: int) -> list[dict[str, jax.Array]]:
     """μ passes over the batch, in minibatches; changes `state`, returns the metrics of each update, not waited for."""
     algorithm = settings.algorithm
     metrics: list[dict[str, jax.Array]] = []
     for inner in range(algorithm.updates):
         for part in cut_minibatches(batch, algorithm.minibatches, (settings.seed, step, inner)):
             part, denominator = weigh(part, algorithm.reduction, settings.sampling.max_length)
-            state["train"], made = update(state["train"], _to_mesh(part, model), jnp.float32(denominator))
+            state["train"], made = update(state["train"], part, denominator)
             metrics.append(made)
     return metrics

@@ -1,50 +1,74 @@
-"""The two jitted functions of a policy-gradient step: scoring completions, and updating the policy."""
+"""What a policy-gradient step computes on its completions: their log-probabilities, and an update of the policy.
+
+Both take a batch as `rollout.make_batch` makes it and compute it piece by piece, packed (`recipes.layout`).
+"""
 
 from __future__ import annotations
 
-import dataclasses
-from collections.abc import Callable
+import functools
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
 
 import jax
 import jax.numpy as jnp
+import numpy as np
 import optax
+from jax.sharding import Mesh, NamedSharding
 
 from rl_reason.models import decoder
-from rl_reason.models.experts import balance
 from rl_reason.models.logprobs import token_logprobs
 from rl_reason.models.weights import Params, cast
 from rl_reason.objectives.grpo import grpo_loss
-from rl_reason.parallel.mesh import replicated
-from rl_reason.recipes.accumulation import accumulate, rows_at_once
-from rl_reason.recipes.optimizer import TrainState, apply_gradients
+from rl_reason.parallel import hosts
+from rl_reason.parallel.mesh import sharding
+from rl_reason.recipes.accumulation import LOADS, Piece, Step, Sums, make_step
+from rl_reason.recipes.layout import Layout, lay_out, make_pieces
+from rl_reason.recipes.optimizer import TrainState
 from rl_reason.recipes.setup import Model
 from rl_reason.settings import Algorithm
 
-LOADS = "experts/loads"
-"""Among the sums over micro-batches, which become metrics: the loads of experts."""
+Batch = Mapping[str, np.ndarray]
 
 
-def forward(params: Params, batch: dict, model: Model) -> tuple[jax.Array, jax.Array | None]:
-    """`decoder.forward` of the batch's `tokens` in their `segments`, computed as the model's settings say."""
-    return decoder.forward(
-        params, batch["tokens"], batch["segments"], model.config, model.remat, model.constrain, model.attention
-    )
+def shares_prompts(model: Model) -> bool:
+    """Whether rows that continue one prompt share its computation: attention's kernels cannot."""
+    return model.attention == "xla"
 
 
 def completion_logprobs(
-    params: Params, batch: dict, model: Model, temperature: float
+    params: Params, piece: Piece, model: Model, temperature: float, length: int
 ) -> tuple[jax.Array, jax.Array, jax.Array | None]:
-    """Log-probabilities and entropies, float32 [B, T], of the completions' tokens; weights in the compute dtype.
+    """Log-probabilities and entropies of each token, float32 [R, W]; they mean something on completions only.
 
-    The third is what `decoder.forward` tells of experts.
+    Args:
+        params: in the compute dtype.
+        piece: of `layout.make_pieces`.
+        model: what computes.
+        temperature: of the sampler.
+        length: most tokens of a prompt and its completion.
+
+    Returns:
+        Beside the two, the loads of experts by tokens of completions (`decoder.forward`).
     """
-    completion = batch["mask"].shape[1]
-    hidden, loads = forward(params, batch, model)
-    # The last prompt token predicts the first one of the completion; the last token predicts nothing.
+    prompts = None
+    if "owners" in piece:
+        prompts = decoder.Prompts(piece["prompt_tokens"], piece["prompt_segments"], piece["owners"])
+    hidden, loads = decoder.predictors(
+        params,
+        piece["tokens"],
+        piece["segments"],
+        prompts,
+        model.config,
+        model.remat,
+        model.constrain,
+        model.attention,
+        length,
+        piece["mask"] > 0,
+    )
     logprobs, entropies = token_logprobs(
-        hidden[:, -completion - 1 : -1],
+        hidden,
         decoder.head_weights(params),
-        batch["tokens"][:, -completion:],
+        piece["tokens"],
         temperature,
         model.logprob_chunk,
         model.constrain,
@@ -53,26 +77,74 @@ def completion_logprobs(
     return logprobs, entropies, loads
 
 
-def make_score(model: Model, temperature: float, micro_batch: int) -> Callable[[Params, dict], jax.Array]:
-    """`score(params, batch) -> logprobs [B, T]`, `micro_batch` rows at a time, a divisor of B (0: all)."""
-
-    @jax.jit
-    def score(params: Params, batch: dict) -> jax.Array:
-        params = cast(params, model.dtype)
-        batch = {name: batch[name] for name in ("tokens", "segments", "mask")}
-        rows = batch["mask"].shape[0]
-        at_once = rows_at_once(micro_batch, rows)
-        if at_once == rows:
-            return completion_logprobs(params, batch, model, temperature)[0]
-        pieces = rows // at_once
-        cut = jax.tree.map(lambda x: jnp.moveaxis(x.reshape(at_once, pieces, -1), 1, 0), batch)
-        made = jax.lax.map(lambda piece: completion_logprobs(params, piece, model, temperature)[0], cut)
-        return jnp.moveaxis(made, 0, 1).reshape(rows, -1)
-
-    return score
+def piece_sharding(x: np.ndarray, mesh: Mesh) -> NamedSharding:
+    """Where an array of a piece lies: its rows, or prompts, are shared out."""
+    return sharding(mesh, ("batch", *("time",) * (x.ndim - 1)), x.shape)
 
 
-Update = Callable[[TrainState, dict, jax.Array], tuple[TrainState, dict[str, jax.Array]]]
+def place(piece: Mapping[str, np.ndarray], mesh: Mesh) -> Piece:
+    """A piece on the mesh."""
+    return {name: hosts.place(x, piece_sharding(x, mesh)) for name, x in piece.items()}
+
+
+def lay(batch: Batch, model: Model, at_once: int) -> Layout:
+    """The layout of a batch for a model's mesh."""
+    # Without lanes of its own a device would need the prompts of others; the greatest divisor keeps them apart.
+    ways = model.mesh.size // model.mesh.shape["tensor"]
+    return lay_out(batch, shared=shares_prompts(model), at_once=at_once, lanes=ways)
+
+
+@dataclass(frozen=True)
+class Score:
+    """`score(params, batch)`: log-probabilities of the completions' tokens, float32 [B, T], 0 behind them."""
+
+    of_piece: Callable[[Params, Piece, int], jax.Array]
+    """Jitted: (weights, piece, most tokens of a prompt and its completion) → [R, W]."""
+    model: Model
+    micro_batch: int
+
+    def __call__(self, params: Params, batch: Batch) -> np.ndarray:
+        read = {name: batch[name] for name in ("tokens", "segments", "mask", "questions")}
+        layout = lay(read, self.model, self.micro_batch)
+        pieces = (place(piece, self.model.mesh) for piece in make_pieces(read, layout))
+        made = [self.of_piece(params, piece, batch["tokens"].shape[1]) for piece in pieces]
+        return layout.collect(np.stack(hosts.fetch(made)), batch["mask"].shape[1])
+
+
+def make_score(model: Model, temperature: float, micro_batch: int) -> Score:
+    """The scoring of a batch by any weights.
+
+    Args:
+        model: what computes.
+        temperature: of the sampler.
+        micro_batch: rows whose activations may exist at the same time, 0: all.
+    """
+
+    @functools.partial(jax.jit, static_argnums=2)
+    def of_piece(params: Params, piece: Piece, length: int) -> jax.Array:
+        return completion_logprobs(cast(params, model.dtype), piece, model, temperature, length)[0]
+
+    return Score(of_piece, model, micro_batch)
+
+
+@dataclass(frozen=True)
+class Update:
+    """`update(state, batch, denominator) -> (state, metrics)`: one optimizer step on one minibatch.
+
+    The batch holds what `rollout.make_batch` and `rollout.weigh` make and, where they are needed, `old_logprobs` (else
+    the policy is the one that sampled: the ratio is 1 and has the gradient of log π) and `reference_logprobs` (else
+    there is no KL term). Takes the state's buffers; the metrics are not waited for.
+    """
+
+    step: Callable[[int], Step]
+    """By the most tokens of a prompt and its completion."""
+    model: Model
+    micro_batch: int
+
+    def __call__(self, state: TrainState, batch: Batch, denominator: float) -> tuple[TrainState, Sums]:
+        layout = lay(batch, self.model, self.micro_batch)
+        pieces = (place(piece, self.model.mesh) for piece in make_pieces(batch, layout))
+        return self.step(batch["tokens"].shape[1])(state, pieces, denominator, float(batch["mask"].sum()))
 
 
 def make_update(
@@ -83,44 +155,34 @@ def make_update(
     state_shardings: TrainState,
     micro_batch: int,
 ) -> Update:
-    """`update(state, batch, denominator) -> (state, metrics)`: one optimizer step on one minibatch.
+    """The update of a policy; `micro_batch` as in `make_score`."""
 
-    The batch holds what `rollout.make_batch` and `rollout.weigh` make and, where they are needed, `old_logprobs` (else
-    the policy is the one that sampled: the ratio is 1 and has the gradient of log π) and `reference_logprobs` (else
-    there is no KL term).
-    """
-
-    def loss_sum(params: Params, batch: dict) -> tuple[jax.Array, dict[str, jax.Array]]:
-        logprobs, entropies, loads = completion_logprobs(cast(params, model.dtype), batch, model, temperature)
-        mask = batch["mask"]
-        old = batch.get("old_logprobs", jax.lax.stop_gradient(logprobs))
+    def loss_sum(length: int, params: Params, piece: Piece) -> tuple[jax.Array, Sums]:
+        logprobs, entropies, loads = completion_logprobs(cast(params, model.dtype), piece, model, temperature, length)
+        mask = piece["mask"]
+        old = piece.get("old_logprobs", jax.lax.stop_gradient(logprobs))
         loss, sums = grpo_loss(
             logprobs,
             old,
-            batch.get("reference_logprobs"),
-            batch["advantages"],
+            piece.get("reference_logprobs"),
+            piece["advantages"],
             mask,
-            batch["weights"],
+            piece["segments"],
+            piece["weights"],
             clip_low=algorithm.clip_low,
             clip_high=algorithm.clip_high,
             kl_coef=algorithm.kl_coef,
             ratio_level=algorithm.ratio_level,
         )
-        difference = (old - batch["sampler_logprobs"]) * mask
+        difference = (old - piece["sampler_logprobs"]) * mask
         sums["logprob_difference/mean"] = jnp.sum(jnp.abs(difference))
         sums["logprob_difference/ratio"] = jnp.sum(jnp.exp(difference) * mask)
         sums["logprob_difference/max"] = jnp.max(jnp.abs(difference))
         sums["entropy"] = jnp.sum(entropies * mask)
         return loss, sums if loads is None else sums | {LOADS: loads}
 
-    def update(state: TrainState, batch: dict, denominator: jax.Array) -> tuple[TrainState, dict[str, jax.Array]]:
-        loss_of = lambda trained, rows: loss_sum(dataclasses.replace(state, params=trained).policy, rows)  # noqa: E731
-        gradients, loss, sums = accumulate(loss_of, state.params, batch, micro_batch)
-        gradients = jax.tree.map(lambda g: g / denominator, gradients)
-        state, metrics = apply_gradients(state, gradients, optimizer)
-        tokens = jnp.sum(batch["mask"])
-        metrics |= balance(sums.pop(LOADS)) if LOADS in sums else {}
-        metrics |= {name: x if name.endswith("/max") else x / tokens for name, x in sums.items()}
-        return state, metrics | {"loss": loss / denominator}
+    @functools.cache
+    def step(length: int) -> Step:
+        return make_step(functools.partial(loss_sum, length), optimizer, state_shardings, model.mesh)
 
-    return jax.jit(update, donate_argnums=0, out_shardings=(state_shardings, replicated(model.mesh)))
+    return Update(step, model, micro_batch)

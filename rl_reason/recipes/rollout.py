@@ -27,7 +27,7 @@ def make_batch(
     """The arrays of one exploration, rows by question: the prompt, padded on the left, then the completion.
 
     Returns:
-        int32 `tokens`, `segments` [B, P + T]; float32 `mask` [B, T] (1 on the tokens of a completion),
+        int32 `tokens`, `segments` [B, P + T], `questions` [B]; float32 `mask` [B, T] (1 on the tokens of a completion),
         `sampler_logprobs` [B, T], `advantages` [B]. Advantages are those of the whole exploration: they do not depend
         on how it is cut up afterwards.
     """
@@ -42,6 +42,7 @@ def make_batch(
     return {
         "tokens": np.concatenate([repeat(tokens_QP), samples.tokens], axis=1),
         "segments": np.concatenate([repeat(prompt_mask_QP), mask_BT], axis=1).astype(np.int32),
+        "questions": np.repeat(np.arange(len(prompts), dtype=np.int32), group),
         "mask": mask_BT.astype(np.float32),
         "sampler_logprobs": samples.logprobs,
         "advantages": np.asarray(advantages_QG).reshape(-1),

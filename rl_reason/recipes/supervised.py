@@ -9,29 +9,29 @@ At the end `export/` holds the model as a Hugging Face folder.
 
 from __future__ import annotations
 
-import dataclasses
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator, Mapping
 from pathlib import Path
 
 import jax
 import jax.numpy as jnp
+import numpy as np
 import optax
+from jax.sharding import Mesh
 
 from rl_reason.data import sources
 from rl_reason.data.solutions import STYLES, check_stages
 from rl_reason.data.supervised import make_batches
 from rl_reason.data.templates import find_template
 from rl_reason.models import decoder
-from rl_reason.models.experts import balance
 from rl_reason.models.huggingface import source_dtype
 from rl_reason.models.logprobs import token_logprobs
 from rl_reason.models.weights import Params, cast
 from rl_reason.parallel import hosts
-from rl_reason.parallel.mesh import make_mesh, replicated, sharding
+from rl_reason.parallel.mesh import make_mesh
 from rl_reason.recipes import bookkeeping, checks
-from rl_reason.recipes.accumulation import accumulate
-from rl_reason.recipes.optimizer import TrainState, apply_gradients, make_optimizer
-from rl_reason.recipes.policy_update import LOADS, forward
+from rl_reason.recipes.accumulation import LOADS, Piece, Step, Sums, make_step, rows_at_once
+from rl_reason.recipes.optimizer import TrainState, make_optimizer
+from rl_reason.recipes.policy_update import place
 from rl_reason.recipes.records import Clock, Records
 from rl_reason.recipes.setup import Model, describe_model
 from rl_reason.recipes.state import (
@@ -46,7 +46,7 @@ from rl_reason.rewards.combination import Rewarder, reward_functions
 from rl_reason.runtime.checkpoints import Checkpoints
 from rl_reason.runtime.metrics import MetricsWriter
 from rl_reason.runtime.progress import Progress
-from rl_reason.settings import Algorithm, Settings
+from rl_reason.settings import Settings
 
 TOKENIZER_PROBLEMS = 5000
 """Problems whose text a new tokenizer is trained on."""
@@ -55,36 +55,44 @@ SHOWN = {"loss": "loss", "entropy": "entropy", "tokens/s": "tokens/s"}
 """Beside the progress bar: label → metric."""
 
 
-def make_supervised_update(
-    model: Model, algorithm: Algorithm, optimizer: optax.GradientTransformation, places: TrainState
-) -> Callable[[TrainState, dict], tuple[TrainState, dict[str, jax.Array]]]:
-    """`update(state, batch) -> (state, metrics)`; the batch as `data.supervised.make_batches` makes it."""
+def make_supervised_step(model: Model, optimizer: optax.GradientTransformation, places: TrainState) -> Step:
+    """The step of −Σ weights · log π over pieces of batches as `data.supervised.make_batches` makes them."""
 
-    def loss_sum(params: Params, batch: dict) -> tuple[jax.Array, dict[str, jax.Array]]:
+    def loss_sum(params: Params, piece: Piece) -> tuple[jax.Array, Sums]:
         params = cast(params, model.dtype)
-        hidden, loads = forward(params, batch, model)
+        hidden, loads = decoder.predictors(
+            params,
+            piece["tokens"],
+            piece["segments"],
+            None,
+            model.config,
+            model.remat,
+            model.constrain,
+            model.attention,
+        )
         logprobs, entropies = token_logprobs(
-            hidden[:, :-1],
+            hidden,
             decoder.head_weights(params),
-            batch["tokens"][:, 1:],
+            piece["tokens"],
             chunk=model.logprob_chunk,
             constrain=model.constrain,
             softcap=model.config.final_softcap,
         )
-        weights = batch["weights"][:, 1:]
-        sums = {"entropy": jnp.sum(weights * entropies)}
-        return -jnp.sum(weights * logprobs), sums if loads is None else sums | {LOADS: loads}
+        sums = {"entropy": jnp.sum(piece["weights"] * entropies)}
+        return -jnp.sum(piece["weights"] * logprobs), sums if loads is None else sums | {LOADS: loads}
 
-    def update(state: TrainState, batch: dict) -> tuple[TrainState, dict[str, jax.Array]]:
-        loss_of = lambda trained, rows: loss_sum(dataclasses.replace(state, params=trained).policy, rows)  # noqa: E731
-        gradients, loss, sums = accumulate(loss_of, state.params, batch, algorithm.micro_batch)
-        tokens = jnp.sum(batch["weights"][:, 1:])
-        state, metrics = apply_gradients(state, jax.tree.map(lambda g: g / tokens, gradients), optimizer)
-        metrics |= balance(sums.pop(LOADS)) if LOADS in sums else {}
-        metrics |= {name: x / tokens for name, x in sums.items()} | {"loss": loss / tokens, "tokens/trained": tokens}
-        return state, metrics
+    return make_step(loss_sum, optimizer, places, model.mesh)
 
-    return jax.jit(update, donate_argnums=0, out_shardings=(places, replicated(model.mesh)))
+
+def update(
+    step: Step, state: TrainState, batch: Mapping[str, np.ndarray], micro_batch: int, mesh: Mesh
+) -> tuple[TrainState, Sums]:
+    """A step on a batch, `micro_batch` rows at a time (0: all), a divisor of the batch's."""
+    rows = len(batch["tokens"])
+    at_once = rows_at_once(micro_batch, rows)
+    pieces = ({name: x[i : i + at_once] for name, x in batch.items()} for i in range(0, rows, at_once))
+    tokens = float(batch["weights"].sum())
+    return step(state, (place(piece, mesh) for piece in pieces), tokens, tokens)
 
 
 def run(settings: Settings, workdir_path: str | Path) -> None:
@@ -119,7 +127,7 @@ def run(settings: Settings, workdir_path: str | Path) -> None:
 
     optimizer = make_optimizer(algorithm, settings.steps)
     abstract = abstract_state(model, optimizer, needs_reference(settings))
-    update = make_supervised_update(model, algorithm, optimizer, train_shardings(abstract, model))
+    training_step = make_supervised_step(model, optimizer, train_shardings(abstract, model))
 
     start, state, _ = restore_or_start(abstract, model, optimizer, workdir.checkpoints, settings.seed)
     bookkeeping.make_run(workdir, settings, model)
@@ -140,10 +148,9 @@ def run(settings: Settings, workdir_path: str | Path) -> None:
         for step in range(start + 1, settings.steps + 1):
             # The batch is made while the update before still runs.
             batch = batches(step)
-            placed = {k: hosts.place(x, sharding(mesh, ("batch", "time"), x.shape)) for k, x in batch.items()}
             records.finish()
             clock = Clock()
-            state["train"], updated = update(state["train"], placed)
+            state["train"], updated = update(training_step, state["train"], batch, algorithm.micro_batch, mesh)
             records.pend(step, clock, batch, [updated], {})
             if bookkeeping.is_due(step, settings.evaluation.every, settings.steps):
                 records.finish()

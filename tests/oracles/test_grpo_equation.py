@@ -71,8 +71,9 @@ def ours(new, old, reference, *, low, high, beta, level="token", reduction="sequ
             logprobs,
             jnp.asarray(old, jnp.float32),
             jnp.asarray(reference, jnp.float32) if beta else None,
-            jnp.asarray(ADVANTAGES, jnp.float32),
+            jnp.asarray(ADVANTAGES, jnp.float32)[:, None],
             jnp.asarray(mask()),
+            jnp.asarray(mask(), jnp.int32),
             weights,
             clip_low=low,
             clip_high=high,
@@ -152,7 +153,8 @@ def test_sums_that_are_watched():
     weights, _ = token_weights(jnp.asarray(mask()), "sequence_mean", LIMIT)
     f32 = lambda x: jnp.asarray(x, jnp.float32)  # noqa: E731
     _, sums = grpo_loss(
-        f32(new), f32(old), f32(reference), f32(ADVANTAGES), f32(mask()), weights,
+        f32(new), f32(old), f32(reference), f32(ADVANTAGES)[:, None], f32(mask()),
+        jnp.asarray(mask(), jnp.int32), weights,
         clip_low=0.2, clip_high=0.3, kl_coef=0.1,
     )  # fmt: skip
     clipped = ratios = kl = 0

@@ -13,10 +13,11 @@ from rl_reason.models import decoder, weights
 from rl_reason.models.families import from_shape
 from rl_reason.models.logprobs import token_logprobs
 from rl_reason.parallel.mesh import make_mesh, replicated
+from rl_reason.recipes.layout import make_pieces
 from rl_reason.recipes.optimizer import init_state, state_shardings
-from rl_reason.recipes.policy_update import make_score, make_update
+from rl_reason.recipes.policy_update import lay, make_score, make_update
 from rl_reason.recipes.setup import Model
-from rl_reason.recipes.supervised import make_supervised_update
+from rl_reason.recipes.supervised import make_supervised_step
 
 B, T, D, V = 3, 20, 8, 53
 
@@ -103,35 +104,43 @@ def make_model(chunk):
     return Model(config, tokenizer, (1,), jnp.dtype("float32"), "none", chunk, mesh, decoder.no_constraint, None)
 
 
+def make_piece(model, micro_batch):
+    """Of a batch of two questions of two completions each, as long as they can be."""
+    floats = np.ones((ROWS, COMPLETION), np.float32)
+    ints = np.ones((ROWS, PROMPT + COMPLETION), np.int32)
+    names = ("mask", "weights", "sampler_logprobs", "old_logprobs", "reference_logprobs")
+    batch = {"tokens": ints, "segments": ints, "questions": np.arange(ROWS) // 2} | dict.fromkeys(names, floats)
+    batch["advantages"] = np.ones(ROWS, np.float32)
+    return make_pieces(batch, lay(batch, model, micro_batch))[0]
+
+
 def policy_gradient(model, micro_batch):
     optimizer = optax.sgd(1.0)
     places = state_shardings(model.trained(), optimizer, replicated(model.mesh))
-    update = make_update(model, settings.Algorithm(), optimizer, 1.0, places, micro_batch)
+    step = make_update(model, settings.Algorithm(), optimizer, 1.0, places, micro_batch).step(PROMPT + COMPLETION)
     state = jax.eval_shape(lambda key: init_state(weights.initialize(model.config, key), optimizer), jax.random.key(0))
-    ints = jax.ShapeDtypeStruct((ROWS, PROMPT + COMPLETION), jnp.int32)
-    floats = jax.ShapeDtypeStruct((ROWS, COMPLETION), jnp.float32)
-    names = ("mask", "weights", "sampler_logprobs", "old_logprobs", "reference_logprobs")
-    batch = {"tokens": ints, "segments": ints} | dict.fromkeys(names, floats)
-    batch["advantages"] = jax.ShapeDtypeStruct((ROWS,), jnp.float32)
-    return jax.make_jaxpr(update)(state, batch, jax.ShapeDtypeStruct((), jnp.float32))
+    piece = make_piece(model, micro_batch)
+    totals = jax.eval_shape(lambda: step.zeros(state, piece))
+    return jax.make_jaxpr(step.add)(state, totals, piece)
 
 
 def scoring(model, micro_batch):
     score = make_score(model, 1.0, micro_batch)
     params = jax.eval_shape(lambda key: weights.initialize(model.config, key), jax.random.key(0))
-    ints = jax.ShapeDtypeStruct((ROWS, PROMPT + COMPLETION), jnp.int32)
-    batch = {"tokens": ints, "segments": ints, "mask": jax.ShapeDtypeStruct((ROWS, COMPLETION), jnp.float32)}
-    return jax.make_jaxpr(score)(params, batch)
+    piece = make_piece(model, micro_batch)
+    return jax.make_jaxpr(lambda params, piece: score.of_piece(params, piece, PROMPT + COMPLETION))(params, piece)
 
 
 def supervised(model, micro_batch):
     optimizer = optax.sgd(1.0)
     places = state_shardings(model.trained(), optimizer, replicated(model.mesh))
-    update = make_supervised_update(model, settings.Algorithm(micro_batch=micro_batch), optimizer, places)
+    step = make_supervised_step(model, optimizer, places)
     state = jax.eval_shape(lambda key: init_state(weights.initialize(model.config, key), optimizer), jax.random.key(0))
-    ints = jax.ShapeDtypeStruct((ROWS, COMPLETION), jnp.int32)
-    batch = {"tokens": ints, "segments": ints, "weights": jax.ShapeDtypeStruct((ROWS, COMPLETION), jnp.float32)}
-    return jax.make_jaxpr(update)(state, batch)
+    rows = micro_batch or ROWS
+    ints = jax.ShapeDtypeStruct((rows, COMPLETION), jnp.int32)
+    piece = {"tokens": ints, "segments": ints, "weights": jax.ShapeDtypeStruct((rows, COMPLETION), jnp.float32)}
+    totals = jax.eval_shape(lambda: step.zeros(state, piece))
+    return jax.make_jaxpr(step.add)(state, totals, piece)
 
 
 @pytest.mark.parametrize("trace", [policy_gradient, scoring, supervised])

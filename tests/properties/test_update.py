@@ -4,7 +4,6 @@ import dataclasses
 import re
 
 import jax
-import jax.numpy as jnp
 import numpy as np
 import optax
 import pytest
@@ -16,11 +15,13 @@ from rl_reason.errors import UsageError
 from rl_reason.models import decoder
 from rl_reason.models.decoder import REMAT_POLICIES
 from rl_reason.parallel.mesh import Rules, make_mesh, replicated, sharding
+from rl_reason.recipes import supervised
 from rl_reason.recipes.evaluation import Samples
+from rl_reason.recipes.layout import make_pieces
 from rl_reason.recipes.optimizer import init_state, make_optimizer, state_shardings
-from rl_reason.recipes.policy_update import make_score, make_update
+from rl_reason.recipes.policy_update import lay, make_score, make_update, place
 from rl_reason.recipes.rollout import cut_minibatches, make_batch, weigh
-from rl_reason.recipes.supervised import make_supervised_update
+from rl_reason.recipes.supervised import make_supervised_step
 
 GROUP, ROWS, PROMPT, COMPLETION = 4, 8, 6, 7
 LENGTHS = np.array([7, 1, 3, 5, 2, 6, 4, 7], np.int32)
@@ -66,29 +67,28 @@ def with_old(batch, logprobs):
     return {**batch, "old_logprobs": logprobs + noise, "reference_logprobs": reference}
 
 
-def put(batch, model):
-    place = lambda x: sharding(model.mesh, ("batch", "time")[: x.ndim], x.shape)  # noqa: E731
-    return {name: jax.device_put(x, place(x)) for name, x in batch.items()}
-
-
-def compiled_update(model, batch, params, optimizer=PLAIN, micro_batch=0):
-    """The compiled update (made once), and the state and the batch on the mesh."""
+def make_updated(model, params, optimizer=PLAIN, micro_batch=0):
+    """The update (compiled once), and the state on the mesh."""
     places = state_shardings(model.trained(), optimizer, replicated(model.mesh))
     state = jax.jit(lambda p: init_state(p, optimizer), out_shardings=places)(params)
-    batch = put(batch, model)
-    shapes = tuple((name, x.shape) for name, x in sorted(batch.items()))
-    key = (tuple(model.mesh.shape.items()), model.remat, model.logprob_chunk, shapes, id(optimizer), micro_batch)
-    if key not in COMPILED:
-        update = make_update(model, ALGORITHM, optimizer, 1.0, places, micro_batch)
-        COMPILED[key] = update.lower(state, batch, jnp.float32(1)).compile()
-    return COMPILED[key], state, batch
+    key = (tuple(model.mesh.shape.items()), model.remat, model.logprob_chunk, model.attention, id(optimizer))
+    if (*key, micro_batch) not in COMPILED:
+        COMPILED[*key, micro_batch] = make_update(model, ALGORITHM, optimizer, 1.0, places, micro_batch)
+    return COMPILED[*key, micro_batch], state
+
+
+def compiled_text(model, batch, params, micro_batch=0):
+    """What adding up a piece's gradients is compiled to."""
+    update, state = make_updated(model, params, ADAM, micro_batch)
+    piece = place(make_pieces(batch, lay(batch, model, micro_batch))[0], model.mesh)
+    step = update.step(batch["tokens"].shape[1])
+    return step.add.lower(state, step.zeros(state, piece), piece).compile().as_text()
 
 
 def gradient_of(model, rollout, params, micro_batch=0):
     """The change that plain gradient descent makes, and the metrics, on the host."""
-    batch, denominator = rollout
-    update, state, placed = compiled_update(model, batch, params, micro_batch=micro_batch)
-    state, metrics = update(state, placed, jnp.float32(denominator))
+    update, state = make_updated(model, params, micro_batch=micro_batch)
+    state, metrics = update(state, *rollout)
     change = jax.tree.map(lambda new, old: np.asarray(new) - old, state.params, params)
     return change, jax.device_get(metrics)
 
@@ -164,20 +164,20 @@ ADAM = make_optimizer(settings.Algorithm(learning_rate=1e-2, adam_eps=1e-3, max_
 
 @pytest.fixture(scope="module")
 def adam_expected(near, params, describe):
-    update, state, batch = compiled_update(describe(), near[0], params, ADAM)
-    return jax.device_get(update(state, batch, jnp.float32(near[1])))
+    update, state = make_updated(describe(), params, ADAM)
+    return jax.device_get(update(state, *near))
 
 
 @pytest.mark.parametrize(("sizes", "micro_batch"), [*((name, 0) for name in MESHES), ("data 2 fsdp 2 tensor 2", 4)])
 def test_mesh(sizes, micro_batch, near, params, describe, adam_expected):
     """One optimizer step on eight devices is that on one; the devices do share the work."""
     model = describe(**MESHES[sizes])
-    update, state, batch = compiled_update(model, near[0], params, ADAM, micro_batch)
-    text = update.as_text()
+    update, state = make_updated(model, params, ADAM, micro_batch)
+    text = compiled_text(model, near[0], params, micro_batch)
     assert re.search(r"= .* (all-reduce|reduce-scatter)(-start)?\(", text)
     if "fsdp" in MESHES[sizes]:
         assert re.search(r"= .* all-gather(-start)?\(", text)
-    state, metrics = update(state, batch, jnp.float32(near[1]))
+    state, metrics = update(state, *near)
     query = state.params["layers"]["query"]
     parts = np.prod([MESHES[sizes].get(axis, 1) for axis in ("fsdp", "tensor")])
     assert query.addressable_shards[0].data.size * parts == query.size
@@ -195,8 +195,8 @@ def test_mesh(sizes, micro_batch, near, params, describe, adam_expected):
 
 
 def test_one_device_has_no_collectives(near, params, describe):
-    update, *_ = compiled_update(describe(), near[0], params)
-    assert not re.search(r"(all-reduce|all-gather|reduce-scatter)(-start)?\(", update.as_text())
+    text = compiled_text(describe(), near[0], params)
+    assert not re.search(r"(all-reduce|all-gather|reduce-scatter)(-start)?\(", text)
 
 
 @pytest.mark.parametrize("micro_batch", [1, 4])
@@ -211,8 +211,7 @@ def test_scores(micro_batch, near, params, describe):
 def test_scores_on_a_mesh(near, params, describe):
     batch, _ = near
     model = describe(data=2, fsdp=2, tensor=2)
-    placed = put(batch, model)
-    made = make_score(model, 0.8, 4)(jax.device_put(params, model.shardings()), placed)
+    made = make_score(model, 0.8, 4)(jax.device_put(params, model.shardings()), batch)
     np.testing.assert_allclose(made, make_score(describe(), 0.8, 0)(params, batch), atol=1e-5, rtol=1e-5)
 
 
@@ -267,9 +266,8 @@ def supervised_gradient(model, examples, length, params, rows=None, micro_batch=
 def supervised_step(model, batch, params, micro_batch=0):
     places = state_shardings(model.trained(), PLAIN, replicated(model.mesh))
     state = jax.jit(lambda p: init_state(p, PLAIN), out_shardings=places)(params)
-    placed = put(batch, model)
-    update = make_supervised_update(model, settings.Algorithm(micro_batch=micro_batch), PLAIN, places)
-    state, metrics = update(state, placed)
+    step = make_supervised_step(model, PLAIN, places)
+    state, metrics = supervised.update(step, state, batch, micro_batch, model.mesh)
     change = jax.tree.map(lambda new, old: np.asarray(new) - old, state.params, params)
     return change, jax.device_get(metrics)
 
