@@ -48,7 +48,7 @@ def main() -> None:
     from rl_reason.models import huggingface, lora
     from rl_reason.parallel import hosts
     from rl_reason.parallel.mesh import make_mesh
-    from rl_reason.recipes.bookkeeping import export_model
+    from rl_reason.recipes.bookkeeping import check_base, export_model
     from rl_reason.recipes.optimizer import make_optimizer
     from rl_reason.recipes.setup import describe_model
     from rl_reason.recipes.state import abstract_state, final_weights, needs_reference
@@ -68,8 +68,12 @@ def main() -> None:
         if flags["adapters"]:
             lora.save_adapters(output, model.config, state["train"].params, settings.model.path)
         else:
-            base = huggingface.local_folder(settings.model.path) if settings.model.path else None
-            weights = final_weights(dataclasses.replace(model, folder=base), state["train"], settings.seed)
+            # Where the weights themselves were trained, those that they started from are not needed.
+            needs_base = model.config.lora and settings.model.path
+            base = huggingface.local_folder(settings.model.path) if needs_base else None
+            start = dataclasses.replace(model, folder=base)
+            check_base(workdir, start)
+            weights = final_weights(start, state["train"], settings.seed)
             export_model(output, model, weights, flags["dtype"] or huggingface.source_dtype(model.config))
         if hosts.is_first():
             print(f"The policy after step {step} is in {output}")

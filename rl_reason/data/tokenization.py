@@ -92,6 +92,11 @@ def train_tokenizer(texts: Iterable[str], vocab_size: int) -> PreTrainedTokenize
     )
 
 
+def empty_tokenizer() -> PreTrainedTokenizerFast:
+    """One without any token, where only a model's shape matters."""
+    return PreTrainedTokenizerFast(tokenizer_object=Tokenizer(models.BPE()))
+
+
 def encode_prompt(problem: Mapping, template: str | Template, tokenizer: PreTrainedTokenizerBase) -> list[int]:
     """Token ids of the prompt of one problem.
 

@@ -17,12 +17,11 @@ Read = Callable[[Mapping[str, Any]], dict[str, Any]]
 
 
 class Part(NamedTuple):
-    """A weight that shares its tensor with others: rows behind those of the weights `behind`."""
+    """The tensor of a weight that shares it with others."""
 
     tensor: str
-    behind: tuple[str, ...]
     of: tuple[str, ...]
-    """All weights of the tensor, in its order."""
+    """All weights of the tensor, in the order of their rows."""
 
 
 @dataclass(frozen=True)
@@ -200,8 +199,8 @@ FAMILIES = {
     "gemma3_text": Family("Gemma3ForCausalLM", _gemma3, _GEMMA_NORMS),
     "phi3": Family(
         "Phi3ForCausalLM",
-        names={name: Part("self_attn.qkv_proj.weight", _QKV[:i], _QKV) for i, name in enumerate(_QKV)}
-        | {name: Part("mlp.gate_up_proj.weight", _GATE_UP[:i], _GATE_UP) for i, name in enumerate(_GATE_UP)},
+        names=dict.fromkeys(_QKV, Part("self_attn.qkv_proj.weight", _QKV))
+        | dict.fromkeys(_GATE_UP, Part("mlp.gate_up_proj.weight", _GATE_UP)),
     ),
     "olmo2": Family(
         "Olmo2ForCausalLM",

@@ -17,14 +17,16 @@ import jax
 import ml_dtypes
 import numpy as np
 from jax.sharding import Sharding
+from jax.typing import DTypeLike
 from safetensors.numpy import save_file
 
 from rl_reason.errors import UsageError
 from rl_reason.models.config import ModelConfig
 from rl_reason.models.families import FAMILIES, part_of, tensor_name
 from rl_reason.models.tensor_files import TensorFiles
-from rl_reason.models.weights import EXACT, Params, Weight, table, tree
+from rl_reason.models.weights import Params, Weight, dtype_of, table, tree
 from rl_reason.parallel import hosts
+from rl_reason.runtime.workdir import write_atomic
 
 MAX_FILE_BYTES = 5 * 2**30
 THREADS = min(16, os.cpu_count() or 1)
@@ -34,8 +36,11 @@ ALIGNMENT = 64
 DTYPES = {"bfloat16": ml_dtypes.bfloat16, "float32": np.float32, "float16": np.float16}
 
 
-def local_folder(path: str) -> Path:
-    """The folder of a model: `path` itself, or the snapshot of a Hugging Face name, downloaded where needed."""
+def local_folder(path: str, weights: bool = True) -> Path:
+    """The folder of a model: `path` itself, or the snapshot of a Hugging Face name, downloaded where needed.
+
+    Without `weights` it need hold no more than `config.json`.
+    """
     folder = Path(path).expanduser()
     if folder.is_dir():
         return folder
@@ -43,8 +48,9 @@ def local_folder(path: str) -> Path:
         raise UsageError(f"config.model.path={path!r}: no such folder (and no Hugging Face name, which is owner/model)")
     from huggingface_hub import snapshot_download
 
+    kept = ["*.json", "*.safetensors", "*.model", "*.jinja", "*.txt"] if weights else ["config.json"]
     try:
-        return Path(snapshot_download(path, allow_patterns=["*.json", "*.safetensors", "*.model", "*.jinja", "*.txt"]))
+        return Path(snapshot_download(path, allow_patterns=kept))
     except Exception as error:  # the hub raises many kinds; all of them mean that the model is not there
         reason = " ".join(str(error).split())[:200]
         raise UsageError(
@@ -80,8 +86,8 @@ def _places(config: ModelConfig, path: tuple[str, ...]) -> Iterator[_Place]:
     start, rows = 0, shape[0]
     part = part_of(config.family, path[-1])
     if part:
-        sizes = {name: _file_shape(weights[path[0], name])[0] for name in part.of}
-        start, rows = sum(sizes[name] for name in part.behind), sum(sizes.values())
+        sizes = [_file_shape(weights[path[0], name])[0] for name in part.of]
+        start, rows = sum(sizes[: part.of.index(path[-1])]), sum(sizes)
     for i, layer in enumerate(stacks[path[0]]):
         for expert in range(weight.shape[1]) if _has_expert_axis(weight) else [None]:
             lead = (i,) if expert is None else (i, expert)
@@ -114,13 +120,14 @@ def check_files(folder: Path, config: ModelConfig) -> None:
             tensors.find(place.tensor, place.file_shape)
 
 
-def load_params(folder: Path, config: ModelConfig, shardings: Params) -> Params:
-    """The float32 master weights of a folder, each shard read from its byte range.
+def load_params(folder: Path, config: ModelConfig, shardings: Params, dtype: DTypeLike = "float32") -> Params:
+    """The weights of a folder, each shard read from its byte range straight into its dtype.
 
     Args:
         folder: holds *.safetensors in float32, float16 or bfloat16.
         config: from `families.read_config`.
         shardings: a tree as `weights.tree` makes it, of `jax.sharding.Sharding`.
+        dtype: of the weights, as `weights.cast` would make them of the float32 masters.
 
     Raises:
         UsageError: a tensor is missing, has another shape, or holds what is no finite number; names file and tensor.
@@ -131,7 +138,9 @@ def load_params(folder: Path, config: ModelConfig, shardings: Params) -> Params:
         for path, weight in table(config).items():
             sharding: Any = functools.reduce(lambda node, name: node[name], path, shardings)
             places = {place.lead: place for place in _places(config, path)}
-            leaves[path] = _load(weight, sharding, functools.partial(_read_shard, tensors, weight, places, threads))
+            made = np.dtype(dtype_of(path[-1], dtype))
+            read = functools.partial(_read_shard, tensors, weight, places, made, threads)
+            leaves[path] = _load(weight, sharding, read)
     return tree(leaves)
 
 
@@ -149,11 +158,16 @@ def _load(weight: Weight, sharding: Sharding, read: Callable[[_Cut], np.ndarray]
 
 
 def _read_shard(
-    tensors: TensorFiles, weight: Weight, places: dict[tuple[int, ...], _Place], threads: Executor, cut: _Cut
+    tensors: TensorFiles,
+    weight: Weight,
+    places: dict[tuple[int, ...], _Place],
+    dtype: np.dtype,
+    threads: Executor,
+    cut: _Cut,
 ) -> np.ndarray:
-    """Part `cut` of a weight of the table, float32, read from the files that hold it."""
+    """Part `cut` of a weight of the table, read from the files that hold it."""
     leading = len(next(iter(places)))
-    out = _aligned(tuple(stop - start for start, stop in cut))
+    out = _aligned(tuple(stop - start for start, stop in cut), dtype)
 
     def fill(lead: tuple[int, ...]) -> None:
         place = places[tuple(start + i for (start, _), i in zip(cut, lead, strict=False))]
@@ -168,12 +182,12 @@ def _read_shard(
     return out
 
 
-def _aligned(shape: tuple[int, ...]) -> np.ndarray:
-    """Float32 memory, not yet filled, which jax takes over on CPU: where it begins elsewhere, jax would copy it."""
-    size = 4 * math.prod(shape)
+def _aligned(shape: tuple[int, ...], dtype: np.dtype) -> np.ndarray:
+    """Memory, not yet filled, which jax takes over on CPU: where it begins elsewhere, jax would copy it."""
+    size = dtype.itemsize * math.prod(shape)
     memory = np.empty(size + ALIGNMENT, np.uint8)
     start = -memory.ctypes.data % ALIGNMENT
-    return memory[start : start + size].view(np.float32).reshape(shape)
+    return memory[start : start + size].view(dtype).reshape(shape)
 
 
 def source_dtype(config: ModelConfig) -> str:
@@ -190,16 +204,23 @@ def hf_config(config: ModelConfig, dtype: str) -> dict:
     return {"architectures": [FAMILIES[config.family].architecture], **kept, "torch_dtype": dtype}
 
 
+def save_config(folder: Path, config: ModelConfig, dtype: str) -> None:
+    """Writes `config.json`, and makes the folder where it is absent."""
+    folder.mkdir(parents=True, exist_ok=True)
+    write_atomic(folder / "config.json", json.dumps(hf_config(config, dtype), indent=2) + "\n")
+
+
 def save_params(folder: Path, config: ModelConfig, params: Params, dtype: str = "bfloat16") -> None:
     """Writes `config.json` and safetensors files of at most 5 GiB with an index, in the family's layout.
 
-    On several hosts all take part and the first one writes. It holds one file's tensors at a time.
+    On several hosts all take part and the first one writes. It holds one file's tensors at a time, and one layer of
+    the weight that is being written.
     """
-    files: list[dict[str, list[tuple[tuple[str, ...], _Place]]]] = [{}]
+    files: list[dict[str, list[_Piece]]] = [{}]
     size = total = 0
     for name, pieces in _tensors(config).items():
-        place = pieces[0][1]
-        nbytes = math.prod(place.file_shape) * _file_dtype(pieces[0][0], dtype).itemsize
+        path, place = pieces[0]
+        nbytes = math.prod(place.file_shape) * _file_dtype(path, dtype).itemsize
         if size + nbytes > MAX_FILE_BYTES and files[-1]:
             files.append({})
             size = 0
@@ -211,10 +232,10 @@ def save_params(folder: Path, config: ModelConfig, params: Params, dtype: str = 
     else:
         names = [f"model-{i + 1:05d}-of-{len(files):05d}.safetensors" for i in range(len(files))]
     if hosts.is_first():
-        folder.mkdir(parents=True, exist_ok=True)
-        (folder / "config.json").write_text(json.dumps(hf_config(config, dtype), indent=2) + "\n")
+        save_config(folder, config, dtype)
+    read = _reader(params, config, dtype)
     for file, tensors in zip(names, files, strict=True):
-        arrays = {name: _to_file(params, config, pieces, dtype) for name, pieces in tensors.items()}
+        arrays = {name: _to_file(read, pieces) for name, pieces in tensors.items()}
         if hosts.is_first():
             save_file(arrays, folder / file, metadata={"format": "pt"})
             # safetensors makes files that only their owner can read.
@@ -225,9 +246,16 @@ def save_params(folder: Path, config: ModelConfig, params: Params, dtype: str = 
         (folder / "model.safetensors.index.json").write_text(json.dumps(index, indent=2) + "\n")
 
 
-def _tensors(config: ModelConfig) -> dict[str, list[tuple[tuple[str, ...], _Place]]]:
-    """Tensor → the parts of weights that make it up, in the order of their rows."""
-    made: dict[str, list[tuple[tuple[str, ...], _Place]]] = {}
+_Piece = tuple[tuple[str, ...], _Place]
+"""A part of a tensor: path of the weight that it comes from, and where it lies."""
+
+
+def _tensors(config: ModelConfig) -> dict[str, list[_Piece]]:
+    """Tensor → the parts of weights that make it up, in the order of their rows.
+
+    What comes from one layer of a weight, such as its experts, stands together.
+    """
+    made: dict[str, list[_Piece]] = {}
     for path in table(config):
         for place in _places(config, path):
             made.setdefault(place.tensor, []).append((path, place))
@@ -235,20 +263,34 @@ def _tensors(config: ModelConfig) -> dict[str, list[tuple[tuple[str, ...], _Plac
 
 
 def _file_dtype(path: tuple[str, ...], dtype: str) -> np.dtype:
-    return np.dtype(np.float32 if path[-1] in EXACT else DTYPES[dtype])
+    return np.dtype(dtype_of(path[-1], DTYPES[dtype]))
 
 
-def _to_file(
-    params: Params, config: ModelConfig, pieces: list[tuple[tuple[str, ...], _Place]], dtype: str
-) -> np.ndarray:
-    """A tensor as a file holds it."""
-    rows = []
-    for path, place in pieces:
+def _reader(params: Params, config: ModelConfig, dtype: str) -> Callable[[_Piece], np.ndarray]:
+    """`read(piece)`: rows of a tensor as its file holds them.
+
+    A layer of a weight is fetched once for all of its experts, if these are asked for one behind the other: for each
+    by itself, dispatching would take longer than moving its bytes.
+    """
+    weights = table(config)
+
+    @functools.lru_cache(maxsize=1)
+    def fetch(path: tuple[str, ...], layer: tuple[int, ...]) -> np.ndarray:
         value: Any = functools.reduce(lambda node, name: node[name], path, params)
-        weight = table(config)[path]
-        array = np.asarray(hosts.fetch(value[place.lead].astype(_file_dtype(path, dtype))))
-        if place.lead:
-            inputs = weight.inputs
-            array = array.reshape(math.prod(array.shape[:inputs]), -1).T if inputs else array.reshape(-1)
-        rows.append(array)
+        return np.asarray(hosts.fetch(value[layer].astype(_file_dtype(path, dtype))))
+
+    def read(piece: _Piece) -> np.ndarray:
+        path, place = piece
+        array, inputs = fetch(path, place.lead[:1])[place.lead[1:]], weights[path].inputs
+        if not place.lead:
+            return array
+        return array.reshape(math.prod(array.shape[:inputs]), -1).T if inputs else array.reshape(-1)
+
+    return read
+
+
+def _to_file(read: Callable[[_Piece], np.ndarray], pieces: list[_Piece]) -> np.ndarray:
+    """A tensor as a file holds it."""
+    rows = [read(piece) for piece in pieces]
+    # Rows that are turned stay turned when they are joined.
     return np.ascontiguousarray(rows[0] if len(rows) == 1 else np.concatenate(rows))

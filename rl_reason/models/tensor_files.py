@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 import json
 import math
 from pathlib import Path
@@ -17,6 +18,8 @@ BLOCK = 2**17
 """How many numbers are converted at a time: so many stay in a core's cache, where turning them costs little."""
 BLOCK_ROWS = 64
 """At least so many rows of a file's matrix are turned together: fewer would scatter single numbers over memory."""
+FINGERPRINT_BYTES = 256
+"""Of each tensor, from its middle."""
 
 
 class TensorFiles:
@@ -44,6 +47,20 @@ class TensorFiles:
     def names(self) -> set[str]:
         return set(self._where)
 
+    def fingerprint(self) -> str:
+        """Tells whether the tensors are the same ones: their names, shapes and dtypes, and some bytes of each.
+
+        It does not depend on how they are cut into files.
+        """
+        digest = hashlib.sha256()
+        for name in sorted(self._where):
+            _, data, about = self._where[name]
+            start, stop = about["data_offsets"]
+            middle = max(start, (start + stop - FINGERPRINT_BYTES) // 2)
+            digest.update(f"{name} {about['shape']} {about['dtype']} ".encode())
+            digest.update(data[middle : min(stop, middle + FINGERPRINT_BYTES)].tobytes())
+        return digest.hexdigest()
+
     def find(self, name: str, shape: tuple[int, ...]) -> np.ndarray:
         """The whole tensor in the file's dtype, of which nothing is read until it is used.
 
@@ -60,7 +77,7 @@ class TensorFiles:
         return data[slice(*about["data_offsets"])].view(DTYPES[about["dtype"]]).reshape(shape)
 
     def copy(self, name: str, part: np.ndarray, out: np.ndarray) -> None:
-        """Reads a part of tensor `name`, which may be turned, into float32 `out` of the same shape.
+        """Reads a part of tensor `name`, which may be turned, into `out` of the same shape, in the dtype of that.
 
         Raises:
             UsageError: the part holds what is no finite number.
@@ -71,6 +88,7 @@ class TensorFiles:
         step = max(1, BLOCK // each, BLOCK_ROWS // math.prod(part.shape[axis + 1 :]))
         part, out = np.moveaxis(part, axis, 0), np.moveaxis(out, axis, 0)
         for i in range(0, len(part), step):
+            # By way of float32, in which numpy is quick to convert and to check.
             block = part[i : i + step].astype(np.float32)
             if not np.isfinite(block).all():
                 raise UsageError(f"{self._where[name][0]}: tensor {name!r} holds NaN or infinity")

@@ -13,6 +13,7 @@ from dataclasses import dataclass
 
 import jax
 import jax.numpy as jnp
+from jax.typing import DTypeLike
 
 from rl_reason.models.config import ModelConfig
 
@@ -178,10 +179,11 @@ def initialize(config: ModelConfig, key: jax.Array, weights: Mapping[tuple[str, 
     return tree({path: make(index, weight) for index, (path, weight) in enumerate((weights or table(config)).items())})
 
 
-def cast(params: Params, dtype: jnp.dtype) -> Params:
-    """The weights in the compute dtype, those of `EXACT` in their own."""
+def dtype_of(name: str, dtype: DTypeLike) -> DTypeLike:
+    """Of weight `name` where weights are of this dtype: those of `EXACT` are float32."""
+    return jnp.float32 if name in EXACT else dtype
 
-    def convert(path: tuple, x: jax.Array) -> jax.Array:
-        return x if path[-1].key in EXACT else x.astype(dtype)
 
-    return jax.tree_util.tree_map_with_path(convert, params)
+def cast(params: Params, dtype: DTypeLike) -> Params:
+    """The weights in the compute dtype, those of `EXACT` in float32."""
+    return jax.tree_util.tree_map_with_path(lambda path, x: x.astype(dtype_of(path[-1].key, dtype)), params)

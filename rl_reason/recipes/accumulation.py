@@ -47,7 +47,7 @@ class Step:
     add: Callable[[TrainState, Totals, Piece], Totals]
     """Adds a piece's gradients; takes the totals' buffers."""
     finish: Callable[[TrainState, Totals, jax.Array, jax.Array], tuple[TrainState, Sums]]
-    """(state, totals, denominator of the loss, tokens) → the state after the step, metrics; takes the state's buffers."""
+    """(state, totals, denominator of the loss, tokens) → the state afterwards, metrics; takes the state's buffers."""
     zeros: Callable[[TrainState, Piece], Totals]
     shapes: Callable[[TrainState, Piece], Totals]
     """Of the totals, with their shardings."""

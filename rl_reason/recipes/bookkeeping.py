@@ -14,6 +14,7 @@ from rl_reason.data.iterators import encode_all
 from rl_reason.data.templates import find_template
 from rl_reason.errors import UsageError
 from rl_reason.models import huggingface, lora
+from rl_reason.models.tensor_files import TensorFiles
 from rl_reason.models.weights import Params, count
 from rl_reason.parallel import hosts
 from rl_reason.recipes.evaluation import HeldOut, make_evaluator
@@ -28,6 +29,8 @@ from rl_reason.runtime.workdir import Workdir, find_workdir, make_workdir, write
 from rl_reason.settings import Settings
 
 log = logging.getLogger(__name__)
+BASE = "base.json"
+"""Beside the description of a model with adapters: what tells the weights beneath them from others."""
 
 
 def load_held_out(settings: Settings, model: Model) -> list[HeldOut]:
@@ -102,9 +105,10 @@ def find_run(path: str | Path, settings: Settings, model: Model) -> Workdir:
     """Looks whether the folder may hold the run, and says what will run. Writes nothing.
 
     Raises:
-        UsageError: the folder holds something else (`runtime.workdir`).
+        UsageError: the folder holds something else (`runtime.workdir`), or adapters of other weights.
     """
     workdir = find_workdir(path, settings.to_config().to_dict())
+    check_base(workdir, model)
     if not hosts.is_first():
         return workdir
     source = "random weights" if model.folder is None else model.folder
@@ -127,7 +131,10 @@ def make_run(workdir: Workdir, settings: Settings, model: Model) -> None:
     if hosts.is_first():
         make_workdir(workdir, settings.to_config().to_dict())
         write_atomic(workdir.environment, json.dumps(describe(), indent=2) + "\n")
-        _write_description(workdir.model, model, huggingface.source_dtype(model.config))
+        huggingface.save_config(workdir.model, model.config, huggingface.source_dtype(model.config))
+        _write_description(workdir.model, model)
+        if model.config.lora and model.folder:
+            write_atomic(workdir.model / BASE, _base(model.folder))
     hosts.wait("workdir: made")
     if not _appears(workdir.config):
         raise UsageError(
@@ -147,17 +154,32 @@ def _appears(file: Path, seconds: float = 60.0) -> bool:
 
 def export_model(folder: Path, model: Model, params: Params, dtype: str) -> None:
     """A Hugging Face folder: config, safetensors, tokenizer with its chat template. Written by the first host."""
-    if hosts.is_first():
-        _write_description(folder, model, dtype)
     huggingface.save_params(folder, model.config, params, dtype)
+    if hosts.is_first():
+        _write_description(folder, model)
 
 
-def _write_description(folder: Path, model: Model, dtype: str) -> None:
-    folder.mkdir(parents=True, exist_ok=True)
-    write_atomic(folder / "config.json", json.dumps(huggingface.hf_config(model.config, dtype), indent=2) + "\n")
+def _write_description(folder: Path, model: Model) -> None:
+    """What stands beside `config.json` and the weights."""
     generation = {"eos_token_id": list(model.stop_ids), "pad_token_id": model.pad_id}
     write_atomic(folder / "generation_config.json", json.dumps(generation, indent=2) + "\n")
     model.tokenizer.save_pretrained(folder)
+
+
+def check_base(workdir: Workdir, model: Model) -> None:
+    """Raises `UsageError` where other weights lie beneath a run's adapters than those that it started from.
+
+    Checkpoints hold the adapters only: what has been written over in the meantime could not be told from them.
+    """
+    file = workdir.model / BASE
+    if model.config.lora and model.folder and file.is_file() and file.read_text() != _base(model.folder):
+        raise UsageError(
+            f"{model.folder}: holds other weights than those whose adapters were trained in --workdir={workdir.path}"
+        )
+
+
+def _base(folder: Path) -> str:
+    return json.dumps({"fingerprint": TensorFiles(folder).fingerprint()}) + "\n"
 
 
 def close_run(workdir: Workdir) -> None:

@@ -10,6 +10,7 @@ from pathlib import Path
 import jax
 import jax.numpy as jnp
 from jax.sharding import Mesh
+from jax.typing import DTypeLike
 from transformers import PreTrainedTokenizerBase
 
 from rl_reason import settings
@@ -74,12 +75,12 @@ class Model:
     def _adapter_shardings(self) -> Params:
         return _shardings(self.mesh, lora.table(self.config))
 
-    def load_params(self, seed: int) -> Params:
-        """The float32 master weights, read from the folder or drawn from the seed, on the mesh."""
+    def load_params(self, seed: int, dtype: DTypeLike = "float32") -> Params:
+        """The weights, read from the folder or drawn from the seed, on the mesh: the float32 masters, or their cast."""
         if self.folder is not None:
-            return huggingface.load_params(self.folder, self.config, self.shardings())
-        make = jax.jit(lambda key: weights.initialize(self.config, key), out_shardings=self.shardings())
-        return make(jax.random.key(seed))
+            return huggingface.load_params(self.folder, self.config, self.shardings(), dtype)
+        make = lambda key: weights.cast(weights.initialize(self.config, key), dtype)  # noqa: E731
+        return jax.jit(make, out_shardings=self.shardings())(jax.random.key(seed))
 
 
 def _shardings(mesh: Mesh, table: dict[tuple[str, ...], weights.Weight]) -> Params:
@@ -104,23 +105,48 @@ def describe_model(model: settings.Model, mesh: Mesh, texts: Callable[[], Iterab
         mesh: the device mesh.
         texts: what a tokenizer is trained on where `model.path` is empty.
     """
-    if model.remat not in REMAT_POLICIES:
-        raise UsageError(f"config.model.remat={model.remat!r}: unknown policy{nearest(model.remat, REMAT_POLICIES)}")
-    if model.logprob_chunk < 1:
-        raise UsageError(f"config.model.logprob_chunk={model.logprob_chunk}: expected a positive integer")
     if model.path:
         folder = huggingface.local_folder(model.path)
         config = families.read_config(folder)
         tokenizer = tokenization.load_tokenizer(str(folder))
         if len(tokenizer) > config.vocab_size:
+            tensor = families.tensor_name(config.family, "embed", None)
             raise UsageError(
-                f"config.model.path={model.path!r}: the tokenizer has {len(tokenizer)} tokens, "
-                f"the model {config.vocab_size}"
+                f"config.model.path={model.path!r}: {tensor} has {config.vocab_size} rows, the tokenizer "
+                f"{len(tokenizer)} tokens; expected a row for each token"
             )
     else:
         folder = None
         tokenizer = tokenization.train_tokenizer(texts(), model.tokenizer_size)
         config = families.from_shape(dict(model.shape), vocab_size=len(tokenizer))
+    return _on_mesh(model, mesh, folder, config, tokenizer, tokenization.stop_ids(tokenizer, folder))
+
+
+def describe_by_config(model: settings.Model, mesh: Mesh) -> Model:
+    """As `describe_model`, from `config.json` alone: for what is compiled and not run. The tokenizer is empty."""
+    if model.path:
+        folder = huggingface.local_folder(model.path, weights=False)
+        config = families.read_config(folder)
+    else:
+        folder = None
+        config = families.from_shape(dict(model.shape), vocab_size=model.tokenizer_size)
+    ids = config.hf.get("eos_token_id")
+    stop_ids = tuple(ids) if isinstance(ids, list) else (0 if ids is None else ids,)
+    return _on_mesh(model, mesh, folder, config, tokenization.empty_tokenizer(), stop_ids)
+
+
+def _on_mesh(
+    model: settings.Model,
+    mesh: Mesh,
+    folder: Path | None,
+    config: ModelConfig,
+    tokenizer: PreTrainedTokenizerBase,
+    stop_ids: tuple[int, ...],
+) -> Model:
+    if model.remat not in REMAT_POLICIES:
+        raise UsageError(f"config.model.remat={model.remat!r}: unknown policy{nearest(model.remat, REMAT_POLICIES)}")
+    if model.logprob_chunk < 1:
+        raise UsageError(f"config.model.logprob_chunk={model.logprob_chunk}: expected a positive integer")
     _check_experts(config, mesh)
     adapters = Path(model.lora_path).expanduser() if model.lora_path else None
     if adapters:
@@ -129,11 +155,11 @@ def describe_model(model: settings.Model, mesh: Mesh, texts: Callable[[], Iterab
         config = dataclasses.replace(
             config, lora=lora.make_lora(config, model.lora_rank, model.lora_alpha, model.lora_targets)
         )
-    dtype = compute_dtype(model.dtype)
+    dtype = compute_dtype(model.dtype, mesh.devices.flat[0])
     return Model(
         config=config,
         tokenizer=tokenizer,
-        stop_ids=tokenization.stop_ids(tokenizer, folder),
+        stop_ids=stop_ids,
         dtype=dtype,
         remat=model.remat,
         logprob_chunk=model.logprob_chunk,
@@ -151,10 +177,10 @@ def _check_experts(config: ModelConfig, mesh: Mesh) -> None:
         raise UsageError(f"config.mesh.expert={ways}: expected a divisor of the model's number of experts, {count}")
 
 
-def compute_dtype(name: str) -> jnp.dtype:
-    """The dtype of the computation; "auto" is float32 on CPU and bfloat16 elsewhere."""
+def compute_dtype(name: str, device: jax.Device) -> jnp.dtype:
+    """The dtype of the computation on a device; "auto" is float32 on CPU and bfloat16 elsewhere."""
     if name == "auto":
-        name = "float32" if jax.default_backend() == "cpu" else "bfloat16"
+        name = "float32" if device.platform == "cpu" else "bfloat16"
     if name not in ("float32", "bfloat16"):
         raise UsageError(f"config.model.dtype={name!r}: expected 'auto', 'float32' or 'bfloat16'")
     return jnp.dtype(name)

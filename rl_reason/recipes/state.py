@@ -65,15 +65,15 @@ def restore_or_start(
         restored = checkpoints.restore_latest(abstract)
     if restored is not None and not model.config.lora:
         return restored
-    params = model.load_params(seed)
-    frozen = copy_weights(params, model) if model.config.lora else None
+    # Beneath adapters there is no need of masters, which would take twice the memory.
+    frozen = model.load_params(seed, model.dtype) if model.config.lora else None
     if restored is not None:
         steps, state, position = restored
         return steps, {**state, "train": state["train"].replace(frozen=frozen)}, position
+    trained = model.load_adapters(seed) if model.config.lora else model.load_params(seed)
     state = {}
     if "reference" in abstract:
-        state["reference"] = copy_weights(params, model)
-    trained = model.load_adapters(seed) if model.config.lora else params
+        state["reference"] = copy_weights(trained, model)
     places = jax.tree.map(lambda x: x.sharding, abstract["train"])
     start = jax.jit(lambda p: init_state(p, optimizer), out_shardings=places)(trained)
     return 0, {**state, "train": start.replace(frozen=frozen)}, {}

@@ -3,12 +3,20 @@
 from __future__ import annotations
 
 import json
+import shutil
 
+import jax
 import numpy as np
 import pytest
-from safetensors.numpy import load_file
+from safetensors.numpy import load_file, save_file
 
-from tests.end_to_end.commands import read
+from rl_reason import settings
+from rl_reason.models.weights import cast
+from rl_reason.parallel.mesh import make_mesh
+from rl_reason.recipes.optimizer import make_optimizer
+from rl_reason.recipes.setup import describe_model
+from rl_reason.recipes.state import abstract_state, restore_or_start
+from tests.end_to_end.commands import contents, read
 from tests.end_to_end.test_resume import assert_same_run
 
 LORA = ("--config.model.lora_rank=4", "--config.model.lora_alpha=8", "--config.model.lora_targets=('q_proj','up_proj')")
@@ -69,6 +77,64 @@ def test_exports(commands, run, tmp_path):
     commands.succeed(commands.grpo(on, path, "--config.steps=1", "--config.evaluation.every=0"))
     first, last = read(on / "metrics.jsonl")[0], read(run / "metrics.jsonl")[-1]
     assert first["kl/reference"] > 0.5 * last["kl/reference"]
+
+
+@pytest.mark.parametrize("from_files", [True, False])
+def test_what_is_frozen_is_read_in_the_compute_dtype(from_files, tiny_model, tmp_path):
+    """It is what the masters would be cast to, which are not there."""
+    shape = {"model_type": "qwen2", "hidden_size": 16, "intermediate_size": 24, "num_hidden_layers": 2,
+             "num_attention_heads": 2, "num_key_value_heads": 1}  # fmt: skip
+    source = {"path": str(tiny_model)} if from_files else {"path": "", "shape": shape, "tokenizer_size": 300}
+    asked = settings.Model(**source, dtype="bfloat16", lora_rank=2, lora_targets=("q_proj",))
+    model = describe_model(asked, make_mesh(settings.Mesh(data=1, fsdp=-1)), lambda: ["a text"])
+    optimizer = make_optimizer(settings.Algorithm(), 1)
+    abstract = abstract_state(model, optimizer, False)
+    _, state, _ = restore_or_start(abstract, model, optimizer, tmp_path / "checkpoints", seed=3)
+    expected = cast(model.load_params(3), model.dtype)
+    for one, other in zip(*map(jax.tree.leaves, (state["train"].frozen, expected)), strict=True):
+        assert one.dtype == jax.numpy.bfloat16 and one.sharding == other.sharding
+        assert np.asarray(one).tobytes() == np.asarray(other).tobytes()
+    assert {leaf.dtype.name for leaf in jax.tree.leaves(state["train"].params)} == {"float32"}
+
+
+def test_weights_beneath_the_adapters_that_have_changed(commands, tmp_path):
+    """By another training, say: shapes are the same. Such a run is neither resumed nor exported."""
+    base, run = tmp_path / "base", tmp_path / "run"
+    shutil.copytree(commands.model, base)
+    arguments = commands.grpo(run, *LORA, f"--config.model.path={base}", "--config.steps=2")
+    commands.succeed(arguments)
+    tensors = load_file(base / "model.safetensors")
+    # Other files with the same tensors are the same weights.
+    names = sorted(tensors)
+    parts = {"a.safetensors": names[::2], "b.safetensors": names[1::2]}
+    for file, part in parts.items():
+        save_file({name: tensors[name] for name in part}, base / file)
+    (base / "model.safetensors").unlink()
+    export = [f"--workdir={run}", "--dtype=float32"]
+    commands.succeed(["rl_reason.export", *export, f"--output={tmp_path / 'good'}"])
+
+    changed = {name: tensors[name] for name in parts["b.safetensors"]}
+    name = parts["b.safetensors"][-1]
+    changed[name] = changed[name] * np.float32(1.001)
+    save_file(changed, base / "b.safetensors")
+    before = contents(tmp_path)
+    for again in (arguments, ["rl_reason.export", *export, f"--output={tmp_path / 'bad'}"]):
+        ended = commands.run(again)
+        assert ended.returncode == 2 and ended.stderr.count("\n") == 1, ended.stderr
+        assert f"error: {base}: holds other weights" in ended.stderr and str(run) in ended.stderr
+    assert contents(tmp_path) == before
+
+
+def test_export_of_trained_weights_needs_no_others(commands, finished_run, tmp_path):
+    """The folder that the run started from may be gone."""
+    run = tmp_path / "run"
+    shutil.copytree(finished_run, run)
+    said = (run / "config.json").read_text()
+    assert str(commands.model) in said
+    (run / "config.json").write_text(said.replace(str(commands.model), str(tmp_path / "gone")))
+    for source, name in ((finished_run, "a"), (run, "b")):
+        commands.succeed(["rl_reason.export", f"--workdir={source}", f"--output={tmp_path / name}"])
+    assert contents(tmp_path / "a") == contents(tmp_path / "b")
 
 
 def test_supervised(commands, tmp_path):

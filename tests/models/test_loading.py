@@ -103,17 +103,19 @@ def random_arrays(dtype: str = "BF16") -> dict[str, np.ndarray]:
     return {name: rng.standard_normal(shape).astype(DTYPES[dtype]) for name, shape in tensor_shapes(SMALL).items()}
 
 
-def load(folder: Path, sizes: settings.Mesh, devices: list[jax.Device] | None = None) -> weights.Params:
+def load(
+    folder: Path, sizes: settings.Mesh, devices: list[jax.Device] | None = None, dtype: str = "float32"
+) -> weights.Params:
     config, mesh = families.read_config(folder), make_mesh(sizes, devices)
     table = weights.table(config).items()
     places = weights.tree({path: sharding(mesh, weight.axes, weight.shape) for path, weight in table})
-    return huggingface.load_params(folder, config, places)
+    return huggingface.load_params(folder, config, places, dtype)
 
 
 # Memory, and what is read.
 
 
-def host(folders: list[str]) -> None:
+def host(folders: list[str], dtype: str) -> None:
     """Loads each folder with its weights split over all devices and prints a line of JSON about it.
 
     The memory for the last one is what comes on top of its `baseline`; who started this process watches how high it
@@ -133,9 +135,11 @@ def host(folders: list[str]) -> None:
         read, baseline, start = 0, anonymous(os.getpid()), time.perf_counter()
         told: dict = {}
         try:
-            params = load(Path(folder), settings.Mesh(data=1, fsdp=-1))
+            params = load(Path(folder), settings.Mesh(data=1, fsdp=-1), dtype=dtype)
             shards = [shard.data for leaf in jax.tree.leaves(params) for shard in leaf.addressable_shards]
             told["held"] = sum(shard.nbytes for shard in shards)
+            # Who watches may miss the moment.
+            told["peak"] = anonymous(os.getpid())
             del params, shards
         except UsageError as error:
             told["refused"] = str(error)
@@ -151,7 +155,7 @@ def anonymous(pid: int) -> int:
         return 0
 
 
-def run_hosts(folder_lists: list[list[Path]], devices: int) -> list[list[dict]]:
+def run_hosts(folder_lists: list[list[Path]], devices: int, dtype: str = "float32") -> list[list[dict]]:
     """What hosts of so many devices each, that work together, tell of their folders; the last with its `peak`."""
     with socket.socket() as found:
         found.bind(("127.0.0.1", 0))
@@ -164,7 +168,7 @@ def run_hosts(folder_lists: list[list[Path]], devices: int) -> list[list[dict]]:
     started = []
     for i, folders in enumerate(folder_lists):
         joins = [address, str(len(folder_lists)), str(i)] if len(folder_lists) > 1 else ["", "0", "-1"]
-        command = [sys.executable, __file__, *joins, *map(str, folders)]
+        command = [sys.executable, __file__, *joins, dtype, *map(str, folders)]
         started.append(subprocess.Popen(command, env=environment, stdout=subprocess.PIPE, text=True))
     peaks = [0] * len(started)
     try:
@@ -176,7 +180,8 @@ def run_hosts(folder_lists: list[list[Path]], devices: int) -> list[list[dict]]:
             assert process.returncode == 0 and process.stdout is not None
             # The transport between processes prints, too.
             told.append([json.loads(line) for line in process.stdout if line.startswith("{")])
-            told[-1][-1]["peak"] = peak - told[-1][-1]["baseline"]
+            last = told[-1][-1]
+            last["peak"] = max(peak, last["peak"]) - last["baseline"]
         return told
     finally:
         for process in started:
@@ -214,16 +219,16 @@ def big_folder(tmp_path_factory):
         shutil.rmtree(folder)
 
 
-def check_memory(told: dict, size: str, hosts: int, devices: int) -> None:
+def check_memory(told: dict, size: str, hosts: int, devices: int, bytes_each: int = 4) -> None:
     """Of one of so many hosts with so many devices each. Vectors are on every device, and are read once."""
     sizes = [(math.prod(shape), len(shape)) for shape in tensor_shapes(BIG[size]).values()]
     matrices = sum(n for n, rank in sizes if rank == 2)
     vectors = sum(n for n, rank in sizes if rank == 1)
     print(f"held {told['held'] / 1e9:.2f} GB, peak {told['peak'] / 1e9:.2f} GB, {told['s']:.1f} s")
     assert told["read"] == 2 * (matrices // hosts + vectors)
-    assert told["held"] == 4 * (matrices // hosts + vectors * devices)
+    assert told["held"] == bytes_each * (matrices // hosts + vectors * devices)
     # 1.3 × held + the largest tensor is what is promised.
-    assert 0.9 * told["held"] <= told["peak"] <= told["held"] + 4 * max(n for n, _ in sizes)
+    assert 0.9 * told["held"] <= told["peak"] <= told["held"] + bytes_each * max(n for n, _ in sizes)
 
 
 ALWAYS_AND_SLOW = ["250 MB", pytest.param("2 GB", marks=pytest.mark.slow)]
@@ -234,6 +239,14 @@ ALWAYS_AND_SLOW = ["250 MB", pytest.param("2 GB", marks=pytest.mark.slow)]
 def test_memory_on_one_device(size, big_folder, tmp_path):
     ((_, told),) = run_hosts([[write_folder(tmp_path / "small", random_arrays()), big_folder(size)]], devices=1)
     check_memory(told, size, hosts=1, devices=1)
+
+
+@pytest.mark.xdist_group("big_folder")
+def test_memory_in_bfloat16(big_folder, tmp_path):
+    """No float32 weights on the way."""
+    folders = [write_folder(tmp_path / "small", random_arrays()), big_folder("250 MB")]
+    ((_, told),) = run_hosts([folders], devices=1, dtype="bfloat16")
+    check_memory(told, "250 MB", hosts=1, devices=1, bytes_each=2)
 
 
 @pytest.mark.xdist_group("big_folder")
@@ -290,6 +303,21 @@ def test_values(dtype, count, pad, tmp_path):
                 whole = np.stack(value).astype(np.float32)
                 np.testing.assert_array_equal(shard.data, whole[shard.index], err_msg=name)
         np.testing.assert_array_equal(params["embed"], arrays[EMBED].astype(np.float32))
+
+
+@pytest.mark.parametrize("dtype", DTYPES)
+def test_in_bfloat16_the_values_are_those_of_the_masters_rounded(dtype, tmp_path):
+    """Whole and cut; of a file in bfloat16 they are the very same."""
+    arrays = random_arrays(dtype)
+    folder = write_folder(tmp_path / "model", arrays, 3)
+    for mesh, devices in ((settings.Mesh(), jax.devices()[:1]), (settings.Mesh(data=2, fsdp=2, tensor=2), None)):
+        masters, made = load(folder, mesh, devices), load(folder, mesh, devices, "bfloat16")
+        expected = weights.cast(masters, jax.numpy.bfloat16)
+        for one, other, master in zip(*map(jax.tree.leaves, (made, expected, masters)), strict=True):
+            assert one.dtype == jax.numpy.bfloat16 and one.sharding == master.sharding
+            assert np.asarray(one).tobytes() == np.asarray(other).tobytes()
+        if dtype == "BF16":
+            assert np.asarray(made["embed"]).tobytes() == arrays[EMBED].tobytes()
 
 
 def test_the_largest_numbers_are_numbers(tmp_path):
@@ -418,6 +446,6 @@ def test_quantized_weights(folder):
 
 
 if __name__ == "__main__":
-    coordinator, processes, process, *listed = sys.argv[1:]
+    coordinator, processes, process, dtype, *listed = sys.argv[1:]
     with hosts.joined(coordinator, int(processes), int(process)):
-        host(listed)
+        host(listed, dtype)

@@ -1,0 +1,310 @@
+"""What a run would take: the steps of a recipe, compiled for devices that need not be there (`rl_reason.plan`).
+
+The functions are those that the recipe runs, made by the same calls; their arguments are shapes with shardings.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+import re
+import time
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+
+from rl_reason.data.iterators import EncodedPrompt
+from rl_reason.errors import UsageError
+from rl_reason.models import weights
+from rl_reason.parallel import compiled
+from rl_reason.parallel.mesh import make_mesh, replicated, sharding
+from rl_reason.recipes import checks, policy_gradient, supervised
+from rl_reason.recipes.accumulation import Step, rows_at_once
+from rl_reason.recipes.evaluation import Samples
+from rl_reason.recipes.layout import make_pieces
+from rl_reason.recipes.optimizer import TrainState, make_optimizer
+from rl_reason.recipes.policy_update import lay, piece_sharding
+from rl_reason.recipes.rollout import cut_minibatches, make_batch, weigh
+from rl_reason.recipes.setup import Model, check_length, describe_by_config
+from rl_reason.recipes.state import State, abstract_state, train_shardings
+from rl_reason.runtime.progress import Progress
+from rl_reason.settings import Settings
+
+Piece = dict[str, jax.ShapeDtypeStruct]
+SCORED = ("tokens", "segments", "mask", "questions")
+"""What scoring reads of a batch."""
+
+
+@dataclass(frozen=True)
+class Call:
+    """A jitted function of a step with the shapes that it is called with."""
+
+    name: str
+    function: Any
+    arguments: tuple
+    calls: int
+    """In a step."""
+    rows: int
+    """That it works on at the same time."""
+    trips: int = 1
+    """At most, of its loops that end when they are done."""
+    within: dict[str, int] = dataclasses.field(default_factory=dict)
+    """Bytes on a device of what is known among its arguments and temporaries."""
+
+
+def plan(settings: Settings, devices: Sequence[jax.Device], memory: int | None) -> dict[str, Any]:
+    """Compiles every function of a step; returns JSON values, sizes in bytes on one device.
+
+    Args:
+        settings: of the run.
+        devices: to compile for.
+        memory: bytes of one of them; None: not known.
+    """
+    if settings.recipe not in PLANS:
+        raise UsageError(f"config.recipe={settings.recipe!r}: cannot be planned; expected {' or '.join(PLANS)}")
+    model = describe_by_config(settings.model, make_mesh(settings.mesh, devices))
+    state, calls = PLANS[settings.recipe](settings, model)
+    report: dict[str, Any] = {
+        "devices": model.mesh.size,
+        "device_kind": devices[0].device_kind,
+        "mesh": dict(model.mesh.shape),
+        "memory": memory,
+        "parameters": weights.count(model.config),
+        "dtype": model.dtype.name,
+        "attention": model.attention,
+        "remat": model.remat,
+        "state": state_bytes(state),
+        "functions": {},
+    }
+    with Progress(len(calls), title="compile") as progress:
+        for call in calls:
+            report["functions"][call.name] = _measure(call, report["state"], memory)
+            progress.advance(1)
+    functions = report["functions"].values()
+    by_phase = {"sampling": ("sample",), "update": ("gradients", "update")}
+    report["peak"] = {phase: _greatest(report, names) for phase, names in by_phase.items()}
+    report["flops_step"] = sum(made["flops"] * made["calls"] for made in functions)
+    report["fits"] = None if memory is None else all(made["fits"] for made in functions)
+    return report
+
+
+def _greatest(report: dict[str, Any], names: tuple[str, ...]) -> int | None:
+    peaks = [report["functions"][name]["peak"] for name in names if name in report["functions"]]
+    return None if None in peaks else max(peaks, default=None)
+
+
+def _measure(call: Call, state: dict[str, int], memory: int | None) -> dict[str, Any]:
+    """Compiles a function and reads what it takes."""
+    traced = call.function.trace(*call.arguments)
+    made: dict[str, Any] = {"rows": call.rows, "calls": call.calls, "within": call.within}
+    made["flops"] = compiled.flops(traced.jaxpr, call.trips)
+    # Its first argument is a part of the state: weights, or all that an update changes.
+    others = device_bytes([x for x in call.arguments[1:] if not isinstance(x, int)])
+    made["resident"] = sum(state.values()) - device_bytes(call.arguments[0])
+    start = time.monotonic()
+    try:
+        program = traced.lower().compile()
+    except jax.errors.JaxRuntimeError as error:
+        if "RESOURCE_EXHAUSTED" not in str(error):
+            raise
+        told = _one_line(error)
+        needed = _needed(told)
+        peak = None if needed is None else needed + made["resident"]
+        return made | {"arguments": None, "peak": peak, "fits": False, "error": told}
+    made["compile_s"] = round(time.monotonic() - start, 1)
+    made |= _memory(program, sum(state.values()), others)
+    made["xla"] = compiled.cost(program)
+    made["collectives"] = compiled.summarize(compiled.collectives(program.as_text()))
+    made["fits"] = None if memory is None else made["peak"] <= memory
+    return made
+
+
+def _memory(program: jax.stages.Compiled, state: int, others: int) -> dict[str, int]:
+    """Bytes on a device while a program runs, whose arguments are `others` and a part of the `state`."""
+    sizes = compiled.memory(program)
+    # What a program does not read of its arguments is none of them, but lies there all the same.
+    resident = max(state - max(sizes["argument"] - others, 0), 0)
+    beside = sizes["output"] - sizes["alias"]
+    return {
+        "arguments": sizes["argument"],
+        "outputs_beside": beside,
+        "temporaries": sizes["temp"],
+        "code": sizes["generated_code"],
+        "resident": resident,
+        "peak": sizes["argument"] + beside + sizes["temp"] + sizes["generated_code"] + resident,
+    }
+
+
+def _one_line(error: Exception) -> str:
+    """What the compiler says of memory that is too small, without the list of what lies in it."""
+    text = " ".join(str(error).split())
+    found = re.search(r"(Ran out of memory|Used [\d.]+[KMGT] of).*?(?=Total hbm|Largest|$)", text)
+    return (found[0] if found else text)[:300].strip()
+
+
+def _needed(told: str) -> int | None:
+    """The bytes in what the compiler says: "Used 15.93G of 15.75G hbm", "… temporaries (670.62G) exceeds …"."""
+    found = re.search(r"(?:Used |\()([\d.]+)([KMGT])", told)
+    return round(float(found[1]) * 1024 ** (" KMGT".index(found[2]))) if found else None
+
+
+def device_bytes(tree: Any) -> int:
+    """Bytes of a tree of shapes on one device; all devices hold the same."""
+
+    def one(x: Any) -> int:
+        place = getattr(x, "sharding", None)
+        shape = place.shard_shape(x.shape) if place is not None else x.shape
+        return int(np.prod(shape, dtype=np.int64)) * np.dtype(x.dtype).itemsize
+
+    return sum(one(x) for x in jax.tree.leaves(tree) if not jax.dtypes.issubdtype(x.dtype, jax.dtypes.prng_key))
+
+
+def state_bytes(state: State) -> dict[str, int]:
+    """Bytes on one device that lie there throughout a run."""
+    train = state["train"]
+    return {
+        "parameters": device_bytes(train.params),
+        "optimizer": device_bytes((train.opt_state, train.updates)),
+        "reference": device_bytes(state.get("reference", ())),
+        "frozen": device_bytes(train.frozen),
+    }
+
+
+def _policy_gradient(settings: Settings, model: Model) -> tuple[State, list[Call]]:
+    checks.check_policy_gradient(settings)
+    algorithm, sampling = settings.algorithm, settings.sampling
+    prompt = settings.data.max_prompt_length
+    check_length(model, prompt, sampling.max_length, "config.sampling.max_length")
+    checks.check_rows(settings, model.mesh)
+    steps = policy_gradient.make_steps(settings, model)
+    state = _with_frozen(steps.abstract, model)
+    updates = algorithm.updates * algorithm.minibatches
+
+    rows = rows_at_once(sampling.batch_size, algorithm.batch_size)
+    sample = Call(
+        "sample",
+        steps.sampler,
+        _sampler_arguments(model, state["train"].policy, rows // algorithm.group_size, prompt),
+        calls=algorithm.batch_size // rows,
+        rows=rows,
+        trips=sampling.max_length - 1,
+        within={"cache": _cache_bytes(model, rows, algorithm.group_size, prompt, sampling.max_length)},
+    )
+    batch, length = _batch(settings, model), prompt + sampling.max_length
+    scored = {}  # log-probabilities → the weights that give them
+    if algorithm.kl_coef:
+        scored["reference"] = state.get("reference", state["train"].frozen)
+    if updates > 1:
+        scored["old"] = state["train"].policy
+    piece, pieces = _piece({name: batch[name] for name in SCORED}, model, steps.score.micro_batch)
+    scores = [
+        Call(f"score_{name}", steps.score.of_piece, (params, piece, length), pieces, len(piece["tokens"]))
+        for name, params in scored.items()
+    ]
+    batch |= {f"{name}_logprobs": batch["sampler_logprobs"] for name in scored}
+    part = cut_minibatches(batch, algorithm.minibatches, (settings.seed,))[0]
+    part, _ = weigh(part, algorithm.reduction, sampling.max_length)
+    piece, pieces = _piece(part, model, steps.update.micro_batch)
+    return state, [sample, *scores, *_step(steps.update.step(length), state, piece, pieces, updates)]
+
+
+def _supervised(settings: Settings, model: Model) -> tuple[State, list[Call]]:
+    checks.check_supervised(settings)
+    algorithm = settings.algorithm
+    optimizer = make_optimizer(algorithm, settings.steps)
+    state = _with_frozen(abstract_state(model, optimizer, with_reference=False), model)
+    step = supervised.make_supervised_step(model, optimizer, train_shardings(state, model))
+    rows = rows_at_once(algorithm.micro_batch, algorithm.batch_size)
+    kinds = {"tokens": np.int32, "segments": np.int32, "weights": np.float32}
+    piece = {name: np.empty((rows, settings.sampling.max_length), kind) for name, kind in kinds.items()}
+    return state, _step(step, state, _shapes(piece, model), algorithm.batch_size // rows, 1)
+
+
+def _step(step: Step, state: State, piece: Piece, pieces: int, updates: int) -> list[Call]:
+    """The two functions of an optimizer step; `updates`: how many there are in a step of the run."""
+    train, number = state["train"], jax.ShapeDtypeStruct((), jnp.float32)
+    totals = step.shapes(train, piece)  # type: ignore[arg-type]  # shapes for arrays
+    rows, within = len(piece["tokens"]), {"gradients": device_bytes(totals.gradients)}
+    return [
+        Call("gradients", step.add, (train, totals, piece), pieces * updates, rows, within=within),
+        Call("update", step.finish, (train, totals, number, number), updates, rows * pieces, within=within),
+    ]
+
+
+PLANS: dict[str, Callable[[Settings, Model], tuple[State, list[Call]]]] = {
+    "policy_gradient": _policy_gradient,
+    "supervised": _supervised,
+}
+"""`config.recipe` → the state of a run, and the functions of a step."""
+
+
+def _with_frozen(state: State, model: Model) -> State:
+    """The state as it is in a run: with the weights beneath adapters, where there are some."""
+    if not model.config.lora:
+        return state
+    params = weights.abstract(weights.table(model.config), model.shardings())
+    frozen = jax.tree.map(
+        lambda x, like: jax.ShapeDtypeStruct(x.shape, x.dtype, sharding=like.sharding),
+        jax.eval_shape(lambda p: weights.cast(p, model.dtype), params),
+        params,
+    )
+    train: TrainState = state["train"]
+    return {**state, "train": dataclasses.replace(train, frozen=frozen)}
+
+
+def _batch(settings: Settings, model: Model) -> dict[str, np.ndarray]:
+    """A batch as the recipe makes it, of prompts of the greatest length."""
+    algorithm, prompt = settings.algorithm, settings.data.max_prompt_length
+    rows, length = algorithm.batch_size, settings.sampling.max_length
+    asked = [EncodedPrompt(i, [0] * prompt) for i in range(rows // algorithm.group_size)]
+    zeros = np.zeros((rows, length))
+    samples = Samples(
+        zeros.astype(np.int32), zeros.astype(np.float32), np.full(rows, length, np.int32), np.zeros(rows, bool)
+    )
+    return make_batch(asked, samples, np.zeros(rows, np.float32), algorithm, prompt, model.pad_id)
+
+
+def _piece(batch: Mapping[str, np.ndarray], model: Model, micro_batch: int) -> tuple[Piece, int]:
+    """The shapes of a batch's pieces, and how many there are."""
+    pieces = make_pieces(batch, lay(batch, model, micro_batch))
+    return _shapes(pieces[0], model), len(pieces)
+
+
+def _shapes(piece: Mapping[str, np.ndarray], model: Model) -> Piece:
+    """A piece as it lies on the mesh."""
+    return {
+        name: jax.ShapeDtypeStruct(x.shape, x.dtype, sharding=piece_sharding(x, model.mesh))
+        for name, x in piece.items()
+    }
+
+
+def _sampler_arguments(model: Model, params: weights.Params, questions: int, prompt: int) -> tuple:
+    """As `evaluation.start_sampling` puts them on the mesh."""
+    rows = sharding(model.mesh, ("batch", "time"), (questions, prompt))
+    everywhere = replicated(model.mesh)
+    key = jax.eval_shape(lambda: jax.random.key(0))
+    return (
+        params,
+        jax.ShapeDtypeStruct((questions, prompt), jnp.int32, sharding=rows),
+        jax.ShapeDtypeStruct((questions, prompt), jnp.bool_, sharding=rows),
+        jax.ShapeDtypeStruct((questions,), jnp.int32, sharding=everywhere),
+        key,
+    )
+
+
+def _cache_bytes(model: Model, rows: int, group: int, prompt: int, length: int) -> int:
+    """Bytes of keys and values of prompts and completions on one device, laid out as the model's heads are."""
+    heads, *widths = model.config.cached
+
+    def part(count: int, positions: int) -> int:
+        shapes = [(count, heads, positions, width) for width in widths]
+        axes = ("batch", "kv_heads", "time", None)
+        places = [sharding(model.mesh, axes, shape) for shape in shapes]
+        return device_bytes(
+            [jax.ShapeDtypeStruct(s, model.dtype, sharding=p) for s, p in zip(shapes, places, strict=True)]
+        )
+
+    return model.config.num_layers * (part(rows // group, prompt) + part(rows, length))

@@ -1,0 +1,218 @@
+"""`rl_reason.plan`: a run's steps are compiled for devices that are not there, and what they take is counted."""
+
+from __future__ import annotations
+
+import functools
+import importlib.util
+import json
+import math
+import os
+from pathlib import Path
+
+import jax
+import pytest
+
+from rl_reason import plan
+from rl_reason.errors import UsageError
+from rl_reason.models.families import read_config
+from rl_reason.models.weights import count, table
+from rl_reason.parallel import topologies
+from rl_reason.parallel.mesh import make_mesh
+from rl_reason.recipes import planning
+from rl_reason.recipes.setup import describe_by_config
+from rl_reason.runtime.config import load
+from tests.end_to_end.commands import ROOT, SMALL
+
+MESH = {"data": 2, "fsdp": 2, "expert": 1, "tensor": 2}
+SPLIT_OVER = {"embed": "fsdp", "heads": "tensor", "kv_heads": "tensor", "mlp": "tensor", "vocab": "tensor"}
+PROMPT, LENGTH, ROWS, GROUP = 200, 12, 8, 4
+"""As in `SMALL`."""
+LIBTPU = importlib.util.find_spec("libtpu")
+
+
+def flags(model, topology, output, *more):
+    mesh = [f"--config.mesh.{axis}={size}" for axis, size in MESH.items()]
+    return [
+        "rl_reason.plan",
+        "--config=configs/grpo_math.py:tiny",
+        f"--config.model.path={model}",
+        f"--topology={topology}",
+        f"--json={output}",
+        *SMALL,
+        *mesh,
+        *more,
+    ]
+
+
+@pytest.fixture(scope="module")
+def bare_model(commands, tmp_path_factory):
+    """A folder that holds no weights and no tokenizer."""
+    folder = tmp_path_factory.mktemp("bare")
+    (folder / "config.json").write_text((commands.model / "config.json").read_text())
+    return folder
+
+
+@pytest.fixture(scope="module")
+def planned(commands, bare_model, tmp_path_factory):
+    output = tmp_path_factory.mktemp("plan") / "plan.json"
+    more = ("--config.sampling.batch_size=4", "--config.algorithm.updates=2", "--config.algorithm.micro_batch=4")
+    done = commands.succeed(flags(bare_model, "cpu:8", output, *more))
+    return json.loads(output.read_text()), done.stdout, read_config(bare_model)
+
+
+def test_state_is_what_the_weight_table_says(planned):
+    report, _, config = planned
+    assert report["devices"] == 8 and report["mesh"] == MESH and report["parameters"] > 0
+    split = 0
+    for weight in table(config).values():
+        ways = [MESH[SPLIT_OVER[a]] for a, n in zip(weight.axes, weight.shape, strict=True) if a in SPLIT_OVER]
+        assert all(n % 2 == 0 for n in weight.shape)
+        split += 4 * weight.size // math.prod(ways)
+    state = report["state"]
+    assert state["parameters"] == split
+    assert 2 * split < state["optimizer"] < 2 * split + 64  # two moments, and counters
+    assert state["reference"] == split  # float32 on CPU
+    assert state["frozen"] == 0
+
+
+def test_functions_are_those_of_a_step(planned):
+    report, out, config = planned
+    made, state = report["functions"], report["state"]
+    # Two calls sample, and a batch of 8 in pieces of 4 is scored and taken apart twice.
+    assert {name: one["calls"] for name, one in made.items()} == {
+        "sample": 2, "score_reference": 2, "score_old": 2, "gradients": 4, "update": 2
+    }  # fmt: skip
+    for name, one in made.items():
+        own = one["arguments"] + one["outputs_beside"] + one["temporaries"] + one["code"]
+        assert one["peak"] == own + one["resident"] > sum(state.values())
+        assert one["fits"] is None and one["collectives"]
+        assert name in out
+    # Sampling reads the weights, an optimizer step all but the reference.
+    close = functools.partial(pytest.approx, rel=0.01)
+    assert made["sample"]["resident"] == close(state["optimizer"] + state["reference"])
+    assert made["gradients"]["resident"] == close(state["optimizer"] + state["reference"])
+    assert made["update"]["resident"] == close(state["reference"])
+    assert made["update"]["within"]["gradients"] == state["parameters"]
+    assert report["peak"]["sampling"] == made["sample"]["peak"]
+    assert report["peak"]["update"] == max(made["gradients"]["peak"], made["update"]["peak"])
+    # Two rows at a time lie on each of the four parts of the batch, one prompt on each device.
+    heads, width = config.num_kv_heads // 2, config.head_dim
+    cached = 2 * 4 * config.num_layers * heads * width * (PROMPT + LENGTH)
+    assert made["sample"]["within"]["cache"] == cached
+    assert any(row["where"] == "inside a loop" for row in made["gradients"]["collectives"])
+
+
+def test_operations_are_those_of_the_model(planned):
+    report, _, c = planned
+    made, length = report["functions"], PROMPT + LENGTH
+    per_token = 2 * sum(w.size for w in table(c).values() if w.inputs)
+    head, pair = 2 * c.vocab_size * c.hidden_size, 4 * c.num_layers * c.num_heads * c.head_dim
+    prompt = PROMPT * per_token + PROMPT**2 * pair
+    # Decoding attends to the whole cache at each token.
+    tokens = GROUP * (LENGTH - 1) * (per_token + length * pair + head)
+    assert made["sample"]["flops"] == prompt + GROUP * head + tokens
+    # At least each prompt once for its group, at most once for each completion, with its last layer.
+    least = ROWS // GROUP * prompt + ROWS * LENGTH * (per_token + head)
+    most = ROWS * length * (per_token + length * pair + head)
+    score = made["score_reference"]["flops"] * made["score_reference"]["calls"]
+    assert least <= score <= most and made["score_old"]["flops"] == made["score_reference"]["flops"]
+    # Twice more for the gradient, and the last layer's product once more, which is computed again.
+    assert 3 <= made["gradients"]["flops"] / made["score_old"]["flops"] <= 4
+    assert report["flops_step"] == sum(one["flops"] * one["calls"] for one in made.values())
+
+
+def settings_of(config, *flags):
+    return load([f"--config={ROOT}/{config}", *flags]).settings
+
+
+def test_supervised_from_a_shape():
+    small = ("--config.algorithm.batch_size=2", "--config.sampling.max_length=64", "--config.data.max_prompt_length=32")
+    settings = settings_of("configs/sft_tiny.py", *small, "--config.mesh.data=2")
+    report = planning.plan(settings, jax.devices()[:2], memory=1000)
+    assert set(report["functions"]) == {"gradients", "update"} and report["devices"] == 2
+    assert report["state"]["reference"] == 0 < report["state"]["parameters"]
+    assert report["fits"] is report["functions"]["update"]["fits"] is False and report["peak"]["sampling"] is None
+
+
+def test_state_with_adapters():
+    small = ("--config.algorithm.batch_size=8", "--config.sampling.max_length=8", "--config.model.lora_rank=2")
+    settings = settings_of("configs/grpo_math.py:tiny", f"--config.model.path={ROOT}/checkpoints/tiny", *small)
+    model = describe_by_config(settings.model, make_mesh(settings.mesh, jax.devices()[:1]))
+    state, calls = planning.PLANS["policy_gradient"](settings, model)
+    made, read = planning.state_bytes(state), {one.name: planning.device_bytes(one.arguments[0]) for one in calls}
+    assert made["frozen"] == 4 * count(model.config) > 10 * made["parameters"] and made["reference"] == 0
+    assert read["score_reference"] == made["frozen"]  # what lies beneath adapters is the reference
+    assert read["sample"] == made["frozen"] + made["parameters"]
+    assert read["update"] == sum(made.values())
+
+
+@pytest.mark.parametrize(
+    "topology, told",
+    [
+        ("gpu:8", ["no GPUs", "v5p", "cpu:N"]),
+        ("h100:8", ["expected", "v5p", "cpu:N"]),
+        ("v5p:2x2", ["three dimensions", "v5p:2x2x4"]),
+        ("v5e:2x2x2", ["two dimensions", "v5e:4x4"]),
+        ("v5e:0x4", ["expected"]),
+        ("v5e", ["expected"]),
+        ("cpu:0", ["expected"]),
+        ("cpu:2x2", ["expected"]),
+        ("cpu:9999", ["at most"]),
+    ],
+)
+def test_topology_that_cannot_be(refusal, topology, told):
+    line = refusal(plan.main, ["--config=configs/grpo_math.py:tiny", f"--topology={topology}"])
+    assert f"--topology={topology!r}" in line
+    for part in told:
+        assert part in line
+
+
+def test_flags(refusal, tmp_path):
+    config = "--config=configs/grpo_math.py:tiny"
+    assert "--topology" in refusal(plan.main, [config])
+    assert "--workdir" in refusal(plan.main, [config, "--topology=cpu:2", f"--workdir={tmp_path}/run"])
+    line = refusal(plan.main, [config, "--topology=cpu:2", f"--json={tmp_path}/none/plan.json"])
+    assert "--json" in line and "folder" in line
+
+
+@pytest.mark.parametrize(
+    "flag, told",
+    [
+        ("--config.model.path=/no/such/folder", "config.model.path='/no/such/folder'"),
+        ("--config.recipe=rl_reason.recipes.supervised:run", "config.recipe=.*expected policy_gradient or supervised"),
+        ("--config.data.max_prompt_length=5000", "max_position_embeddings"),
+        ("--config.algorithm.group_size=3", "config.algorithm.group_size=3"),
+        ("--config.model.attention=splash", "config.model.attention='splash'"),
+    ],
+)
+def test_configuration_that_cannot_be(flag, told):
+    settings = settings_of("configs/grpo_math.py:tiny", f"--config.model.path={ROOT}/checkpoints/tiny", flag)
+    with pytest.raises(UsageError, match=told):
+        planning.plan(settings, jax.devices(), memory=None)
+
+
+def test_mesh_that_cannot_be(commands, bare_model, tmp_path):
+    output = tmp_path / "plan.json"
+    done = commands.run(flags(bare_model, "cpu:8", output, "--config.mesh.tensor=3"))
+    assert done.returncode == 2 and done.stdout == "" and not output.exists()
+    assert done.stderr.startswith("error: config.mesh=") and done.stderr.count("\n") == 1
+
+
+@pytest.mark.skipif(LIBTPU is not None, reason="libtpu is installed")
+def test_libtpu_is_missing():
+    with pytest.raises(UsageError, match="v5e:2x2.*libtpu: pip install"):
+        topologies.devices(topologies.parse("v5e:2x2"))
+
+
+@pytest.mark.slow
+@pytest.mark.skipif(LIBTPU is None, reason="libtpu is not installed")
+@pytest.mark.parametrize("topology, memory", [("v5e:2x4", 15.75), ("v5p:2x2x2", 95.74), ("v4:2x2x2", 30.75)])
+def test_tpu(commands, bare_model, tmp_path, topology, memory):
+    output = tmp_path / "plan.json"
+    path = os.pathsep.join([str(ROOT), str(Path(LIBTPU.origin).parents[1])])
+    commands.succeed(flags(bare_model, topology, output), PYTHONPATH=path)
+    report = json.loads(output.read_text())
+    assert report["devices"] == 8 and report["dtype"] == "bfloat16" and report["attention"] == "splash"
+    assert report["memory"] == round(memory * 2**30) and report["fits"] is True
+    assert set(report["functions"]) == {"sample", "score_reference", "gradients", "update"}
+    assert all(one["peak"] > 0 and one["xla"]["bytes"] > 0 for one in report["functions"].values())
