@@ -147,7 +147,7 @@ class Evaluation:
     problems: int = 500
     """The first so many problems of each data set; 0: all."""
     samples: int = 8
-    """Completions per problem in the evaluations before and after."""
+    """Completions per problem in the evaluations before and after; 0: there are none."""
     samples_during: int = 1
     """Completions per problem in those between."""
     temperature: float = 1.0

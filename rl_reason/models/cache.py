@@ -11,7 +11,7 @@ import jax
 import jax.numpy as jnp
 from flax import struct
 
-from rl_reason.models import decoder
+from rl_reason.models import decoder, weights
 from rl_reason.models.attention import attend, attend_to_cache
 from rl_reason.models.config import ModelConfig
 from rl_reason.models.decoder import Constrain
@@ -20,7 +20,7 @@ from rl_reason.models.weights import Params
 
 @struct.dataclass
 class PromptCache:
-    """Keys and values of left-padded prompts, one [Q, K, P, E] (`ModelConfig.cached`) a layer."""
+    """Keys [Q, K, E, P] and values [Q, K, P, F] of left-padded prompts (`ModelConfig.cached`), one of each a layer."""
 
     keys: tuple[jax.Array, ...]
     values: tuple[jax.Array, ...]
@@ -30,19 +30,28 @@ class PromptCache:
 
 @struct.dataclass
 class CompletionCache:
-    """Keys and values of the completions, one [B, K, T, E] a layer; position t is written at step t."""
+    """Keys [B, K, E, T] and values [B, K, T, F] of the completions, one of each a layer; position t is written at step
+    t. T grows with the completions."""
 
     keys: tuple[jax.Array, ...]
     values: tuple[jax.Array, ...]
 
 
 def unstack(params: Params, config: ModelConfig) -> Params:
-    """The weights with `layers` as a tuple of trees, bottom first."""
+    """The weights as decoding reads them: `layers` as a tuple of trees, bottom first, linear layers transposed."""
+    table = weights.table(config)
 
-    def one(name: str, index: int) -> Params:
-        return jax.tree.map(lambda w: w[index], params[name])
+    def one(stack: str, name: str, weight: jax.Array, index: int) -> jax.Array | decoder.Transposed:
+        row = table.get((stack, name))  # None: adapters
+        if row is None or not row.inputs or "experts" in row.axes or name in weights.NO_PROJECTIONS:
+            return weight[index]
+        return decoder.Transposed.of(weight[index], row.inputs)
 
-    layers = tuple(one(name, i) for name, numbers in config.stacks for i in range(len(numbers)))
+    layers = tuple(
+        {name: one(stack, name, weight, i) for name, weight in params[stack].items()}
+        for stack, numbers in config.stacks
+        for i in range(len(numbers))
+    )
     return {name: params[name] for name in params if name != "dense_layers"} | {"layers": layers}
 
 
@@ -71,7 +80,7 @@ def prefill(
         q, k, v = decoder.queries_keys_values(layer, x, angles[rope], config, constrain)
         mask = seen & (distance_PP < window)[None] if window else seen
         x, _ = decoder.close_block(layer, x, attend(q, k, v, mask, scale, softcap), config, constrain)
-        keys.append(jnp.swapaxes(k, 1, 2))
+        keys.append(jnp.transpose(k, (0, 2, 3, 1)))
         values.append(jnp.swapaxes(v, 1, 2))
     last = decoder.rms_norm(x[:, -1:], params["final_norm"], config.rms_norm_eps, config.norm_offset)
     return last[:, 0], PromptCache(tuple(keys), tuple(values), mask_QP)
@@ -81,12 +90,35 @@ def empty_completions(
     batch: int, length: int, config: ModelConfig, dtype: jnp.dtype, constrain: Constrain
 ) -> CompletionCache:
     heads, key_width, value_width = config.cached
+    layers = range(config.num_layers)
+    cache = CompletionCache(
+        tuple(jnp.zeros((batch, heads, key_width, length), dtype) for _ in layers),
+        tuple(jnp.zeros((batch, heads, length, value_width), dtype) for _ in layers),
+    )
+    return place(cache, constrain)
 
-    def make(width: int) -> tuple[jax.Array, ...]:
-        empty = jnp.zeros((batch, heads, length, width), dtype)
-        return tuple(constrain(empty, ("batch", "kv_heads", "time", None)) for _ in range(config.num_layers))
 
-    return CompletionCache(make(key_width), make(value_width))
+def place(cache: CompletionCache, constrain: Constrain) -> CompletionCache:
+    """The cache on the mesh."""
+    return CompletionCache(
+        tuple(constrain(x, ("batch", "kv_heads", None, "time")) for x in cache.keys),
+        tuple(constrain(x, ("batch", "kv_heads", "time", None)) for x in cache.values),
+    )
+
+
+def grow(cache: CompletionCache, length: int) -> CompletionCache:
+    """The same with room for `length` tokens."""
+    more = length - cache.keys[0].shape[3]
+    return CompletionCache(
+        tuple(jnp.pad(x, ((0, 0), (0, 0), (0, 0), (0, more))) for x in cache.keys),
+        tuple(jnp.pad(x, ((0, 0), (0, 0), (0, more), (0, 0))) for x in cache.values),
+    )
+
+
+def take(prompts: PromptCache, cache: CompletionCache, rows: jax.Array) -> tuple[PromptCache, CompletionCache]:
+    """Some of the samples, int32 [B'], each with its prompt to itself."""
+    questions = rows // (cache.keys[0].shape[0] // prompts.mask_QP.shape[0])
+    return jax.tree.map(lambda x: x[questions], prompts), jax.tree.map(lambda x: x[rows], cache)
 
 
 def decode_step(
@@ -95,17 +127,18 @@ def decode_step(
     step: jax.Array,
     prompts: PromptCache,
     cache: CompletionCache,
+    length: int,
     config: ModelConfig,
     constrain: Constrain,
 ) -> tuple[jax.Array, CompletionCache]:
     """Runs completion token `step` of every sample: final hidden states [B, D] and the cache with that token.
 
-    Samples stand by question: row q · G + g is sample g of question q.
+    Samples stand by question: row q · G + g is sample g of question q. `length` is that of `prefill`.
     """
     Q, P = prompts.mask_QP.shape
-    T = cache.keys[0].shape[2]
+    T = cache.keys[0].shape[3]
     positions_B = jnp.repeat(jnp.sum(prompts.mask_QP, axis=1), tokens_B.shape[0] // Q) + step
-    angles = decoder.all_angles(positions_B[:, None], P + T, config)
+    angles = decoder.all_angles(positions_B[:, None], P + length, config)
     # How far back of the new token a key stands: its own at T' = 0 … step, the prompt's last token at step + 1.
     own_distance_T = step - jnp.arange(T)
     prompt_distance_P = step + P - jnp.arange(P)
@@ -116,7 +149,7 @@ def decode_step(
         zip(params["layers"], config.layer_ropes, config.layer_windows, strict=True)
     ):
         q, k, v = decoder.queries_keys_values(layer, x, angles[rope], config, constrain)
-        keys[i] = jax.lax.dynamic_update_slice_in_dim(keys[i], jnp.swapaxes(k, 1, 2), step, axis=2)
+        keys[i] = jax.lax.dynamic_update_slice_in_dim(keys[i], jnp.transpose(k, (0, 2, 3, 1)), step, axis=3)
         values[i] = jax.lax.dynamic_update_slice_in_dim(values[i], jnp.swapaxes(v, 1, 2), step, axis=2)
         seen_T, seen_QP = own_distance_T >= 0, prompts.mask_QP
         if window:

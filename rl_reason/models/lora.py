@@ -20,12 +20,9 @@ from rl_reason.errors import UsageError, nearest
 from rl_reason.models.config import Lora, ModelConfig
 from rl_reason.models.families import part_of, tensor_name
 from rl_reason.models.tensor_files import TensorFiles
-from rl_reason.models.weights import Params, Weight, tree
+from rl_reason.models.weights import NO_PROJECTIONS, Params, Weight, tree
 from rl_reason.models.weights import table as weight_table
 from rl_reason.parallel import hosts
-
-UNTRAINED = ("router", "latent_up")
-"""Linear layers without adapters: the one chooses, the other is multiplied into queries and values."""
 
 
 def make_lora(config: ModelConfig, rank: int, alpha: float, targets: tuple[str, ...]) -> Lora:
@@ -56,7 +53,7 @@ def modules(config: ModelConfig) -> dict[str, list[str]]:
         if (
             weight.inputs
             and "experts" not in weight.axes
-            and name not in UNTRAINED
+            and name not in NO_PROJECTIONS
             and not part_of(config.family, name)
         ):
             weights = names.setdefault(tensor_name(config.family, name, None).split(".")[-2], [])

@@ -24,6 +24,9 @@ the layers at the bottom have an MLP and those above experts."""
 EXACT = ("router_bias",)
 """Weights that are float32 in every computation and file."""
 
+NO_PROJECTIONS = ("router", "latent_up")
+"""Linear layers that are not applied as such: the one chooses, the other is multiplied into queries and values."""
+
 
 @dataclass(frozen=True)
 class Weight:

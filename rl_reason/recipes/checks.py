@@ -61,7 +61,7 @@ def check_common(settings: Settings) -> None:
     _at_least("log.samples", settings.log.samples, 0)
     _at_least("checkpoint.every", settings.checkpoint.every, 1)
     _at_least("evaluation.every", settings.evaluation.every, 0)
-    _at_least("evaluation.samples", settings.evaluation.samples, 1)
+    _at_least("evaluation.samples", settings.evaluation.samples, 0)
     _at_least("evaluation.samples_during", settings.evaluation.samples_during, 1)
     _at_least("evaluation.problems", settings.evaluation.problems, 0)
     _at_least("data.problems", settings.data.problems, 0)

@@ -41,21 +41,22 @@ class Samples:
 
 def start_sampling(
     sampler: Sampler, model: Model, params: Params, prompts: Sequence[EncodedPrompt], length: int, key: jax.Array
-) -> Completions:
-    """Puts the prompts on the mesh and dispatches the sampler; returns before it has finished."""
+) -> Callable[[], Completions]:
+    """Puts the prompts on the mesh and dispatches the sampler's first part; what it returns does the rest."""
     tokens_QP, lengths_Q = left_pad([prompt.prompt_ids for prompt in prompts], length, model.pad_id)
     mask_QP = np.arange(length)[None] >= length - lengths_Q[:, None]
     ids_Q = np.array([prompt.index for prompt in prompts], np.int32)
     rows = sharding(model.mesh, ("batch", "time"), tokens_QP.shape)
     everywhere = replicated(model.mesh)
-    return sampler(
+    return sampler.begin(
         params, hosts.place(tokens_QP, rows), hosts.place(mask_QP, rows), hosts.place(ids_Q, everywhere), key
     )
 
 
-def to_host(completions: Completions) -> Samples:
+def to_host(begun: Callable[[], Completions]) -> Samples:
     """Waits for the sampler."""
-    return Samples(*hosts.fetch((completions.tokens, completions.logprobs, completions.lengths, completions.finished)))
+    made = begun()
+    return Samples(made.tokens, made.logprobs, made.lengths, made.finished)
 
 
 @dataclass(frozen=True)

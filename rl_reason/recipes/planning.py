@@ -19,6 +19,7 @@ import numpy as np
 from rl_reason.data.iterators import EncodedPrompt
 from rl_reason.errors import UsageError
 from rl_reason.models import weights
+from rl_reason.models.cache import CompletionCache
 from rl_reason.parallel import compiled
 from rl_reason.parallel.mesh import make_mesh, replicated, sharding
 from rl_reason.recipes import checks, policy_gradient, supervised
@@ -31,6 +32,7 @@ from rl_reason.recipes.rollout import cut_minibatches, make_batch, weigh
 from rl_reason.recipes.setup import Model, check_length, describe_by_config
 from rl_reason.recipes.state import State, abstract_state, train_shardings
 from rl_reason.runtime.progress import Progress
+from rl_reason.sampling.sampler import Sampler
 from rl_reason.settings import Settings
 
 Piece = dict[str, jax.ShapeDtypeStruct]
@@ -53,6 +55,8 @@ class Call:
     """At most, of its loops that end when they are done."""
     within: dict[str, int] = dataclasses.field(default_factory=dict)
     """Bytes on a device of what is known among its arguments and temporaries."""
+    reads_state: bool = True
+    """Whether its first argument is a part of the state: weights, or all that an update changes."""
 
 
 def plan(settings: Settings, devices: Sequence[jax.Device], memory: int | None) -> dict[str, Any]:
@@ -84,7 +88,7 @@ def plan(settings: Settings, devices: Sequence[jax.Device], memory: int | None) 
             report["functions"][call.name] = _measure(call, report["state"], memory)
             progress.advance(1)
     functions = report["functions"].values()
-    by_phase = {"sampling": ("sample",), "update": ("gradients", "update")}
+    by_phase = {"sampling": ("prefill", "decode"), "update": ("gradients", "update")}
     report["peak"] = {phase: _greatest(report, names) for phase, names in by_phase.items()}
     report["flops_step"] = sum(made["flops"] * made["calls"] for made in functions)
     report["fits"] = None if memory is None else all(made["fits"] for made in functions)
@@ -101,9 +105,8 @@ def _measure(call: Call, state: dict[str, int], memory: int | None) -> dict[str,
     traced = call.function.trace(*call.arguments)
     made: dict[str, Any] = {"rows": call.rows, "calls": call.calls, "within": call.within}
     made["flops"] = compiled.flops(traced.jaxpr, call.trips)
-    # Its first argument is a part of the state: weights, or all that an update changes.
-    others = device_bytes([x for x in call.arguments[1:] if not isinstance(x, int)])
-    made["resident"] = sum(state.values()) - device_bytes(call.arguments[0])
+    others = device_bytes([x for x in call.arguments[call.reads_state :] if not isinstance(x, int)])
+    made["resident"] = sum(state.values()) - device_bytes(call.arguments[0]) * call.reads_state
     start = time.monotonic()
     try:
         program = traced.lower().compile()
@@ -183,16 +186,7 @@ def _policy_gradient(settings: Settings, model: Model) -> tuple[State, list[Call
     state = _with_frozen(steps.abstract, model)
     updates = algorithm.updates * algorithm.minibatches
 
-    rows = rows_at_once(sampling.batch_size, algorithm.batch_size)
-    sample = Call(
-        "sample",
-        steps.sampler,
-        _sampler_arguments(model, state["train"].policy, rows // algorithm.group_size, prompt),
-        calls=algorithm.batch_size // rows,
-        rows=rows,
-        trips=sampling.max_length - 1,
-        within={"cache": _cache_bytes(model, rows, algorithm.group_size, prompt, sampling.max_length)},
-    )
+    sampled = _sampling(settings, model, steps.sampler, state["train"].policy)
     batch, length = _batch(settings, model), prompt + sampling.max_length
     scored = {}  # log-probabilities → the weights that give them
     if algorithm.kl_coef:
@@ -208,7 +202,38 @@ def _policy_gradient(settings: Settings, model: Model) -> tuple[State, list[Call
     part = cut_minibatches(batch, algorithm.minibatches, (settings.seed,))[0]
     part, _ = weigh(part, algorithm.reduction, sampling.max_length)
     piece, pieces = _piece(part, model, steps.update.micro_batch)
-    return state, [sample, *scores, *_step(steps.update.step(length), state, piece, pieces, updates)]
+    return state, [*sampled, *scores, *_step(steps.update.step(length), state, piece, pieces, updates)]
+
+
+def _sampling(settings: Settings, model: Model, sampler: Sampler, params: weights.Params) -> list[Call]:
+    """The two functions of sampling, the second one with the greatest cache."""
+    algorithm, sampling, prompt = settings.algorithm, settings.sampling, settings.data.max_prompt_length
+    rows = rows_at_once(sampling.batch_size, algorithm.batch_size)
+    calls, length = algorithm.batch_size // rows, sampling.max_length
+    arguments = _sampler_arguments(model, params, rows // algorithm.group_size, prompt)
+    # What prefill makes lies where its compiled program puts it.
+    places = jax.jit(sampler.start).lower(*arguments).compile().output_shardings
+    made = jax.eval_shape(sampler.start, *arguments)
+    decoding, prompts, state = jax.tree.map(_placed, made, places)
+    state = dataclasses.replace(state, own=jax.tree.map(_placed, _grown(sampler, state.own), places[2].own))
+    within = {"cache": _cache_bytes(model, rows, algorithm.group_size, prompt, length)}
+    wanted = jax.ShapeDtypeStruct((), jnp.int32)
+    return [
+        Call("prefill", sampler.start, arguments, calls, rows),
+        Call(
+            "decode", sampler.decode, (decoding, prompts, state, wanted), calls, rows, length - 1, within,
+            reads_state=False,
+        ),
+    ]  # fmt: skip
+
+
+def _placed(x: jax.ShapeDtypeStruct, place: jax.sharding.Sharding) -> jax.ShapeDtypeStruct:
+    return jax.ShapeDtypeStruct(x.shape, x.dtype, sharding=place)
+
+
+def _grown(sampler: Sampler, own: CompletionCache) -> CompletionCache:
+    """Shapes of the cache of completions at its greatest."""
+    return jax.eval_shape(lambda own: sampler.grow(own, sampler.max_length), own)
 
 
 def _supervised(settings: Settings, model: Model) -> tuple[State, list[Call]]:

@@ -88,16 +88,17 @@ def run(settings: Settings, workdir_path: str | Path) -> None:
         evaluate = bookkeeping.make_evaluate(
             settings, model, task.held_out, rewarder, metrics, settings.sampling.max_length, task.rows
         )
-        if start == 0:
+        if start == 0 and settings.evaluation.samples:
             evaluate(state["train"].policy, 0, True)
 
         for step in range(start + 1, settings.steps + 1):
             # Sample. The update of the step before still runs: its successor's sampling waits in line behind it,
             # and only then are its metrics read.
+            clock = Clock()
             asked = next(task.data)
             dispatched = sample(state, asked, step)
-            records.finish()
-            clock = Clock()
+            if records.finish():
+                clock = Clock()  # Until now the time was that of the step before.
             samples = _join([to_host(part) for part in dispatched])
             clock.lap("time/sample_s")
 
@@ -130,9 +131,11 @@ def run(settings: Settings, workdir_path: str | Path) -> None:
             # Reference, evaluation, checkpoint.
             if "reference" in state and algorithm.reference_every and step % algorithm.reference_every == 0:
                 state["reference"] = copy_weights(state["train"].policy, model)
-            if bookkeeping.is_due(step, settings.evaluation.every, settings.steps):
+            full = step == settings.steps
+            wanted = settings.evaluation.samples if full else settings.evaluation.samples_during
+            if wanted and bookkeeping.is_due(step, settings.evaluation.every, settings.steps):
                 records.finish()
-                evaluate(state["train"].policy, step, step == settings.steps)
+                evaluate(state["train"].policy, step, full)
             if bookkeeping.is_due(step, settings.checkpoint.every, settings.steps):
                 records.finish()
                 checkpoints.save(step, without_frozen(state), task.data.get_state())

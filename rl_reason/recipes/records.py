@@ -58,15 +58,18 @@ class Records:
         """Keeps a step: its clock, its batch, the metrics of its updates on the device, and those of the host."""
         self._pending = (step, clock, batch, updated, values, samples)
 
-    def finish(self) -> None:
+    def finish(self) -> bool:
         """Waits for the pending update, stops the run if it made no numbers, else writes its records.
+
+        Returns:
+            Whether there was one.
 
         Raises:
             RunError: the loss or the gradient is no number. The batch that caused it stays in the folder. The state is
                 given up on purpose: no checkpoint of it is written, so the last good one is what the command resumes.
         """
         if self._pending is None:
-            return
+            return False
         step, clock, batch, updated, values, samples = self._pending
         self._pending = None
         values = values | _combine(hosts.fetch(updated))
@@ -85,6 +88,7 @@ class Records:
             self._metrics.write(step, values)
             self._metrics.write_samples(samples)
         self._progress.update(step, {label: values.get(name, float("nan")) for label, name in self._shown.items()})
+        return True
 
 
 def _combine(updates: Sequence[Mapping[str, np.ndarray]]) -> dict[str, float]:

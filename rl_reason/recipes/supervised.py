@@ -142,19 +142,22 @@ def run(settings: Settings, workdir_path: str | Path) -> None:
         # A solution is at most as long as a row.
         longest = settings.sampling.max_length
         evaluate = bookkeeping.make_evaluate(settings, model, held_out, rewarder, metrics, longest, EVALUATION_ROWS)
-        if start == 0:
+        if start == 0 and settings.evaluation.samples:
             evaluate(state["train"].policy, 0, True)
 
         for step in range(start + 1, settings.steps + 1):
             # The batch is made while the update before still runs.
-            batch = batches(step)
-            records.finish()
             clock = Clock()
+            batch = batches(step)
+            if records.finish():
+                clock = Clock()  # Until now the time was that of the step before.
             state["train"], updated = update(training_step, state["train"], batch, algorithm.micro_batch, mesh)
             records.pend(step, clock, batch, [updated], {})
-            if bookkeeping.is_due(step, settings.evaluation.every, settings.steps):
+            full = step == settings.steps
+            wanted = settings.evaluation.samples if full else settings.evaluation.samples_during
+            if wanted and bookkeeping.is_due(step, settings.evaluation.every, settings.steps):
                 records.finish()
-                evaluate(state["train"].policy, step, step == settings.steps)
+                evaluate(state["train"].policy, step, full)
             if bookkeeping.is_due(step, settings.checkpoint.every, settings.steps):
                 records.finish()
                 checkpoints.save(step, without_frozen(state), {"step": step})

@@ -1,11 +1,21 @@
-"""Jitted, batched sampling of G completions for each of Q prompts."""
+"""Batched sampling of G completions for each of Q prompts.
+
+The tokens of all samples are drawn together, in a loop on the device. It stops where the host has something to gain:
+when half of the samples have ended, the others go on by themselves; when the cache is full, it grows. So time goes with
+the tokens that are drawn, not with the samples times the greatest length.
+"""
 
 from __future__ import annotations
 
+import dataclasses
+import functools
 from collections.abc import Callable
+from dataclasses import dataclass
+from typing import Any
 
 import jax
 import jax.numpy as jnp
+import numpy as np
 from flax import struct
 from jax.typing import DTypeLike
 
@@ -13,24 +23,129 @@ from rl_reason.models import cache, decoder
 from rl_reason.models.config import ModelConfig
 from rl_reason.models.decoder import Constrain, no_constraint
 from rl_reason.models.weights import Params, cast
+from rl_reason.parallel import hosts
+from rl_reason.parallel.mesh import OnMesh
 from rl_reason.sampling.logits import truncate
+
+FIRST_ROOM = 128
+"""Tokens that the cache of completions has room for at first; it doubles when it is full."""
+LEAST_SHARE = 8
+"""Samples that go on are put together until a part of so much of all is left: each number of them is compiled."""
 
 
 @struct.dataclass
 class Completions:
-    """What was sampled; row q · G + g is sample g of question q."""
+    """What was sampled; row q · G + g is sample g of question q. Arrays of numpy, or on the device."""
 
-    tokens: jax.Array
+    tokens: Any
     """int32 [B, T]: the completion with its end-of-sequence token, then padding."""
-    logprobs: jax.Array
+    logprobs: Any
     """float32 [B, T]: log-probability of each token after temperature, before truncation; 0 on padding."""
-    lengths: jax.Array
+    lengths: Any
     """int32 [B]: tokens of the completion, the end-of-sequence token counted."""
-    finished: jax.Array
+    finished: Any
     """bool [B]: True where an end-of-sequence token was drawn, False where the limit cut the completion off."""
 
 
-Sampler = Callable[[Params, jax.Array, jax.Array, jax.Array, jax.Array], Completions]
+@struct.dataclass
+class Decoding:
+    """Samples between two tokens."""
+
+    t: jax.Array
+    """int32 []: tokens that each of them has, if it has not ended."""
+    last_B: jax.Array
+    """int32: the last token."""
+    keys_B: jax.Array
+    """Random keys, a row each."""
+    own: cache.CompletionCache
+    out: Completions
+
+    @property
+    def done_B(self) -> jax.Array:
+        return self.out.finished
+
+
+@dataclass(frozen=True)
+class Sampler:
+    """`sampler(params, tokens_QP, mask_QP, question_ids_Q, key) -> Completions`, on the host.
+
+    The prompt is computed once for the G samples of a question. Sample g of a question draws its token t with the
+    key fold_in(fold_in(fold_in(key, question id), g), t): it does not depend on what else is in the batch.
+    `key` itself is folded from the run's seed and the step. Temperature 0 takes the most probable token; its
+    log-probability is then that at temperature 1.
+
+    The function's arguments: float32 master weights; int32 prompts padded on the left; bool mask of their tokens;
+    int32 number of each question in its data set; a key.
+    """
+
+    start: Callable[..., tuple[Params, cache.PromptCache, Decoding]]
+    """Jitted, of the arguments above: weights as decoding reads them, the prompts' cache, the first tokens."""
+    decode: Callable[[Params, cache.PromptCache, Decoding, jax.Array], Decoding]
+    """Jitted: goes on until the limit, a full cache, or until so many samples go on, int32 [] (0: none). Takes the
+    buffers of `Decoding`."""
+    grow: Callable[[cache.CompletionCache, int], cache.CompletionCache]
+    take: Callable[[cache.PromptCache, Decoding, jax.Array], tuple[cache.PromptCache, Decoding]]
+    """Jitted: some rows of the samples, int32 [B']."""
+    max_length: int
+    least_multiple: int
+    """The number of samples that go on is a multiple of it: the devices that they are shared out to."""
+
+    def __call__(self, params: Params, tokens_QP: Any, mask_QP: Any, question_ids_Q: Any, key: Any) -> Completions:
+        return self.begin(params, tokens_QP, mask_QP, question_ids_Q, key)()
+
+    def begin(
+        self, params: Params, tokens_QP: Any, mask_QP: Any, question_ids_Q: Any, key: Any
+    ) -> Callable[[], Completions]:
+        """Dispatches what does not need the host; what it returns does the rest."""
+        weights, prompts, state = self.start(params, tokens_QP, mask_QP, question_ids_Q, key)
+        rows = len(state.last_B)
+        state = self.decode(weights, prompts, state, self._wanted(prompts, state, rows))
+        return functools.partial(self._finish, weights, prompts, state)
+
+    def _finish(self, weights: Params, prompts: cache.PromptCache, state: Decoding) -> Completions:
+        rows = len(state.last_B)
+        where_B = np.arange(rows)  # row of each sample that goes on
+        made = _empty(rows, self.max_length)
+        while True:
+            t, out = hosts.fetch((state.t, state.out))
+            for to, from_ in zip(jax.tree.leaves(made), jax.tree.leaves(out), strict=True):
+                to[where_B] = from_
+            live_B = np.flatnonzero(~out.finished)
+            if not len(live_B) or t >= self.max_length:
+                return made
+            fewer = self._fewer(prompts, state, rows, len(live_B))
+            if fewer < len(where_B):
+                kept_B = np.concatenate([live_B, np.flatnonzero(out.finished)])[:fewer]
+                prompts, state = self.take(prompts, state, jnp.asarray(kept_B, jnp.int32))
+                where_B = where_B[kept_B]
+            room = state.own.keys[0].shape[3]
+            if t > room:
+                grown = self.grow(state.own, min(2 * room, self.max_length))
+                state = dataclasses.replace(state, own=grown)
+            state = self.decode(weights, prompts, state, self._wanted(prompts, state, rows))
+
+    def _fewer(self, prompts: cache.PromptCache, state: Decoding, rows: int, live: int) -> int:
+        """The rows that `live` of them can go on in: halved as often as it helps, if that needs no more memory."""
+        now = fewer = len(state.last_B)
+        while fewer % (2 * self.least_multiple) == 0 and fewer // 2 >= max(live, rows // LEAST_SHARE, 1):
+            fewer //= 2
+        # Each has a copy of its prompt then, which in the end may take more than the others' room has given back.
+        (questions, P), T = prompts.mask_QP.shape, self.max_length
+        return fewer if fewer * (P + T) <= now * T + questions * P else now
+
+    def _wanted(self, prompts: cache.PromptCache, state: Decoding, rows: int) -> jax.Array:
+        """So few must go on for the host to gain from it."""
+        half = len(state.last_B) // 2
+        return jnp.int32(half if self._fewer(prompts, state, rows, half) <= half else 0)
+
+
+def _empty(rows: int, length: int) -> Completions:
+    return Completions(
+        np.zeros((rows, length), np.int32),
+        np.zeros((rows, length), np.float32),
+        np.zeros(rows, np.int32),
+        np.zeros(rows, bool),
+    )
 
 
 def make_sampler(
@@ -47,77 +162,98 @@ def make_sampler(
     dtype: DTypeLike = "float32",
     constrain: Constrain = no_constraint,
 ) -> Sampler:
-    """A jitted function `sample(params, tokens_QP, mask_QP, question_ids_Q, key) -> Completions`.
-
-    The prompt is computed once for the G samples of a question. Sample g of a question draws its token t with the
-    key fold_in(fold_in(fold_in(key, question id), g), t): it does not depend on what else is in the batch.
-    `key` itself is folded from the run's seed and the step. Temperature 0 takes the most probable token; its
-    log-probability is then that at temperature 1.
-
-    The function's arguments: float32 master weights; int32 prompts padded on the left; bool mask of their tokens;
-    int32 number of each question in its data set; a key.
-    """
+    """A sampler of `group_size` completions of a prompt, of at most `max_length` tokens."""
     dtype = jnp.dtype(dtype)
     stops = jnp.asarray(stop_ids, jnp.int32)
 
-    def draw(params: Params, hidden_BD: jax.Array, keys_B: jax.Array, step: jax.Array) -> tuple[jax.Array, jax.Array]:
+    def draw(params: Params, hidden_BD: jax.Array, keys_B: jax.Array, t: jax.Array) -> tuple[jax.Array, jax.Array]:
         logits_BV = decoder.logits(params, hidden_BD[:, None], config)[:, 0] / (temperature or 1.0)
         logits_BV = constrain(logits_BV, ("batch", "vocab"))
         if temperature == 0:
             tokens_B = jnp.argmax(logits_BV, axis=-1)
         else:
             kept_BV = truncate(logits_BV, top_k, top_p, min_p)
-            noise_BV = jax.vmap(lambda key: jax.random.gumbel(jax.random.fold_in(key, step), kept_BV.shape[1:]))(keys_B)
+            noise_BV = jax.vmap(lambda key: jax.random.gumbel(jax.random.fold_in(key, t), kept_BV.shape[1:]))(keys_B)
             tokens_B = jnp.argmax(kept_BV + noise_BV, axis=-1)
         chosen_B = jnp.take_along_axis(logits_BV, tokens_B[:, None], axis=-1)[:, 0]
         return tokens_B.astype(jnp.int32), chosen_B - jax.nn.logsumexp(logits_BV, axis=-1)
 
+    def write(t: jax.Array, tokens_B: jax.Array, logprobs_B: jax.Array, out: Completions) -> Completions:
+        """Puts down token t of the samples that go on."""
+        done_B = out.finished
+        is_stop = jnp.any(tokens_B[:, None] == stops[None, :], axis=1)
+        put = lambda to, x: jax.lax.dynamic_update_slice_in_dim(to, x[:, None], t, axis=1)  # noqa: E731
+        return Completions(
+            tokens=put(out.tokens, jnp.where(done_B, pad_id, tokens_B)),
+            logprobs=put(out.logprobs, jnp.where(done_B, 0.0, logprobs_B)),
+            lengths=out.lengths + ~done_B,
+            finished=done_B | is_stop,
+        )
+
+    def place(state: Decoding) -> Decoding:
+        out = state.out
+        return Decoding(
+            t=state.t,
+            last_B=constrain(state.last_B, ("batch",)),
+            keys_B=state.keys_B,
+            own=cache.place(state.own, constrain),
+            out=Completions(
+                constrain(out.tokens, ("batch", "time")),
+                constrain(out.logprobs, ("batch", "time")),
+                constrain(out.lengths, ("batch",)),
+                constrain(out.finished, ("batch",)),
+            ),
+        )
+
     @jax.jit
-    def sample(params, tokens_QP, mask_QP, question_ids_Q, key) -> Completions:
-        questions = tokens_QP.shape[0]
-        rows = questions * group_size
+    def start(params, tokens_QP, mask_QP, question_ids_Q, key) -> tuple[Params, cache.PromptCache, Decoding]:
+        rows = tokens_QP.shape[0] * group_size
         params = cache.unstack(cast(params, dtype), config)
         hidden_QD, prompts = cache.prefill(params, tokens_QP, mask_QP, max_length, config, constrain)
-
         question_keys = jax.vmap(lambda q: jax.random.fold_in(key, q))(question_ids_Q)
         fold_samples = jax.vmap(jax.random.fold_in, in_axes=(None, 0))
         keys_B = jax.vmap(lambda k: fold_samples(k, jnp.arange(group_size)))(question_keys).reshape(rows)
-
-        def write(t, tokens_B, logprobs_B, done_B, out: Completions) -> tuple[jax.Array, Completions]:
-            """Puts down token t of the samples that go on; returns who is done, and the completions."""
-            is_stop = jnp.any(tokens_B[:, None] == stops[None, :], axis=1) & ~done_B
-            put = lambda to, x: jax.lax.dynamic_update_slice_in_dim(to, x[:, None], t, axis=1)  # noqa: E731
-            out = Completions(
-                tokens=put(out.tokens, jnp.where(done_B, pad_id, tokens_B)),
-                logprobs=put(out.logprobs, jnp.where(done_B, 0.0, logprobs_B)),
-                lengths=out.lengths + ~done_B,
-                finished=out.finished | is_stop,
-            )
-            return done_B | is_stop, out
-
-        start = Completions(
-            tokens=constrain(jnp.full((rows, max_length), pad_id, jnp.int32), ("batch", "time")),
-            logprobs=constrain(jnp.zeros((rows, max_length), jnp.float32), ("batch", "time")),
+        zero = jnp.zeros((), jnp.int32)
+        tokens_B, logprobs_B = draw(params, jnp.repeat(hidden_QD, group_size, axis=0), keys_B, zero)
+        empty = Completions(
+            tokens=jnp.full((rows, max_length), pad_id, jnp.int32),
+            logprobs=jnp.zeros((rows, max_length), jnp.float32),
             lengths=jnp.zeros(rows, jnp.int32),
             finished=jnp.zeros(rows, bool),
         )
-        zero = jnp.zeros((), jnp.int32)
-        tokens_B, logprobs_B = draw(params, jnp.repeat(hidden_QD, group_size, axis=0), keys_B, zero)
-        done_B, out = write(zero, tokens_B, logprobs_B, jnp.zeros(rows, bool), start)
-        own = cache.empty_completions(rows, max_length, config, dtype, constrain)
+        own = cache.empty_completions(rows, min(FIRST_ROOM, max_length), config, dtype, constrain)
+        return (
+            params,
+            prompts,
+            place(Decoding(zero + 1, tokens_B, keys_B, own, write(zero, tokens_B, logprobs_B, empty))),
+        )
 
-        def go_on(carry) -> jax.Array:
-            t, _, done_B, *_ = carry
-            return (t < max_length) & ~jnp.all(done_B)
+    @functools.partial(jax.jit, donate_argnums=2)
+    def decode(params: Params, prompts: cache.PromptCache, state: Decoding, wanted: jax.Array) -> Decoding:
+        limit = min(state.own.keys[0].shape[3] + 1, max_length)
 
-        def step(carry):
-            t, tokens_B, done_B, own, out = carry
-            hidden_BD, own = cache.decode_step(params, tokens_B, t - 1, prompts, own, config, constrain)
-            tokens_B, logprobs_B = draw(params, hidden_BD, keys_B, t)
-            done_B, out = write(t, tokens_B, logprobs_B, done_B, out)
-            return t + 1, tokens_B, done_B, own, out
+        def go_on(state: Decoding) -> jax.Array:
+            return (state.t < limit) & (jnp.sum(~state.done_B) > wanted)
 
-        *_, out = jax.lax.while_loop(go_on, step, (zero + 1, tokens_B, done_B, own, out))
-        return out
+        def step(state: Decoding) -> Decoding:
+            t = state.t
+            hidden_BD, own = cache.decode_step(
+                params, state.last_B, t - 1, prompts, state.own, max_length, config, constrain
+            )
+            tokens_B, logprobs_B = draw(params, hidden_BD, state.keys_B, t)
+            return Decoding(t + 1, tokens_B, state.keys_B, own, write(t, tokens_B, logprobs_B, state.out))
 
-    return sample
+        return place(jax.lax.while_loop(go_on, step, place(state)))
+
+    @jax.jit
+    def take(prompts: cache.PromptCache, state: Decoding, rows: jax.Array) -> tuple[cache.PromptCache, Decoding]:
+        prompts, own = cache.take(prompts, state.own, rows)
+        out = jax.tree.map(lambda x: x[rows], state.out)
+        return prompts, place(Decoding(state.t, state.last_B[rows], state.keys_B[rows], own, out))
+
+    @functools.partial(jax.jit, static_argnums=1)
+    def grow(own: cache.CompletionCache, length: int) -> cache.CompletionCache:
+        return cache.place(cache.grow(own, length), constrain)
+
+    ways = constrain.mesh.size // constrain.mesh.shape["tensor"] if isinstance(constrain, OnMesh) else 1
+    return Sampler(start, decode, grow, take, max_length, ways)

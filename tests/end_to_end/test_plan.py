@@ -80,25 +80,26 @@ def test_functions_are_those_of_a_step(planned):
     made, state = report["functions"], report["state"]
     # Two calls sample, and a batch of 8 in pieces of 4 is scored and taken apart twice.
     assert {name: one["calls"] for name, one in made.items()} == {
-        "sample": 2, "score_reference": 2, "score_old": 2, "gradients": 4, "update": 2
+        "prefill": 2, "decode": 2, "score_reference": 2, "score_old": 2, "gradients": 4, "update": 2
     }  # fmt: skip
     for name, one in made.items():
         own = one["arguments"] + one["outputs_beside"] + one["temporaries"] + one["code"]
         assert one["peak"] == own + one["resident"] > sum(state.values())
         assert one["fits"] is None and one["collectives"]
         assert name in out
-    # Sampling reads the weights, an optimizer step all but the reference.
+    # Prefill reads the weights, decoding its own copy of them, an optimizer step all but the reference.
     close = functools.partial(pytest.approx, rel=0.01)
-    assert made["sample"]["resident"] == close(state["optimizer"] + state["reference"])
+    assert made["prefill"]["resident"] == close(state["optimizer"] + state["reference"])
+    assert made["decode"]["resident"] == close(sum(state.values()))
     assert made["gradients"]["resident"] == close(state["optimizer"] + state["reference"])
     assert made["update"]["resident"] == close(state["reference"])
     assert made["update"]["within"]["gradients"] == state["parameters"]
-    assert report["peak"]["sampling"] == made["sample"]["peak"]
+    assert report["peak"]["sampling"] == max(made["prefill"]["peak"], made["decode"]["peak"])
     assert report["peak"]["update"] == max(made["gradients"]["peak"], made["update"]["peak"])
     # Two rows at a time lie on each of the four parts of the batch, one prompt on each device.
     heads, width = config.num_kv_heads // 2, config.head_dim
     cached = 2 * 4 * config.num_layers * heads * width * (PROMPT + LENGTH)
-    assert made["sample"]["within"]["cache"] == cached
+    assert made["decode"]["within"]["cache"] == cached
     assert any(row["where"] == "inside a loop" for row in made["gradients"]["collectives"])
 
 
@@ -110,7 +111,7 @@ def test_operations_are_those_of_the_model(planned):
     prompt = PROMPT * per_token + PROMPT**2 * pair
     # Decoding attends to the whole cache at each token.
     tokens = GROUP * (LENGTH - 1) * (per_token + length * pair + head)
-    assert made["sample"]["flops"] == prompt + GROUP * head + tokens
+    assert made["prefill"]["flops"] == prompt + GROUP * head and made["decode"]["flops"] == tokens
     # At least each prompt once for its group, at most once for each completion, with its last layer.
     least = ROWS // GROUP * prompt + ROWS * LENGTH * (per_token + head)
     most = ROWS * length * (per_token + length * pair + head)
@@ -142,7 +143,7 @@ def test_state_with_adapters():
     made, read = planning.state_bytes(state), {one.name: planning.device_bytes(one.arguments[0]) for one in calls}
     assert made["frozen"] == 4 * count(model.config) > 10 * made["parameters"] and made["reference"] == 0
     assert read["score_reference"] == made["frozen"]  # what lies beneath adapters is the reference
-    assert read["sample"] == made["frozen"] + made["parameters"]
+    assert read["prefill"] == made["frozen"] + made["parameters"]
     assert read["update"] == sum(made.values())
 
 
@@ -214,5 +215,5 @@ def test_tpu(commands, bare_model, tmp_path, topology, memory):
     report = json.loads(output.read_text())
     assert report["devices"] == 8 and report["dtype"] == "bfloat16" and report["attention"] == "splash"
     assert report["memory"] == round(memory * 2**30) and report["fits"] is True
-    assert set(report["functions"]) == {"sample", "score_reference", "gradients", "update"}
+    assert set(report["functions"]) == {"prefill", "decode", "score_reference", "gradients", "update"}
     assert all(one["peak"] > 0 and one["xla"]["bytes"] > 0 for one in report["functions"].values())

@@ -1,5 +1,6 @@
 """What a user may rely on in samples: their probabilities, their ends, and what they do not depend on."""
 
+import dataclasses
 from collections import Counter
 from functools import cache
 
@@ -13,6 +14,7 @@ from rl_reason.models import decoder
 from rl_reason.recipes.evaluation import start_sampling, to_host
 from rl_reason.recipes.policy_update import make_score
 from rl_reason.recipes.rollout import make_batch
+from rl_reason.sampling import sampler as sampler_module
 from rl_reason.sampling.sampler import make_sampler
 
 GROUP, LENGTH = 6, 14
@@ -127,6 +129,48 @@ def test_a_sample_does_not_depend_on_the_mesh(sample, describe, params):
     expected = sample(questions)
     np.testing.assert_array_equal(made.tokens, expected.tokens)
     np.testing.assert_allclose(made.logprobs, expected.logprobs, atol=1e-4)
+
+
+def counted(sampler, calls):
+    """The sampler, which notes the rows that go on by themselves and the sizes that its cache grows to."""
+
+    def take(prompts, state, rows):
+        calls.append(("rows", len(rows)))
+        return sampler.take(prompts, state, rows)
+
+    def grow(own, length):
+        calls.append(("room", length))
+        return sampler.grow(own, length)
+
+    return dataclasses.replace(sampler, take=take, grow=grow)
+
+
+@pytest.mark.parametrize("sizes", [{}, {"data": 2, "fsdp": 2, "tensor": 2}], ids=["one device", "mesh"])
+def test_samples_that_go_on_alone_and_a_cache_that_grows_change_nothing(sizes, describe, params, monkeypatch):
+    model = describe(**sizes)
+    placed = jax.device_put(params, model.shardings())
+    questions = (7, 0, 3, 12)
+    prompts = [EncodedPrompt(q, list(QUESTIONS[q])) for q in questions]
+    made, calls = [], []
+    for room, share in ((LENGTH, 1), (3, 8)):
+        monkeypatch.setattr(sampler_module, "FIRST_ROOM", room)
+        monkeypatch.setattr(sampler_module, "LEAST_SHARE", share)
+        calls.append([])
+        sampler = make_sampler(
+            model.config, group_size=8, max_length=LENGTH, stop_ids=(1, 5, 9, 12, 17, 20, 23), pad_id=model.pad_id,
+            constrain=model.constrain,
+        )  # fmt: skip
+        begun = start_sampling(counted(sampler, calls[-1]), model, placed, prompts, 6, jax.random.key(0))
+        made.append(to_host(begun))
+    assert calls[0] == []
+    fewer = [n for kind, n in calls[1] if kind == "rows"]
+    assert fewer == sorted(fewer, reverse=True) and fewer[0] <= 16 and fewer[-1] == 4 and len(fewer) > 1
+    assert [n for kind, n in calls[1] if kind == "room"] == [6, 12, 14]
+    np.testing.assert_array_equal(made[1].tokens, made[0].tokens)
+    np.testing.assert_array_equal(made[1].lengths, made[0].lengths)
+    np.testing.assert_array_equal(made[1].finished, made[0].finished)
+    np.testing.assert_allclose(made[1].logprobs, made[0].logprobs, atol=1e-4)
+    assert (made[0].lengths == LENGTH).any() and (made[0].lengths < 4).any()
 
 
 def test_other_keys_questions_and_sample_numbers_give_other_samples(sample):
