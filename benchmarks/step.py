@@ -22,7 +22,7 @@ from rl_reason.runtime.progress import table
 from rl_reason.settings import Settings, defaults
 
 PACKAGES = ("jax", "jaxlib", "flax", "optax", "numpy")
-MICRO_BATCH = {"tiny": 8, "small": 8, "0.5b": 4, "1.5b": 32}
+MICRO_BATCH = {"tiny": 8, "small": 4, "0.5b": 4, "1.5b": 32}
 """Rows whose activations exist at the same time: fastest in a trial."""
 FLAGS: Spec = {
     "workload": (str, REQUIRED, f"one of {', '.join(workloads.WORKLOADS)}"),

@@ -99,7 +99,8 @@ def _sample(flags: dict) -> tuple[dict, list[dict]]:
         model = describe_model(description, make_mesh(settings.Mesh(data=1, fsdp=-1)), lambda: ())
         model.check_files()
         template = find_template(flags["template"], "--template")
-        prompts = encode_all(problems, template, model.tokenizer, flags["max_prompt_tokens"])
+        rows = model.config.vocab_size
+        prompts = encode_all(problems, template, model.tokenizer, flags["max_prompt_tokens"], rows=rows)
         longest = max(len(prompt.prompt_ids) for prompt in prompts)
         check_length(model, longest, flags["max_tokens"], "--max_tokens")
         evaluate = make_evaluator(
@@ -112,7 +113,7 @@ def _sample(flags: dict) -> tuple[dict, list[dict]]:
             rows=flags["batch"],
             seed=flags["seed"],
         )
-        params = model.load_params(flags["seed"])
+        params = model.load_params(flags["seed"], model.dtype)
         with Progress(len(prompts), title="evaluate", enabled=hosts.is_first()) as progress:
             return evaluate(params, HeldOut(flags["data"], problems, prompts), progress.advance)
 

@@ -120,7 +120,8 @@ class Algorithm:
     minibatches: int = 1
     """Optimizer steps in one pass."""
     micro_batch: int = 0
-    """Completions whose activations exist at the same time, at most; 0: the whole minibatch."""
+    """Rows of the greatest length whose activations exist at the same time; 0: the whole minibatch. Completions share
+    rows (`recipes.layout`), and a mesh has at least a row a device. In supervised training a divisor of the batch."""
     reference_every: int = 0
     """Steps after which the reference becomes the policy (an outer iteration of algorithm 1); 0: never."""
     learning_rate: float = 1e-6

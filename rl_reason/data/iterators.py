@@ -34,15 +34,18 @@ def encode_all(
     tokenizer: PreTrainedTokenizerBase,
     max_length: int,
     long_prompts: str = "error",
+    rows: int = 0,
 ) -> list[EncodedPrompt]:
     """All prompts, tokenized before training starts, so that one too long is found at once and not days later.
 
     Args:
         max_length: most tokens of a prompt.
         long_prompts: "error", or "drop": leave longer ones out and log how many.
+        rows: of the model's embedding; 0: as many as tokens.
 
     Raises:
-        UsageError: a prompt is too long ("error"), or none is left ("drop"), or another `long_prompts`.
+        UsageError: a prompt is too long ("error"), or none is left ("drop"), or another `long_prompts`; or a prompt
+            holds a token that the model has no row for.
     """
     if long_prompts not in ("error", "drop"):
         raise UsageError(f"config.data.long_prompts={long_prompts!r}: expected 'error' or 'drop'")
@@ -54,6 +57,11 @@ def encode_all(
             raise UsageError(
                 f"the prompt of problem {problem.get('id', index)!r} has no tokens; expected a template that writes "
                 f"text and a tokenizer with a vocabulary ({tokenizer.name_or_path or 'trained here'})"
+            )
+        if rows and max(ids) >= rows:
+            raise UsageError(
+                f"the prompt of problem {problem.get('id', index)!r} holds {tokenizer.decode([max(ids)])!r}, token "
+                f"{max(ids)}; expected tokens below {rows}, the rows of the model's embedding"
             )
         if len(ids) <= max_length:
             kept.append(EncodedPrompt(index, ids))

@@ -163,3 +163,10 @@ def _generation_config(path: str) -> Path | None:
         return Path(hf_hub_download(path, name))
     except EntryNotFoundError:  # the model says nothing more than its tokenizer does
         return None
+
+
+def ordinary_tokens_from(tokenizer: PreTrainedTokenizerBase, first: int) -> list[str]:
+    """Tokens with ids of `first` or more that are not special. Special ones may lie there without harm: Gemma 3's
+    text models have one for images, which stands behind the last row of their embeddings and in no text."""
+    special = {id for id, token in tokenizer.added_tokens_decoder.items() if token.special}
+    return [token for token, id in tokenizer.get_vocab().items() if id >= first and id not in special]

@@ -12,7 +12,7 @@ import jax.numpy as jnp
 from flax import struct
 
 from rl_reason.models import decoder, weights
-from rl_reason.models.attention import attend, attend_to_cache
+from rl_reason.models.attention import attend_to_cache
 from rl_reason.models.config import ModelConfig
 from rl_reason.models.decoder import Constrain
 from rl_reason.models.weights import Params
@@ -61,29 +61,18 @@ def prefill(
     """Runs the prompts: the final hidden state [Q, D] of each one's last token, and their cache.
 
     Args:
-        params: from `unstack`, in the compute dtype.
+        params: in the compute dtype, as they are.
         tokens_QP: int32, padded on the left.
         mask_QP: bool, True where a token stands.
         length: tokens of a completion that may follow.
         config: the model.
         constrain: see `decoder`.
     """
-    P = tokens_QP.shape[1]
-    angles = decoder.all_angles(decoder.positions_of(mask_QP.astype(jnp.int32)), P + length, config)
-    index = jnp.arange(P)
-    distance_PP = index[:, None] - index[None, :]
-    seen = (distance_PP >= 0)[None] & mask_QP[:, None, :] & mask_QP[:, :, None]
-    scale, softcap = decoder.score_scale(config), config.attention_softcap
-    x = decoder.embed(params, tokens_QP, config, constrain)
-    keys, values = [], []
-    for layer, rope, window in zip(params["layers"], config.layer_ropes, config.layer_windows, strict=True):
-        q, k, v = decoder.queries_keys_values(layer, x, angles[rope], config, constrain)
-        mask = seen & (distance_PP < window)[None] if window else seen
-        x, _ = decoder.close_block(layer, x, attend(q, k, v, mask, scale, softcap), config, constrain)
-        keys.append(jnp.transpose(k, (0, 2, 3, 1)))
-        values.append(jnp.swapaxes(v, 1, 2))
-    last = decoder.rms_norm(x[:, -1:], params["final_norm"], config.rms_norm_eps, config.norm_offset)
-    return last[:, 0], PromptCache(tuple(keys), tuple(values), mask_QP)
+    segments_QP, total = mask_QP.astype(jnp.int32), tokens_QP.shape[1] + length
+    hidden_QPD, layers = decoder.prefill(params, tokens_QP, segments_QP, config, constrain, total)
+    keys = tuple(jnp.transpose(k, (0, 2, 3, 1)) for k, _ in layers)
+    values = tuple(jnp.swapaxes(v, 1, 2) for _, v in layers)
+    return hidden_QPD[:, -1], PromptCache(keys, values, mask_QP)
 
 
 def empty_completions(

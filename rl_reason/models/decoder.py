@@ -9,7 +9,7 @@ from __future__ import annotations
 import functools
 import math
 from collections.abc import Callable
-from typing import Any
+from typing import Any, NamedTuple
 
 import jax
 import jax.numpy as jnp
@@ -255,8 +255,20 @@ def forward(
         Final hidden states [B, T, D] in the dtype of the weights; the loads of each layer's experts, float32 [L, X]
         (`experts.loads`), None for a model without experts.
     """
-    run = _run(params, tokens_BT, segments_BT, None, config, remat, constrain, kernel, length, segments_BT > 0)
-    return run[0], run[2]
+    made = _run(params, tokens_BT, segments_BT, None, config, remat, constrain, kernel, length, segments_BT > 0)
+    return made.hidden, made.loads
+
+
+def prefill(
+    params: Params, tokens_BT: jax.Array, segments_BT: jax.Array, config: ModelConfig, constrain: Constrain, length: int
+) -> tuple[jax.Array, list[tuple[jax.Array, jax.Array]]]:
+    """`forward`, with what a cache keeps of each layer: keys [B, T, K, E] and values [B, T, K, F], bottom first."""
+    counted = segments_BT > 0
+    made = _run(
+        params, tokens_BT, segments_BT, None, config, "none", constrain, "xla", length, counted, keeps_cache=True
+    )
+    kept = [(keys[i], values[i]) for keys, values in made.cached for i in range(len(keys))]
+    return made.hidden, kept
 
 
 def predictors(
@@ -280,14 +292,25 @@ def predictors(
         counted_BT: bool, the tokens that count for the loads of experts; None: those of segments.
     """
     counted_BT = segments_BT > 0 if counted_BT is None else counted_BT
-    hidden_BTD, last_BD, loads_LX = _run(
-        params, tokens_BT, segments_BT, prompts, config, remat, constrain, kernel, length, counted_BT
-    )
-    before_BTD = jnp.pad(hidden_BTD[:, :-1], ((0, 0), (1, 0), (0, 0)))
-    if last_BD is not None:
+    made = _run(params, tokens_BT, segments_BT, prompts, config, remat, constrain, kernel, length, counted_BT)
+    before_BTD = jnp.pad(made.hidden[:, :-1], ((0, 0), (1, 0), (0, 0)))
+    if made.last is not None:
         starts_BT = jnp.pad(segments_BT[:, 1:] != segments_BT[:, :-1], ((0, 0), (1, 0)), constant_values=True)
-        before_BTD = jnp.where(starts_BT[..., None], last_BD[:, None], before_BTD)
-    return constrain(before_BTD, ("batch", "time", "width")), loads_LX
+        before_BTD = jnp.where(starts_BT[..., None], made.last[:, None], before_BTD)
+    return constrain(before_BTD, ("batch", "time", "width")), made.loads
+
+
+class _Made(NamedTuple):
+    """Of whole sequences."""
+
+    hidden: jax.Array
+    """[B, T, D]."""
+    last: jax.Array | None
+    """[B, D] of the last token of each row's prompt, where there are prompts."""
+    loads: jax.Array | None
+    """Of experts, [L, X]."""
+    cached: list[tuple[jax.Array, jax.Array]]
+    """Keys and values of each stack of layers, [L, B, T, K, …], if they are kept."""
 
 
 def _run(
@@ -301,8 +324,8 @@ def _run(
     kernel: str,
     length: int,
     counted_BT: jax.Array,
-) -> tuple[jax.Array, jax.Array | None, jax.Array | None]:
-    """Final hidden states of the rows, [B, D] of the last token of each row's prompt, loads of experts."""
+    keeps_cache: bool = False,
+) -> _Made:
     assert prompts is None or kernel == "xla", "kernels see tokens of the same segment only"
     T, P = tokens_BT.shape[1], 0 if prompts is None else prompts.tokens.shape[1]
     length = length or P + T
@@ -335,10 +358,11 @@ def _run(
     def within(seen: jax.Array, distance: jax.Array, numbers: dict[str, jax.Array]) -> jax.Array:
         return seen if windows == [length] else seen & (distance < jnp.array(windows)[numbers["window"]])
 
-    def block(carry: Any, scanned: tuple[Params, dict[str, jax.Array]]) -> tuple[Any, jax.Array | None]:
+    def block(carry: Any, scanned: tuple[Params, dict[str, jax.Array]]) -> tuple[Any, tuple]:
         x_BTD, x_QPD = carry
         layer, numbers = scanned
         q, k, v = queries_keys_values(layer, x_BTD, choose(angles, numbers), config, constrain)
+        kept = (k, v) if keeps_cache else None
         if prompts is not None:
             q_P, k_P, v_P = queries_keys_values(layer, x_QPD, choose(prompt_angles, numbers), config, constrain)
             k, v = (jnp.concatenate([prompts.to_rows(p), own], axis=1) for p, own in ((k_P, k), (v_P, v)))
@@ -352,15 +376,16 @@ def _run(
             )
         x_BTD, chosen = close_block(layer, x_BTD, attended, config, constrain)
         if chosen is None:
-            return (x_BTD, x_QPD), None
+            return (x_BTD, x_QPD), (None, kept)
         assert config.experts is not None
-        return (x_BTD, x_QPD), loads(chosen, counted_BT, config.experts.count)
+        return (x_BTD, x_QPD), (loads(chosen, counted_BT, config.experts.count), kept)
 
     if remat != "none":
         block = jax.checkpoint(block, policy=REMAT_POLICIES[remat], prevent_cse=False)
     # The hidden states of rows and prompts.
     x_QPD = None if prompts is None else embed(params, prompts.tokens, config, constrain)
     carry: Any = embed(params, tokens_BT, config, constrain), x_QPD
+    cached = []
     for name, layers in config.stacks:
         # What differs between layers is scanned beside their weights, by its number.
         numbers = {
@@ -368,10 +393,11 @@ def _run(
             "window": jnp.array([windows.index(layer_windows[i]) for i in layers]),
         }
         # Layers with experts are the last stack, if there are any.
-        carry, loads_LX = jax.lax.scan(block, carry, (params[name], numbers))
+        carry, (loads_LX, kept) = jax.lax.scan(block, carry, (params[name], numbers))
+        cached.append(kept)
     norm = functools.partial(rms_norm, scale=params["final_norm"], eps=config.rms_norm_eps, offset=config.norm_offset)
     last_BD = None if prompts is None else prompts.to_rows(norm(carry[1][:, -1]))
-    return norm(carry[0]), last_BD, loads_LX
+    return _Made(norm(carry[0]), last_BD, loads_LX, cached)
 
 
 def logits(params: Params, hidden_BTD: jax.Array, config: ModelConfig) -> jax.Array:

@@ -42,7 +42,8 @@ def load_held_out(settings: Settings, model: Model) -> list[HeldOut]:
     for one in [name] if name.endswith(".jsonl") else name.split("+"):
         problems = sources.load(one, evaluation.split, data.dir, settings.seed)
         problems = problems[: evaluation.problems or len(problems)]
-        prompts = encode_all(problems, template, model.tokenizer, data.max_prompt_length, data.long_prompts)
+        rows = model.config.vocab_size
+        prompts = encode_all(problems, template, model.tokenizer, data.max_prompt_length, data.long_prompts, rows)
         longest = max(len(prompt.prompt_ids) for prompt in prompts)
         if settings.recipe != "supervised":
             check_length(model, longest, settings.sampling.max_length, "config.sampling.max_length")

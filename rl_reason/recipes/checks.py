@@ -41,16 +41,13 @@ def _unread(settings: Settings, keys: tuple[str, ...], reason: str) -> None:
 
 
 def check_rows(settings: Settings, mesh: Mesh) -> None:
-    """Tells where the mesh does not divide the rows: then every device computes all of them."""
+    """Tells where the mesh does not divide the rows that are sampled: then every device computes all of them."""
     algorithm, ways = settings.algorithm, mesh.size // mesh.shape["tensor"]
-    minibatch = algorithm.batch_size // algorithm.minibatches
-    rows = {"sampling.batch_size": rows_at_once(settings.sampling.batch_size, algorithm.batch_size)}
-    rows["algorithm.micro_batch"] = rows_at_once(algorithm.micro_batch, minibatch)
-    for key, count in rows.items():
-        if count % ways:
-            log.warning(
-                "config.%s: %d completions over %d devices: every device computes all of them", key, count, ways
-            )
+    rows = rows_at_once(settings.sampling.batch_size, algorithm.batch_size)
+    if rows % ways:
+        log.warning(
+            "config.sampling.batch_size: %d completions over %d devices: every device computes all of them", rows, ways
+        )
 
 
 def check_common(settings: Settings) -> None:
@@ -109,9 +106,7 @@ def check_policy_gradient(settings: Settings) -> None:
         )
     _divides("algorithm.group_size", algorithm.group_size, "algorithm.batch_size", algorithm.batch_size)
     _divides("algorithm.minibatches", algorithm.minibatches, "algorithm.batch_size", algorithm.batch_size)
-    minibatch = algorithm.batch_size // algorithm.minibatches
-    micro_batch = rows_at_once(algorithm.micro_batch, minibatch)
-    _divides("algorithm.micro_batch", micro_batch, "algorithm.batch_size / minibatches", minibatch)
+    _at_least("algorithm.micro_batch", algorithm.micro_batch, 0)
     rows = rows_at_once(sampling.batch_size, algorithm.batch_size)
     _divides("sampling.batch_size", rows, "algorithm.batch_size", algorithm.batch_size)
     _divides("algorithm.group_size", algorithm.group_size, "sampling.batch_size", rows)

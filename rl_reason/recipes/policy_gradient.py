@@ -209,7 +209,8 @@ def _prepare(settings: Settings) -> _Task:
     texts = lambda: (problem["problem"] for problem in problems)  # noqa: E731
     model = describe_model(settings.model, make_mesh(settings.mesh), texts)
     model.check_files()
-    prompts = encode_all(problems, template, model.tokenizer, data.max_prompt_length, data.long_prompts)
+    rows = model.config.vocab_size
+    prompts = encode_all(problems, template, model.tokenizer, data.max_prompt_length, data.long_prompts, rows)
     prompt_length = max(len(prompt.prompt_ids) for prompt in prompts)
     check_length(model, prompt_length, settings.sampling.max_length, "config.sampling.max_length")
     checks.check_rows(settings, model.mesh)

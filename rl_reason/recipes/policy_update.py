@@ -88,8 +88,7 @@ def place(piece: Mapping[str, np.ndarray], mesh: Mesh) -> Piece:
 
 
 def lay(batch: Batch, model: Model, at_once: int) -> Layout:
-    """The layout of a batch for a model's mesh."""
-    # Without lanes of its own a device would need the prompts of others; the greatest divisor keeps them apart.
+    """The layout of a batch for a model's mesh: a lane for each device that rows are shared out to."""
     ways = model.mesh.size // model.mesh.shape["tensor"]
     return lay_out(batch, shared=shares_prompts(model), at_once=at_once, lanes=ways)
 

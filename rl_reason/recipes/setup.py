@@ -109,11 +109,12 @@ def describe_model(model: settings.Model, mesh: Mesh, texts: Callable[[], Iterab
         folder = huggingface.local_folder(model.path)
         config = families.read_config(folder)
         tokenizer = tokenization.load_tokenizer(str(folder))
-        if len(tokenizer) > config.vocab_size:
+        without_row = tokenization.ordinary_tokens_from(tokenizer, config.vocab_size)
+        if without_row:
             tensor = families.tensor_name(config.family, "embed", None)
             raise UsageError(
                 f"config.model.path={model.path!r}: {tensor} has {config.vocab_size} rows, the tokenizer "
-                f"{len(tokenizer)} tokens; expected a row for each token"
+                f"{len(tokenizer)} tokens; expected a row for each token, found none for {without_row[0]!r}"
             )
     else:
         folder = None

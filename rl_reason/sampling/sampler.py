@@ -29,8 +29,8 @@ from rl_reason.sampling.logits import truncate
 
 FIRST_ROOM = 128
 """Tokens that the cache of completions has room for at first; it doubles when it is full."""
-LEAST_SHARE = 8
-"""Samples that go on are put together until a part of so much of all is left: each number of them is compiled."""
+LEAST_SHARE, LEAST_ROWS = 8, 8
+"""Samples that go on are put together until an eighth of all is left, or eight: each number of them is compiled."""
 
 
 @struct.dataclass
@@ -127,7 +127,7 @@ class Sampler:
     def _fewer(self, prompts: cache.PromptCache, state: Decoding, rows: int, live: int) -> int:
         """The rows that `live` of them can go on in: halved as often as it helps, if that needs no more memory."""
         now = fewer = len(state.last_B)
-        while fewer % (2 * self.least_multiple) == 0 and fewer // 2 >= max(live, rows // LEAST_SHARE, 1):
+        while fewer % (2 * self.least_multiple) == 0 and fewer // 2 >= max(live, rows // LEAST_SHARE, LEAST_ROWS):
             fewer //= 2
         # Each has a copy of its prompt then, which in the end may take more than the others' room has given back.
         (questions, P), T = prompts.mask_QP.shape, self.max_length
@@ -208,8 +208,9 @@ def make_sampler(
     @jax.jit
     def start(params, tokens_QP, mask_QP, question_ids_Q, key) -> tuple[Params, cache.PromptCache, Decoding]:
         rows = tokens_QP.shape[0] * group_size
-        params = cache.unstack(cast(params, dtype), config)
+        params = cast(params, dtype)
         hidden_QD, prompts = cache.prefill(params, tokens_QP, mask_QP, max_length, config, constrain)
+        params = cache.unstack(params, config)
         question_keys = jax.vmap(lambda q: jax.random.fold_in(key, q))(question_ids_Q)
         fold_samples = jax.vmap(jax.random.fold_in, in_axes=(None, 0))
         keys_B = jax.vmap(lambda k: fold_samples(k, jnp.arange(group_size)))(question_keys).reshape(rows)

@@ -92,3 +92,20 @@ def test_an_embedding_smaller_than_the_tokenizer(tiny_model, refusal, tmp_path):
     line = refusal(train.main, ["--config=configs/grpo_math.py:tiny", *flags])
     for part in (str(folder), EMBED, f"{TOKENS - 1} rows", f"{TOKENS} tokens"):
         assert part in line
+
+
+def test_special_tokens_may_lie_behind_the_embedding(commands, tiny_model, tmp_path):
+    """As in Gemma 3's text models. A prompt that holds one is refused."""
+    folder = shutil.copytree(tiny_model, tmp_path / "model")
+    tokenizer = load_tokenizer(str(folder))
+    tokenizer.add_special_tokens({"additional_special_tokens": ["<image>"]})
+    tokenizer.save_pretrained(folder)
+    assert len(load_tokenizer(str(folder))) == TOKENS + 1
+    data = tmp_path / "data.jsonl"
+    flags = [f"--model={folder}", f"--data={data}", "--max_tokens=4", "--template=none", f"--output={tmp_path / 'out'}"]
+    data.write_text(json.dumps({"problem": "1+1?", "answer": "2"}) + "\n")
+    commands.succeed(["rl_reason.evaluate", *flags])
+    data.write_text(json.dumps({"id": "b", "problem": "1+1? <image>", "answer": "2"}) + "\n")
+    done = commands.run(["rl_reason.evaluate", *flags])
+    assert done.returncode == 2 and done.stderr.count("\n") == 1
+    assert "'b'" in done.stderr and "<image>" in done.stderr and "300" in done.stderr

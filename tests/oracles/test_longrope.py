@@ -19,7 +19,7 @@ import transformers  # noqa: E402
 from rl_reason import settings  # noqa: E402
 from rl_reason.data.iterators import EncodedPrompt  # noqa: E402
 from rl_reason.recipes.evaluation import start_sampling, to_host  # noqa: E402
-from rl_reason.recipes.policy_update import completion_logprobs  # noqa: E402
+from rl_reason.recipes.policy_update import make_score  # noqa: E402
 from rl_reason.recipes.rollout import make_batch  # noqa: E402
 from rl_reason.sampling.sampler import make_sampler  # noqa: E402
 from tests.oracles.test_transformers import LONGROPE, SIZES, VOCAB, describe, load, our_logits, padded  # noqa: E402
@@ -98,8 +98,8 @@ def test_sampler_and_trainer_agree_across_the_switch(total, loaded):
     rewards = np.arange(len(samples.lengths), dtype=np.float32)
     batch = make_batch(prompts, samples, rewards, settings.Algorithm(group_size=group), width, 0)
     assert batch["tokens"].shape[1] == total
-    trained, _, _ = jax.jit(lambda p, b: completion_logprobs(p, b, model, 1.0))(params, batch)
-    np.testing.assert_allclose(np.asarray(trained) * batch["mask"], batch["sampler_logprobs"], atol=1e-4)
+    trained = make_score(model, 1.0, 0)(params, batch)
+    np.testing.assert_allclose(trained, batch["sampler_logprobs"], atol=1e-4)
 
     (longest,) = texts(total)
     for i, (tokens, count) in enumerate(zip(samples.tokens, samples.lengths, strict=True)):

@@ -152,9 +152,9 @@ def test_samples_that_go_on_alone_and_a_cache_that_grows_change_nothing(sizes, d
     questions = (7, 0, 3, 12)
     prompts = [EncodedPrompt(q, list(QUESTIONS[q])) for q in questions]
     made, calls = [], []
-    for room, share in ((LENGTH, 1), (3, 8)):
+    for room, least in ((LENGTH, 32), (3, 4)):
         monkeypatch.setattr(sampler_module, "FIRST_ROOM", room)
-        monkeypatch.setattr(sampler_module, "LEAST_SHARE", share)
+        monkeypatch.setattr(sampler_module, "LEAST_ROWS", least)
         calls.append([])
         sampler = make_sampler(
             model.config, group_size=8, max_length=LENGTH, stop_ids=(1, 5, 9, 12, 17, 20, 23), pad_id=model.pad_id,
