@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
-from collections.abc import Callable, Iterable
+from collections.abc import Callable
 
 import jax
 import jax.numpy as jnp
@@ -20,6 +20,8 @@ LOADS = "experts/loads"
 """Among what is measured, the loads of experts (`models.experts.loads`), of which metrics are made."""
 
 Piece = dict[str, jax.Array]
+Pieces = dict[str, jax.Array]
+"""Pieces of the same shapes, one behind the other."""
 Sums = dict[str, jax.Array]
 
 LossSum = Callable[[Params, Piece], tuple[jax.Array, Sums]]
@@ -28,7 +30,7 @@ LossSum = Callable[[Params, Piece], tuple[jax.Array, Sums]]
 
 @struct.dataclass
 class Totals:
-    """What the pieces so far sum up to."""
+    """What the pieces sum up to."""
 
     gradients: Params
     """float32, of what is trained."""
@@ -41,52 +43,57 @@ class Step:
     """One optimizer step, as two jitted functions.
 
     Sums only: whatever a mean needs to be divided by is known beforehand, so the result does not depend on how a batch
-    is cut. That the host goes through the pieces keeps their number out of what is compiled.
+    is cut.
     """
 
-    add: Callable[[TrainState, Totals, Piece], Totals]
-    """Adds a piece's gradients; takes the totals' buffers."""
+    gradients: Callable[[TrainState, Pieces, jax.Array], Totals]
+    """(state, pieces, number of pieces, int32 []) → their totals."""
     finish: Callable[[TrainState, Totals, jax.Array, jax.Array], tuple[TrainState, Sums]]
     """(state, totals, denominator of the loss, tokens) → the state afterwards, metrics; takes the state's buffers."""
-    zeros: Callable[[TrainState, Piece], Totals]
-    shapes: Callable[[TrainState, Piece], Totals]
-    """Of the totals, with their shardings."""
 
     def __call__(
-        self, state: TrainState, pieces: Iterable[Piece], denominator: float, tokens: float
+        self, state: TrainState, pieces: Pieces, count: int, denominator: float, tokens: float
     ) -> tuple[TrainState, Sums]:
         """The state after a step, and its metrics, not waited for. Takes the state's buffers.
 
         Args:
             state: before.
-            pieces: of the same shapes, on the mesh.
+            pieces: on the mesh.
+            count: the first so many of them are computed.
             denominator: what the sum of losses is divided by.
             tokens: what the sums of what is measured are divided by.
         """
-        totals = None
-        for piece in pieces:
-            totals = self.zeros(state, piece) if totals is None else totals
-            totals = self.add(state, totals, piece)
-        assert totals is not None, "a batch has a piece"
+        totals = self.gradients(state, pieces, jnp.int32(count))
         return self.finish(state, totals, jnp.float32(denominator), jnp.float32(tokens))
+
+
+def take_piece(pieces: Pieces, i: jax.Array | int) -> Piece:
+    """Piece i of several."""
+    return {name: jax.lax.dynamic_index_in_dim(x, i, keepdims=False) for name, x in pieces.items()}
 
 
 def make_step(loss_sum: LossSum, optimizer: optax.GradientTransformation, places: TrainState, mesh: Mesh) -> Step:
     """The step of a loss; `places` says where the state lies."""
 
-    def gradient(state: TrainState, piece: Piece) -> Totals:
-        loss_of = lambda trained: loss_sum(dataclasses.replace(state, params=trained).policy, piece)  # noqa: E731
-        (loss, sums), gradients = jax.value_and_grad(loss_of, has_aux=True)(state.params)
-        return Totals(gradients, loss, sums)
+    def gradients(state: TrainState, pieces: Pieces, count: jax.Array) -> Totals:
+        def of_piece(i: jax.Array | int) -> Totals:
+            piece = take_piece(pieces, i)
+            loss_of = lambda trained: loss_sum(dataclasses.replace(state, params=trained).policy, piece)  # noqa: E731
+            (loss, sums), made = jax.value_and_grad(loss_of, has_aux=True)(state.params)
+            return Totals(made, loss, sums)
 
-    def add(state: TrainState, totals: Totals, piece: Piece) -> Totals:
-        new = gradient(state, piece)
-        larger = lambda name: jnp.maximum if name.endswith("/max") else jnp.add  # noqa: E731
-        return Totals(
-            jax.tree.map(jnp.add, totals.gradients, new.gradients),
-            totals.loss + new.loss,
-            {name: larger(name)(totals.sums[name], x) for name, x in new.sums.items()},
-        )
+        def add(i: jax.Array, totals: Totals) -> Totals:
+            new = of_piece(i)
+            larger = lambda name: jnp.maximum if name.endswith("/max") else jnp.add  # noqa: E731
+            return Totals(
+                jax.tree.map(jnp.add, totals.gradients, new.gradients),
+                totals.loss + new.loss,
+                {name: larger(name)(totals.sums[name], x) for name, x in new.sums.items()},
+            )
+
+        # A loop inside one program keeps one set of buffers for all pieces; how often it turns is not compiled.
+        zeros = jax.tree.map(lambda x: jnp.zeros(x.shape, x.dtype), jax.eval_shape(of_piece, 0))
+        return jax.lax.fori_loop(0, count, add, zeros)
 
     def finish(state: TrainState, totals: Totals, denominator: jax.Array, tokens: jax.Array) -> tuple[TrainState, Sums]:
         gradients = jax.tree.map(lambda g: g / denominator, totals.gradients)
@@ -98,28 +105,9 @@ def make_step(loss_sum: LossSum, optimizer: optax.GradientTransformation, places
 
     everywhere = replicated(mesh)
     of_totals = Totals(places.params, everywhere, everywhere)  # type: ignore[arg-type]
-    makers: dict[tuple, Callable[[], Totals]] = {}
-
-    def shapes(state: TrainState, piece: Piece) -> Totals:
-        put = lambda x, place: jax.ShapeDtypeStruct(x.shape, x.dtype, sharding=place)  # noqa: E731
-        made = jax.eval_shape(gradient, state, piece)
-        gradients = jax.tree.map(put, made.gradients, places.params)
-        return Totals(gradients, *jax.tree.map(lambda x: put(x, everywhere), (made.loss, made.sums)))
-
-    def zeros(state: TrainState, piece: Piece) -> Totals:
-        of_piece = tuple(sorted((name, x.shape) for name, x in piece.items()))
-        if of_piece not in makers:
-            like = shapes(state, piece)
-            makers[of_piece] = jax.jit(
-                lambda: jax.tree.map(lambda x: jnp.zeros(x.shape, x.dtype), like), out_shardings=of_totals
-            )
-        return makers[of_piece]()
-
     return Step(
-        add=jax.jit(add, donate_argnums=1, out_shardings=of_totals),
+        gradients=jax.jit(gradients, out_shardings=of_totals),
         finish=jax.jit(finish, donate_argnums=0, out_shardings=(places, everywhere)),
-        zeros=zeros,
-        shapes=shapes,
     )
 
 

@@ -15,8 +15,8 @@ import numpy as np
 
 from rl_reason.data.packing import first_fit
 
-SHAPES = 8
-"""Rows at once are rounded up to a multiple of this part of their greatest number, so that there are few shapes."""
+SHAPES = 4
+"""Rows at once are a multiple of a quarter of their greatest number, so that there are few shapes."""
 
 
 @dataclass(frozen=True)
@@ -92,7 +92,8 @@ def lay_out(batch: Mapping[str, np.ndarray], *, shared: bool, at_once: int, lane
 
     greatest = T if shared else P + T
     most = _round_up(max((at_once or B) * greatest // width, 1), lanes)
-    rows = min(most, _round_up(opened, _round_up(-(-most // SHAPES), lanes)))
+    pieces = -(-opened // most)
+    rows = min(most, _round_up(-(-opened // pieces), _round_up(-(-most // SHAPES), lanes)))
     pieces = -(-opened // rows)
     layout = Layout(
         piece_B=row_B // rows,
@@ -126,13 +127,13 @@ def _with_prompts(layout: Layout, questions_B: np.ndarray) -> Layout:
     return dataclasses.replace(layout, prompts_IS=prompts.reshape(shape), owners_IR=owners)
 
 
-def make_pieces(batch: Mapping[str, np.ndarray], layout: Layout) -> list[dict[str, np.ndarray]]:
-    """The batch's arrays, piece by piece.
+def make_pieces(batch: Mapping[str, np.ndarray], layout: Layout) -> dict[str, np.ndarray]:
+    """The batch's arrays, one piece behind the other: I of them, of which the last ones may be empty.
 
     Returns:
-        For each piece `tokens`, `segments` int32 and `mask` float32 [R, W], and all else that the batch has of each
-        completion or of each of its tokens, [R, W]; with shared prompts `prompt_tokens`, `prompt_segments` int32
-        [S, P], padded on the left, and `owners` int32 [lanes, R / lanes].
+        `tokens`, `segments` int32 and `mask` float32 [I, R, W], and all else that the batch has of each completion or
+        of each of its tokens, [I, R, W]; with shared prompts `prompt_tokens`, `prompt_segments` int32 [I, S, P], padded
+        on the left, and `owners` int32 [I, lanes, R / lanes].
     """
     T = batch["mask"].shape[1]
     P = batch["tokens"].shape[1] - T
@@ -149,7 +150,9 @@ def make_pieces(batch: Mapping[str, np.ndarray], layout: Layout) -> list[dict[st
         made["owners"] = layout.owners_IR.reshape(layout.pieces, layout.lanes, -1)
     else:
         _put_prompts_before(made, batch, layout)
-    return [{name: x[i] for name, x in made.items()} for i in range(layout.pieces)]
+    # As many as if each completion stood alone: how many there are is not compiled.
+    most = -(-len(layout.lengths_B) // layout.rows)
+    return {name: np.pad(x, [(0, max(most - len(x), 0)), *[(0, 0)] * (x.ndim - 1)]) for name, x in made.items()}
 
 
 def _put_prompts_before(made: dict[str, np.ndarray], batch: Mapping[str, np.ndarray], layout: Layout) -> None:

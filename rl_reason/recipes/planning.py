@@ -23,11 +23,11 @@ from rl_reason.models.cache import CompletionCache
 from rl_reason.parallel import compiled
 from rl_reason.parallel.mesh import make_mesh, replicated, sharding
 from rl_reason.recipes import checks, policy_gradient, supervised
-from rl_reason.recipes.accumulation import Step, rows_at_once
+from rl_reason.recipes.accumulation import Pieces, Step, rows_at_once
 from rl_reason.recipes.evaluation import Samples
 from rl_reason.recipes.layout import make_pieces
 from rl_reason.recipes.optimizer import TrainState, make_optimizer
-from rl_reason.recipes.policy_update import lay, piece_sharding
+from rl_reason.recipes.policy_update import lay, pieces_sharding
 from rl_reason.recipes.rollout import cut_minibatches, make_batch, weigh
 from rl_reason.recipes.setup import Model, check_length, describe_by_config
 from rl_reason.recipes.state import State, abstract_state, train_shardings
@@ -193,16 +193,19 @@ def _policy_gradient(settings: Settings, model: Model) -> tuple[State, list[Call
         scored["reference"] = state.get("reference", state["train"].frozen)
     if updates > 1:
         scored["old"] = state["train"].policy
-    piece, pieces = _piece({name: batch[name] for name in SCORED}, model, steps.score.micro_batch)
+    read = {name: batch[name] for name in SCORED}
+    pieces, count = _pieces(read, model, steps.score.micro_batch)
+    number = jax.ShapeDtypeStruct((), jnp.int32)
+    rows = pieces["tokens"].shape[1]
     scores = [
-        Call(f"score_{name}", steps.score.of_piece, (params, piece, length), pieces, len(piece["tokens"]))
+        Call(f"score_{name}", steps.score.of_pieces, (params, pieces, number, length), 1, rows, count)
         for name, params in scored.items()
     ]
     batch |= {f"{name}_logprobs": batch["sampler_logprobs"] for name in scored}
     part = cut_minibatches(batch, algorithm.minibatches, (settings.seed,))[0]
     part, _ = weigh(part, algorithm.reduction, sampling.max_length)
-    piece, pieces = _piece(part, model, steps.update.micro_batch)
-    return state, [*sampled, *scores, *_step(steps.update.step(length), state, piece, pieces, updates)]
+    pieces, count = _pieces(part, model, steps.update.micro_batch)
+    return state, [*sampled, *scores, *_step(steps.update.step(length), state, pieces, count, updates)]
 
 
 def _sampling(settings: Settings, model: Model, sampler: Sampler, params: weights.Params) -> list[Call]:
@@ -244,18 +247,22 @@ def _supervised(settings: Settings, model: Model) -> tuple[State, list[Call]]:
     step = supervised.make_supervised_step(model, optimizer, train_shardings(state, model))
     rows = rows_at_once(algorithm.micro_batch, algorithm.batch_size)
     kinds = {"tokens": np.int32, "segments": np.int32, "weights": np.float32}
-    piece = {name: np.empty((rows, settings.sampling.max_length), kind) for name, kind in kinds.items()}
-    return state, _step(step, state, _shapes(piece, model), algorithm.batch_size // rows, 1)
+    count, shape = algorithm.batch_size // rows, (rows, settings.sampling.max_length)
+    pieces = {name: np.empty((count, *shape), kind) for name, kind in kinds.items()}
+    return state, _step(step, state, _shapes(pieces, model), count, 1)
 
 
-def _step(step: Step, state: State, piece: Piece, pieces: int, updates: int) -> list[Call]:
+def _step(step: Step, state: State, pieces: Pieces, count: int, updates: int) -> list[Call]:
     """The two functions of an optimizer step; `updates`: how many there are in a step of the run."""
     train, number = state["train"], jax.ShapeDtypeStruct((), jnp.float32)
-    totals = step.shapes(train, piece)  # type: ignore[arg-type]  # shapes for arrays
-    rows, within = len(piece["tokens"]), {"gradients": device_bytes(totals.gradients)}
+    whole = jax.ShapeDtypeStruct((), jnp.int32)
+    shapes = jax.eval_shape(step.gradients, train, pieces, whole)
+    places = jax.tree.map(lambda x: x.sharding, train.params)
+    totals = dataclasses.replace(shapes, gradients=jax.tree.map(_placed, shapes.gradients, places))
+    rows, within = pieces["tokens"].shape[1], {"gradients": device_bytes(totals.gradients)}
     return [
-        Call("gradients", step.add, (train, totals, piece), pieces * updates, rows, within=within),
-        Call("update", step.finish, (train, totals, number, number), updates, rows * pieces, within=within),
+        Call("gradients", step.gradients, (train, pieces, whole), updates, rows, count, within),
+        Call("update", step.finish, (train, totals, number, number), updates, rows * count, within=within),
     ]
 
 
@@ -292,17 +299,17 @@ def _batch(settings: Settings, model: Model) -> dict[str, np.ndarray]:
     return make_batch(asked, samples, np.zeros(rows, np.float32), algorithm, prompt, model.pad_id)
 
 
-def _piece(batch: Mapping[str, np.ndarray], model: Model, micro_batch: int) -> tuple[Piece, int]:
+def _pieces(batch: Mapping[str, np.ndarray], model: Model, micro_batch: int) -> tuple[Pieces, int]:
     """The shapes of a batch's pieces, and how many there are."""
-    pieces = make_pieces(batch, lay(batch, model, micro_batch))
-    return _shapes(pieces[0], model), len(pieces)
+    layout = lay(batch, model, micro_batch)
+    return _shapes(make_pieces(batch, layout), model), layout.pieces
 
 
-def _shapes(piece: Mapping[str, np.ndarray], model: Model) -> Piece:
-    """A piece as it lies on the mesh."""
+def _shapes(pieces: Mapping[str, np.ndarray], model: Model) -> Pieces:
+    """Pieces as they lie on the mesh."""
     return {
-        name: jax.ShapeDtypeStruct(x.shape, x.dtype, sharding=piece_sharding(x, model.mesh))
-        for name, x in piece.items()
+        name: jax.ShapeDtypeStruct(x.shape, x.dtype, sharding=pieces_sharding(x, model.mesh))  # type: ignore[misc]
+        for name, x in pieces.items()
     }
 
 

@@ -21,7 +21,7 @@ from rl_reason.models.weights import Params, cast
 from rl_reason.objectives.grpo import grpo_loss
 from rl_reason.parallel import hosts
 from rl_reason.parallel.mesh import sharding
-from rl_reason.recipes.accumulation import LOADS, Piece, Step, Sums, make_step
+from rl_reason.recipes.accumulation import LOADS, Piece, Pieces, Step, Sums, make_step, take_piece
 from rl_reason.recipes.layout import Layout, lay_out, make_pieces
 from rl_reason.recipes.optimizer import TrainState
 from rl_reason.recipes.setup import Model
@@ -77,14 +77,14 @@ def completion_logprobs(
     return logprobs, entropies, loads
 
 
-def piece_sharding(x: np.ndarray, mesh: Mesh) -> NamedSharding:
-    """Where an array of a piece lies: its rows, or prompts, are shared out."""
-    return sharding(mesh, ("batch", *("time",) * (x.ndim - 1)), x.shape)
+def pieces_sharding(x: np.ndarray, mesh: Mesh) -> NamedSharding:
+    """Where an array of pieces lies: of each piece the rows, or prompts, are shared out."""
+    return sharding(mesh, (None, "batch", *("time",) * (x.ndim - 2)), x.shape)
 
 
-def place(piece: Mapping[str, np.ndarray], mesh: Mesh) -> Piece:
-    """A piece on the mesh."""
-    return {name: hosts.place(x, piece_sharding(x, mesh)) for name, x in piece.items()}
+def place(pieces: Mapping[str, np.ndarray], mesh: Mesh) -> Pieces:
+    """Pieces on the mesh."""
+    return {name: hosts.place(x, pieces_sharding(x, mesh)) for name, x in pieces.items()}
 
 
 def lay(batch: Batch, model: Model, at_once: int) -> Layout:
@@ -97,17 +97,17 @@ def lay(batch: Batch, model: Model, at_once: int) -> Layout:
 class Score:
     """`score(params, batch)`: log-probabilities of the completions' tokens, float32 [B, T], 0 behind them."""
 
-    of_piece: Callable[[Params, Piece, int], jax.Array]
-    """Jitted: (weights, piece, most tokens of a prompt and its completion) → [R, W]."""
+    of_pieces: Callable[[Params, Pieces, jax.Array, int], jax.Array]
+    """Jitted: (weights, pieces, number of pieces, int32 [], most tokens of a prompt and its completion) → [I, R, W]."""
     model: Model
     micro_batch: int
 
     def __call__(self, params: Params, batch: Batch) -> np.ndarray:
         read = {name: batch[name] for name in ("tokens", "segments", "mask", "questions")}
         layout = lay(read, self.model, self.micro_batch)
-        pieces = (place(piece, self.model.mesh) for piece in make_pieces(read, layout))
-        made = [self.of_piece(params, piece, batch["tokens"].shape[1]) for piece in pieces]
-        return layout.collect(np.stack(hosts.fetch(made)), batch["mask"].shape[1])
+        pieces = place(make_pieces(read, layout), self.model.mesh)
+        made = self.of_pieces(params, pieces, jnp.int32(layout.pieces), batch["tokens"].shape[1])
+        return layout.collect(hosts.fetch(made), batch["mask"].shape[1])
 
 
 def make_score(model: Model, temperature: float, micro_batch: int) -> Score:
@@ -119,11 +119,17 @@ def make_score(model: Model, temperature: float, micro_batch: int) -> Score:
         micro_batch: rows whose activations may exist at the same time, 0: all.
     """
 
-    @functools.partial(jax.jit, static_argnums=2)
-    def of_piece(params: Params, piece: Piece, length: int) -> jax.Array:
-        return completion_logprobs(cast(params, model.dtype), piece, model, temperature, length)[0]
+    @functools.partial(jax.jit, static_argnums=3)
+    def of_pieces(params: Params, pieces: Pieces, count: jax.Array, length: int) -> jax.Array:
+        params = cast(params, model.dtype)
 
-    return Score(of_piece, model, micro_batch)
+        def put(i: jax.Array, out: jax.Array) -> jax.Array:
+            made = completion_logprobs(params, take_piece(pieces, i), model, temperature, length)[0]
+            return jax.lax.dynamic_update_index_in_dim(out, made, i, 0)
+
+        return jax.lax.fori_loop(0, count, put, jnp.zeros(pieces["tokens"].shape, jnp.float32))
+
+    return Score(of_pieces, model, micro_batch)
 
 
 @dataclass(frozen=True)
@@ -142,8 +148,9 @@ class Update:
 
     def __call__(self, state: TrainState, batch: Batch, denominator: float) -> tuple[TrainState, Sums]:
         layout = lay(batch, self.model, self.micro_batch)
-        pieces = (place(piece, self.model.mesh) for piece in make_pieces(batch, layout))
-        return self.step(batch["tokens"].shape[1])(state, pieces, denominator, float(batch["mask"].sum()))
+        pieces = place(make_pieces(batch, layout), self.model.mesh)
+        step = self.step(batch["tokens"].shape[1])
+        return step(state, pieces, layout.pieces, denominator, float(batch["mask"].sum()))
 
 
 def make_update(

@@ -88,11 +88,10 @@ def update(
     step: Step, state: TrainState, batch: Mapping[str, np.ndarray], micro_batch: int, mesh: Mesh
 ) -> tuple[TrainState, Sums]:
     """A step on a batch, `micro_batch` rows at a time (0: all), a divisor of the batch's."""
-    rows = len(batch["tokens"])
-    at_once = rows_at_once(micro_batch, rows)
-    pieces = ({name: x[i : i + at_once] for name, x in batch.items()} for i in range(0, rows, at_once))
+    at_once = rows_at_once(micro_batch, len(batch["tokens"]))
+    pieces = {name: x.reshape(-1, at_once, *x.shape[1:]) for name, x in batch.items()}
     tokens = float(batch["weights"].sum())
-    return step(state, (place(piece, mesh) for piece in pieces), tokens, tokens)
+    return step(state, place(pieces, mesh), len(pieces["tokens"]), tokens, tokens)
 
 
 def run(settings: Settings, workdir_path: str | Path) -> None:

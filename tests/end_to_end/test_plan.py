@@ -78,9 +78,9 @@ def test_state_is_what_the_weight_table_says(planned):
 def test_functions_are_those_of_a_step(planned):
     report, out, config = planned
     made, state = report["functions"], report["state"]
-    # Two calls sample, and a batch of 8 in pieces of 4 is scored and taken apart twice.
+    # Two calls sample, and there are two updates of a batch.
     assert {name: one["calls"] for name, one in made.items()} == {
-        "prefill": 2, "decode": 2, "score_reference": 2, "score_old": 2, "gradients": 4, "update": 2
+        "prefill": 2, "decode": 2, "score_reference": 1, "score_old": 1, "gradients": 2, "update": 2
     }  # fmt: skip
     for name, one in made.items():
         own = one["arguments"] + one["outputs_beside"] + one["temporaries"] + one["code"]

@@ -104,14 +104,14 @@ def make_model(chunk):
     return Model(config, tokenizer, (1,), jnp.dtype("float32"), "none", chunk, mesh, decoder.no_constraint, None)
 
 
-def make_piece(model, micro_batch):
+def make_all(model, micro_batch):
     """Of a batch of two questions of two completions each, as long as they can be."""
     floats = np.ones((ROWS, COMPLETION), np.float32)
     ints = np.ones((ROWS, PROMPT + COMPLETION), np.int32)
     names = ("mask", "weights", "sampler_logprobs", "old_logprobs", "reference_logprobs")
     batch = {"tokens": ints, "segments": ints, "questions": np.arange(ROWS) // 2} | dict.fromkeys(names, floats)
     batch["advantages"] = np.ones(ROWS, np.float32)
-    return make_pieces(batch, lay(batch, model, micro_batch))[0]
+    return make_pieces(batch, lay(batch, model, micro_batch))
 
 
 def policy_gradient(model, micro_batch):
@@ -119,16 +119,15 @@ def policy_gradient(model, micro_batch):
     places = state_shardings(model.trained(), optimizer, replicated(model.mesh))
     step = make_update(model, settings.Algorithm(), optimizer, 1.0, places, micro_batch).step(PROMPT + COMPLETION)
     state = jax.eval_shape(lambda key: init_state(weights.initialize(model.config, key), optimizer), jax.random.key(0))
-    piece = make_piece(model, micro_batch)
-    totals = jax.eval_shape(lambda: step.zeros(state, piece))
-    return jax.make_jaxpr(step.add)(state, totals, piece)
+    return jax.make_jaxpr(step.gradients)(state, make_all(model, micro_batch), 1)
 
 
 def scoring(model, micro_batch):
     score = make_score(model, 1.0, micro_batch)
     params = jax.eval_shape(lambda key: weights.initialize(model.config, key), jax.random.key(0))
-    piece = make_piece(model, micro_batch)
-    return jax.make_jaxpr(lambda params, piece: score.of_piece(params, piece, PROMPT + COMPLETION))(params, piece)
+    pieces = make_all(model, micro_batch)
+    of_pieces = lambda params, pieces: score.of_pieces(params, pieces, 1, PROMPT + COMPLETION)  # noqa: E731
+    return jax.make_jaxpr(of_pieces)(params, pieces)
 
 
 def supervised(model, micro_batch):
@@ -137,10 +136,9 @@ def supervised(model, micro_batch):
     step = make_supervised_step(model, optimizer, places)
     state = jax.eval_shape(lambda key: init_state(weights.initialize(model.config, key), optimizer), jax.random.key(0))
     rows = micro_batch or ROWS
-    ints = jax.ShapeDtypeStruct((rows, COMPLETION), jnp.int32)
-    piece = {"tokens": ints, "segments": ints, "weights": jax.ShapeDtypeStruct((rows, COMPLETION), jnp.float32)}
-    totals = jax.eval_shape(lambda: step.zeros(state, piece))
-    return jax.make_jaxpr(step.add)(state, totals, piece)
+    ints = jax.ShapeDtypeStruct((ROWS // rows, rows, COMPLETION), jnp.int32)
+    pieces = {"tokens": ints, "segments": ints, "weights": jax.ShapeDtypeStruct(ints.shape, jnp.float32)}
+    return jax.make_jaxpr(step.gradients)(state, pieces, 1)
 
 
 @pytest.mark.parametrize("trace", [policy_gradient, scoring, supervised])

@@ -15,7 +15,7 @@ from rl_reason.errors import UsageError
 from rl_reason.models import decoder
 from rl_reason.models.decoder import REMAT_POLICIES
 from rl_reason.parallel.mesh import Rules, make_mesh, replicated, sharding
-from rl_reason.recipes import supervised
+from rl_reason.recipes import policy_update, supervised
 from rl_reason.recipes.evaluation import Samples
 from rl_reason.recipes.layout import make_pieces
 from rl_reason.recipes.optimizer import init_state, make_optimizer, state_shardings
@@ -78,11 +78,11 @@ def make_updated(model, params, optimizer=PLAIN, micro_batch=0):
 
 
 def compiled_text(model, batch, params, micro_batch=0):
-    """What adding up a piece's gradients is compiled to."""
+    """What the gradients of a batch are compiled to."""
     update, state = make_updated(model, params, ADAM, micro_batch)
-    piece = place(make_pieces(batch, lay(batch, model, micro_batch))[0], model.mesh)
+    pieces = place(make_pieces(batch, lay(batch, model, micro_batch)), model.mesh)
     step = update.step(batch["tokens"].shape[1])
-    return step.add.lower(state, step.zeros(state, piece), piece).compile().as_text()
+    return step.gradients.lower(state, pieces, np.int32(1)).compile().as_text()
 
 
 def gradient_of(model, rollout, params, micro_batch=0):
@@ -134,6 +134,18 @@ def test_padding(left, right, near, params, describe, expected):
 @pytest.mark.parametrize("remat", sorted(set(REMAT_POLICIES) - {"none"}))
 def test_what_is_recomputed(remat, near, params, describe, expected):
     assert_close(gradient_of(describe(remat=remat, chunk=3), near, params), expected)
+
+
+@pytest.mark.parametrize(
+    ("sizes", "micro_batch"), [({}, 0), ({}, 2), ({"data": 2, "fsdp": 2, "tensor": 2}, 0)], ids=str
+)
+def test_rows_that_hold_their_prompts_themselves(sizes, micro_batch, near, params, describe, expected, monkeypatch):
+    """As attention's kernels need them: packed with their prompts, they make the gradient of shared prompts."""
+    monkeypatch.setattr(policy_update, "shares_prompts", lambda model: False)
+    model = describe(**sizes)
+    layout = lay(near[0], model, micro_batch)
+    assert layout.owners_IR is None and layout.pieces == (3 if micro_batch else 1)
+    assert_close(gradient_of(model, near, jax.device_put(params, model.shardings()), micro_batch), expected)
 
 
 def test_minibatches_of_one_pass_are_the_whole_batch(near):
