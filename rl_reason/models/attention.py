@@ -44,11 +44,16 @@ def attend(
     """
     B, T, H, E = q_BTHE.shape
     K = k_BSKE.shape[2]
-    q = q_BTHE.reshape(B, T, K, H // K, E)
-    scores = jnp.einsum("btkre,bske->bkrts", q, k_BSKE, preferred_element_type=jnp.float32) * scale
-    scores = jnp.where(mask_BTS[:, None, None], cap(scores, softcap), LARGE_NEGATIVE)
-    weights = jax.nn.softmax(scores, axis=-1).astype(v_BSKF.dtype)
-    return jnp.einsum("bkrts,bskf->btkrf", weights, v_BSKF).reshape(B, T, H, -1)
+    # The query heads of a key/value head stand one behind the other in one product of two matrices: written with their
+    # axes apart, XLA transposes scores in between, and on CPU takes 1.4 times as long.
+    q = jnp.transpose(q_BTHE.reshape(B, T, K, H // K, E), (0, 2, 3, 1, 4)).reshape(B, K, -1, E)
+    k, v = jnp.swapaxes(k_BSKE, 1, 2), jnp.swapaxes(v_BSKF, 1, 2)
+    scores = jnp.einsum("bkqe,bkse->bkqs", q, k, preferred_element_type=jnp.float32) * scale
+    scores = cap(scores, softcap).reshape(B, K, H // K, T, -1)
+    scores = jnp.where(mask_BTS[:, None, None], scores, LARGE_NEGATIVE)
+    weights = jax.nn.softmax(scores, axis=-1).astype(v.dtype).reshape(B, K, -1, scores.shape[-1])
+    attended = jnp.einsum("bkqs,bksf->bkqf", weights, v).reshape(B, K, H // K, T, -1)
+    return jnp.transpose(attended, (0, 3, 1, 2, 4)).reshape(B, T, H, -1)
 
 
 def choose(setting: str, device: jax.Device, config: ModelConfig, dtype: jnp.dtype) -> str:

@@ -122,6 +122,25 @@ def test_cudnn_is_lowered(monkeypatch):
     assert "__cudnn$fmhaScaleBiasSoftmax(" in text and "__cudnn$fmhaScaleBiasSoftmaxBackward(" in text
 
 
+@pytest.mark.parametrize(("kernel", "platform"), [("splash", "tpu"), ("cudnn", "gpu")])
+@pytest.mark.parametrize("window", [48, 1000])
+def test_kernels_on_their_hardware(kernel, platform, window):
+    """In bfloat16, values and gradients; run with JAX_PLATFORMS=tpu or cuda."""
+    if jax.default_backend() != platform:
+        pytest.skip(f"{kernel} runs on a {platform}, this is a {jax.default_backend()}")
+    rng = np.random.default_rng(0)
+    q, k, v = (jnp.asarray(rng.normal(size=(2, 200, heads, 64)), jnp.bfloat16) for heads in (4, 2, 2))
+    segments = jnp.asarray(np.repeat([[1, 2, 0], [3, 3, 3]], [80, 100, 20], axis=1), jnp.int32)
+    upstream = jnp.asarray(rng.normal(size=q.shape), jnp.bfloat16) * (segments > 0)[:, :, None, None]
+
+    def run(see):
+        made, back = jax.vjp(lambda q, k, v: see(q, k, v, segments, window, 0.125, 0.0), q, k, v)
+        return [np.asarray(x * (segments > 0)[:, :, None, None], np.float32) for x in (made, *back(upstream))]
+
+    for mine, theirs in zip(run(attention.KERNELS[kernel]), run(plain), strict=True):
+        np.testing.assert_allclose(mine, theirs, atol=0.03 * np.abs(theirs).max())
+
+
 @pytest.fixture(scope="module", autouse=True)
 def quick_compilation():
     """As in tests/properties: what runs for milliseconds need not be optimized for seconds."""
