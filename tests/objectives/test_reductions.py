@@ -27,10 +27,20 @@ def test_completions_without_tokens_do_not_count():
 
 def test_ratio_levels():
     difference = np.array([[0.1, -0.2, 0.4, 9.0], [0.3, 9.0, 9.0, 9.0], [0.1, 0.1, 0.1, 0.1]], np.float32)
-    make = lambda level: np.asarray(log_ratio(jnp.asarray(difference), jnp.zeros((3, 4)), jnp.asarray(MASK), level))  # noqa: E731
+    arrays = [jnp.asarray(x) for x in (difference, np.zeros((3, 4)), MASK)]
+    make = lambda level: np.asarray(log_ratio(*arrays, jnp.asarray(MASK, jnp.int32), level)) * MASK  # noqa: E731
     np.testing.assert_allclose(make("token"), difference * MASK, rtol=1e-6)
-    np.testing.assert_allclose(make("sequence"), np.array([[0.3], [0.3], [0.4]]) @ np.ones((1, 4)), rtol=1e-5)
-    np.testing.assert_allclose(make("sequence_mean"), np.array([[0.1], [0.3], [0.1]]) @ np.ones((1, 4)), rtol=1e-5)
+    np.testing.assert_allclose(make("sequence"), np.array([[0.3], [0.3], [0.4]]) * MASK, rtol=1e-5)
+    np.testing.assert_allclose(make("sequence_mean"), np.array([[0.1], [0.3], [0.1]]) * MASK, rtol=1e-5)
+    # Completions that share a row keep to themselves.
+    segments = jnp.asarray([[1, 1, 1, 2]] * 3)
+    arrays[2] = jnp.ones((3, 4))
+    np.testing.assert_allclose(make_shared(arrays, segments, "sequence")[0], [0.3, 0.3, 0.3, 9.0], rtol=1e-5)
+    np.testing.assert_allclose(make_shared(arrays, segments, "sequence_mean")[0], [0.1, 0.1, 0.1, 9.0], rtol=1e-5)
+
+
+def make_shared(arrays, segments, level):
+    return np.asarray(log_ratio(*arrays, segments, level))
 
 
 @pytest.mark.parametrize(
