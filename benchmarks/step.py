@@ -109,7 +109,7 @@ def step_of(record: dict) -> dict:
         "total_s": total,
         **{f"{name}_s": value for name, value in seconds.items()},
         "update_s": total - sum(seconds.values()),
-        "completion_tokens": int(record["tokens/trained"]),
+        "completion_tokens": int(record["tokens/sampled"]),
         "reward_mean": record["reward/mean"],
     }
 

@@ -115,13 +115,17 @@ class Algorithm:
     reduction: str = "sequence_mean"
     """How losses of tokens become one: "sequence_mean" (the paper: over a completion's tokens, then over completions),
     "token_mean", or "length_normalized": sum / (completions · max_length)."""
+    old_logprobs: str = "trainer"
+    """Where log π_old of the ratio is from: "trainer": a pass over the completions by the weights that sampled them, or
+    none where there is one update; "sampler": what decoding computed, which saves the pass and counts its rounding."""
     updates: int = 1
     """μ: passes over one exploration's completions."""
     minibatches: int = 1
     """Optimizer steps in one pass."""
     micro_batch: int = 0
-    """Rows of the greatest length whose activations exist at the same time; 0: the whole minibatch. Completions share
-    rows (`recipes.layout`), and a mesh has at least a row a device. In supervised training a divisor of the batch."""
+    """Rows of the greatest length whose activations exist at the same time; 0: as many as a minibatch has. Completions
+    share rows (`recipes.layout`), and a mesh has at least a row a device. In supervised training: a divisor of the
+    batch."""
     reference_every: int = 0
     """Steps after which the reference becomes the policy (an outer iteration of algorithm 1); 0: never."""
     learning_rate: float = 1e-6

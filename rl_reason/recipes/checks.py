@@ -111,6 +111,7 @@ def check_policy_gradient(settings: Settings) -> None:
     _divides("sampling.batch_size", rows, "algorithm.batch_size", algorithm.batch_size)
     _divides("algorithm.group_size", algorithm.group_size, "sampling.batch_size", rows)
     _one_of("algorithm.advantage", algorithm.advantage, ("group", "centered"))
+    _one_of("algorithm.old_logprobs", algorithm.old_logprobs, ("trainer", "sampler"))
     _one_of("algorithm.ratio_level", algorithm.ratio_level, RATIO_LEVELS)
     _one_of("algorithm.reduction", algorithm.reduction, REDUCTIONS)
     if not 0 <= algorithm.ddof < algorithm.group_size:
@@ -146,6 +147,7 @@ def check_supervised(settings: Settings) -> None:
         "clip_high",
         "kl_coef",
         "ratio_level",
+        "old_logprobs",
     )
     unread += ("reduction", "updates", "minibatches", "reference_every")
     _unread(settings, tuple(f"algorithm.{key}" for key in unread), "by supervised training")

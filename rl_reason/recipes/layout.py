@@ -15,8 +15,9 @@ import numpy as np
 
 from rl_reason.data.packing import first_fit
 
-SHAPES = 4
-"""Rows at once are a multiple of a quarter of their greatest number, so that there are few shapes."""
+QUARTERS = 4
+"""A batch whose rows may all exist at once is cut in so many pieces, or in fewer as packing leaves them empty: how many
+there are is not compiled, how many rows they have is."""
 
 
 @dataclass(frozen=True)
@@ -68,7 +69,8 @@ def lay_out(batch: Mapping[str, np.ndarray], *, shared: bool, at_once: int, lane
     """Packs completions, longest first; where they share prompts, those of a question beside each other.
 
     Args:
-        batch: as `rollout.make_batch` makes it: `segments` [B, P + T], `mask` [B, T], `questions` [B].
+        batch: as `rollout.make_batch` makes it: `segments` [B, P + T], `mask` [B, T], `questions` [B]. Completions
+            without tokens take no room.
         shared: whether rows that continue one prompt share its computation, or hold it themselves.
         at_once: rows of the greatest width whose activations may exist at the same time, 0: all. Of narrower rows there
             are as many more.
@@ -83,6 +85,7 @@ def lay_out(batch: Mapping[str, np.ndarray], *, shared: bool, at_once: int, lane
     sizes_B = lengths_B + prompts_B
     groups = batch["questions"] if shared else np.zeros(B)
     order = np.lexsort((-sizes_B, groups))
+    order = order[lengths_B[order] > 0]
     row_B, start_B, segment_B = np.zeros((3, B), np.int64)
     opened = 0  # rows so far
     for members in np.split(order, np.flatnonzero(np.diff(groups[order])) + 1):
@@ -91,9 +94,8 @@ def lay_out(batch: Mapping[str, np.ndarray], *, shared: bool, at_once: int, lane
         opened += int(row.max(initial=-1)) + 1
 
     greatest = T if shared else P + T
-    most = _round_up(max((at_once or B) * greatest // width, 1), lanes)
-    pieces = -(-opened // most)
-    rows = min(most, _round_up(-(-opened // pieces), _round_up(-(-most // SHAPES), lanes)))
+    most = max((at_once or B) * greatest // width, 1)
+    rows = _round_up(most if 0 < at_once < B else -(-most // QUARTERS), lanes)
     pieces = -(-opened // rows)
     layout = Layout(
         piece_B=row_B // rows,
@@ -115,11 +117,12 @@ def _with_prompts(layout: Layout, questions_B: np.ndarray) -> Layout:
     lane_B = layout.piece_B * layout.lanes + layout.row_B // per_lane
     found: list[dict[int, int]] = [{} for _ in range(layout.pieces * layout.lanes)]  # question → completion of it
     owners = np.zeros((layout.pieces, layout.rows), np.int32)
-    for b, lane in enumerate(lane_B):
-        found[lane].setdefault(int(questions_B[b]), b)
-    for b, lane in enumerate(lane_B):
-        owners[layout.piece_B[b], layout.row_B[b]] = list(found[lane]).index(int(questions_B[b]))
-    slots = 1 << (max(map(len, found)) - 1).bit_length()
+    present = np.flatnonzero(layout.lengths_B)
+    for b in present:
+        found[lane_B[b]].setdefault(int(questions_B[b]), int(b))
+    for b in present:
+        owners[layout.piece_B[b], layout.row_B[b]] = list(found[lane_B[b]]).index(int(questions_B[b]))
+    slots = _slots(max(map(len, found), default=0), min(per_lane, len(set(questions_B.tolist()))))
     prompts = np.full((len(found), slots), -1)
     for lane, members in enumerate(found):
         prompts[lane, : len(members)] = list(members.values())
@@ -147,7 +150,7 @@ def make_pieces(batch: Mapping[str, np.ndarray], layout: Layout) -> dict[str, np
         is_there = layout.prompts_IS[..., None] >= 0
         made["prompt_tokens"] = batch["tokens"][layout.prompts_IS, :P]
         made["prompt_segments"] = np.where(is_there, batch["segments"][layout.prompts_IS, :P], 0).astype(np.int32)
-        made["owners"] = layout.owners_IR.reshape(layout.pieces, layout.lanes, -1)
+        made["owners"] = layout.owners_IR.reshape(layout.pieces, layout.lanes, layout.rows // layout.lanes)
     else:
         _put_prompts_before(made, batch, layout)
     # As many as if each completion stood alone: how many there are is not compiled.
@@ -158,11 +161,20 @@ def make_pieces(batch: Mapping[str, np.ndarray], layout: Layout) -> dict[str, np
 def _put_prompts_before(made: dict[str, np.ndarray], batch: Mapping[str, np.ndarray], layout: Layout) -> None:
     """Writes each completion's prompt into the columns before it, in its segment."""
     P = batch["tokens"].shape[1] - batch["mask"].shape[1]
-    for b, (piece, row, start) in enumerate(zip(layout.piece_B, layout.row_B, layout.start_B, strict=True)):
+    for b in np.flatnonzero(layout.lengths_B):
+        piece, row, start = layout.piece_B[b], layout.row_B[b], layout.start_B[b]
         tokens = batch["tokens"][b, :P][batch["segments"][b, :P] > 0]
         columns = slice(start - len(tokens), start)
         made["tokens"][piece, row, columns] = tokens
         made["segments"][piece, row, columns] = layout.segment_B[b]
+
+
+def _slots(needed: int, limit: int) -> int:
+    """A power of four, or the limit, so that there are few shapes."""
+    slots = 1
+    while slots < needed:
+        slots *= 4
+    return min(slots, limit)
 
 
 def _width(longest: int, limit: int) -> int:

@@ -191,7 +191,7 @@ def _policy_gradient(settings: Settings, model: Model) -> tuple[State, list[Call
     scored = {}  # log-probabilities → the weights that give them
     if algorithm.kl_coef:
         scored["reference"] = state.get("reference", state["train"].frozen)
-    if updates > 1:
+    if updates > 1 and algorithm.old_logprobs == "trainer":
         scored["old"] = state["train"].policy
     read = {name: batch[name] for name in SCORED}
     pieces, count = _pieces(read, model, steps.score.micro_batch)
@@ -201,7 +201,8 @@ def _policy_gradient(settings: Settings, model: Model) -> tuple[State, list[Call
         Call(f"score_{name}", steps.score.of_pieces, (params, pieces, number, length), 1, rows, count)
         for name, params in scored.items()
     ]
-    batch |= {f"{name}_logprobs": batch["sampler_logprobs"] for name in scored}
+    read_too = [*scored, "old"] if algorithm.old_logprobs == "sampler" else scored
+    batch |= {f"{name}_logprobs": batch["sampler_logprobs"] for name in read_too}
     part = cut_minibatches(batch, algorithm.minibatches, (settings.seed,))[0]
     part, _ = weigh(part, algorithm.reduction, sampling.max_length)
     pieces, count = _pieces(part, model, steps.update.micro_batch)
@@ -296,7 +297,8 @@ def _batch(settings: Settings, model: Model) -> dict[str, np.ndarray]:
     samples = Samples(
         zeros.astype(np.int32), zeros.astype(np.float32), np.full(rows, length, np.int32), np.zeros(rows, bool)
     )
-    return make_batch(asked, samples, np.zeros(rows, np.float32), algorithm, prompt, model.pad_id)
+    batch = make_batch(asked, samples, algorithm.group_size, prompt, model.pad_id)
+    return {**batch, "advantages": np.ones(rows, np.float32)}
 
 
 def _pieces(batch: Mapping[str, np.ndarray], model: Model, micro_batch: int) -> tuple[Pieces, int]:

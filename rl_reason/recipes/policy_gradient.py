@@ -33,7 +33,7 @@ from rl_reason.recipes.grading import grade
 from rl_reason.recipes.optimizer import make_optimizer
 from rl_reason.recipes.policy_update import Score, Update, make_score, make_update
 from rl_reason.recipes.records import Clock, Records
-from rl_reason.recipes.rollout import Batch, cut_minibatches, make_batch, weigh
+from rl_reason.recipes.rollout import Batch, advantages, cut_minibatches, make_batch, weigh
 from rl_reason.recipes.rollout_records import failure_line, rollout_metrics, sample_records
 from rl_reason.recipes.setup import Model, check_length, describe_model
 from rl_reason.recipes.state import (
@@ -102,6 +102,11 @@ def run(settings: Settings, workdir_path: str | Path) -> None:
             samples = _join([to_host(part) for part in dispatched])
             clock.lap("time/sample_s")
 
+            # The log-probabilities that the loss compares with are computed while the host grades.
+            length = padded_length(asked, task.prompt_length)
+            batch = make_batch(asked, samples, algorithm.group_size, length, model.pad_id)
+            scores = _begin_scores(batch, state, score, algorithm)
+
             # Reward.
             texts = samples.texts(model)
             problems = [task.problems[prompt.index] for prompt in asked for _ in range(algorithm.group_size)]
@@ -110,13 +115,10 @@ def run(settings: Settings, workdir_path: str | Path) -> None:
                 progress.note(failure_line(step, failure, problems))
             clock.lap("time/reward_s")
 
-            # Advantage, and the log-probabilities that the loss compares with.
-            length = padded_length(asked, task.prompt_length)
-            batch = make_batch(asked, samples, graded.total, algorithm, length, model.pad_id)
-            batch |= _score(batch, state, score, algorithm)
+            # Advantage, update.
+            batch["advantages"] = advantages(graded.total, algorithm)
+            batch |= {name: wait() for name, wait in scores.items()}
             clock.lap("time/score_s")
-
-            # Update.
             updated = _update(batch, state, update, settings, step)
 
             records.pend(
@@ -244,14 +246,16 @@ def _join(parts: Sequence[Samples]) -> Samples:
     return Samples(*(np.concatenate([getattr(part, name) for part in parts]) for name in names))
 
 
-def _score(batch: Batch, state: State, score: Callable, algorithm: Algorithm) -> Batch:
-    """log π_ref where there is a KL term, log π_old where there is more than one update."""
-    made = {}
+def _begin_scores(batch: Batch, state: State, score: Score, algorithm: Algorithm) -> dict[str, Callable]:
+    """log π_ref where there is a KL term, log π_old where there is more than one update; each is to be waited for."""
+    made: dict[str, Callable] = {}
     if algorithm.kl_coef:
         # What lies frozen beneath adapters is the reference, without a second copy.
-        made["reference_logprobs"] = score(state.get("reference", state["train"].frozen), batch)
-    if algorithm.updates * algorithm.minibatches > 1:
-        made["old_logprobs"] = score(state["train"].policy, batch)
+        made["reference_logprobs"] = score.begin(state.get("reference", state["train"].frozen), batch)
+    if algorithm.old_logprobs == "sampler":
+        made["old_logprobs"] = lambda: batch["sampler_logprobs"]
+    elif algorithm.updates * algorithm.minibatches > 1:
+        made["old_logprobs"] = score.begin(state["train"].policy, batch)
     return made
 
 

@@ -103,11 +103,15 @@ class Score:
     micro_batch: int
 
     def __call__(self, params: Params, batch: Batch) -> np.ndarray:
+        return self.begin(params, batch)()
+
+    def begin(self, params: Params, batch: Batch) -> Callable[[], np.ndarray]:
+        """Dispatches; what it returns waits."""
         read = {name: batch[name] for name in ("tokens", "segments", "mask", "questions")}
         layout = lay(read, self.model, self.micro_batch)
         pieces = place(make_pieces(read, layout), self.model.mesh)
         made = self.of_pieces(params, pieces, jnp.int32(layout.pieces), batch["tokens"].shape[1])
-        return layout.collect(hosts.fetch(made), batch["mask"].shape[1])
+        return lambda: layout.collect(hosts.fetch(made), batch["mask"].shape[1])
 
 
 def make_score(model: Model, temperature: float, micro_batch: int) -> Score:
@@ -136,7 +140,8 @@ def make_score(model: Model, temperature: float, micro_batch: int) -> Score:
 class Update:
     """`update(state, batch, denominator) -> (state, metrics)`: one optimizer step on one minibatch.
 
-    The batch holds what `rollout.make_batch` and `rollout.weigh` make and, where they are needed, `old_logprobs` (else
+    The batch holds what `rollout.make_batch` and `rollout.weigh` make, `advantages` [B] and, where they are needed,
+    `old_logprobs` (else
     the policy is the one that sampled: the ratio is 1 and has the gradient of log π) and `reference_logprobs` (else
     there is no KL term). Takes the state's buffers; the metrics are not waited for.
     """
@@ -145,8 +150,12 @@ class Update:
     """By the most tokens of a prompt and its completion."""
     model: Model
     micro_batch: int
+    skips_zeros: bool
+    """Whether the loss of a completion without an advantage is constant: then it is not computed."""
 
     def __call__(self, state: TrainState, batch: Batch, denominator: float) -> tuple[TrainState, Sums]:
+        if self.skips_zeros:
+            batch = {**batch, "mask": batch["mask"] * (batch["advantages"] != 0)[:, None]}
         layout = lay(batch, self.model, self.micro_batch)
         pieces = place(make_pieces(batch, layout), self.model.mesh)
         step = self.step(batch["tokens"].shape[1])
@@ -191,4 +200,4 @@ def make_update(
     def step(length: int) -> Step:
         return make_step(functools.partial(loss_sum, length), optimizer, state_shardings, model.mesh)
 
-    return Update(step, model, micro_batch)
+    return Update(step, model, micro_batch, skips_zeros=not algorithm.kl_coef)

@@ -75,7 +75,8 @@ class Records:
         values = values | _combine(hosts.fetch(updated))
         clock.lap("time/update_s")
         seconds = clock.last - clock.started
-        values |= clock.laps | {"time/step_s": seconds, "tokens/s": values["tokens/trained"] / seconds}
+        tokens = values.get("tokens/sampled", values["tokens/update"])
+        values |= clock.laps | {"time/step_s": seconds, "tokens/s": tokens / seconds}
         for name in ("loss", "optimizer/grad_norm", "optimizer/update_norm"):
             if not np.isfinite(values[name]):
                 file = self._workdir.path / f"nonfinite_batch_{step}.npz"

@@ -19,8 +19,7 @@ Batch = dict[str, np.ndarray]
 def make_batch(
     prompts: Sequence[EncodedPrompt],
     samples: Samples,
-    rewards_B: np.ndarray,
-    algorithm: Algorithm,
+    group: int,
     prompt_length: int,
     pad_id: int,
 ) -> Batch:
@@ -28,16 +27,11 @@ def make_batch(
 
     Returns:
         int32 `tokens`, `segments` [B, P + T], `questions` [B]; float32 `mask` [B, T] (1 on the tokens of a completion),
-        `sampler_logprobs` [B, T], `advantages` [B]. Advantages are those of the whole exploration: they do not depend
-        on how it is cut up afterwards.
+        `sampler_logprobs` [B, T].
     """
-    group = algorithm.group_size
     tokens_QP, lengths_Q = left_pad([prompt.prompt_ids for prompt in prompts], prompt_length, pad_id)
     prompt_mask_QP = np.arange(prompt_length)[None] >= prompt_length - lengths_Q[:, None]
     mask_BT = np.arange(samples.tokens.shape[1])[None] < samples.lengths[:, None]
-    advantages_QG = group_relative(
-        jnp.asarray(rewards_B).reshape(-1, group), algorithm.advantage == "group", algorithm.ddof, algorithm.eps
-    )
     repeat = lambda x: np.repeat(x, group, axis=0)  # noqa: E731
     return {
         "tokens": np.concatenate([repeat(tokens_QP), samples.tokens], axis=1),
@@ -45,8 +39,15 @@ def make_batch(
         "questions": np.repeat(np.arange(len(prompts), dtype=np.int32), group),
         "mask": mask_BT.astype(np.float32),
         "sampler_logprobs": samples.logprobs,
-        "advantages": np.asarray(advantages_QG).reshape(-1),
     }
+
+
+def advantages(rewards_B: np.ndarray, algorithm: Algorithm) -> np.ndarray:
+    """float32 [B], within the groups of the whole exploration: they do not depend on how it is cut up afterwards."""
+    rewards_QG = jnp.asarray(rewards_B).reshape(-1, algorithm.group_size)
+    return np.asarray(
+        group_relative(rewards_QG, algorithm.advantage == "group", algorithm.ddof, algorithm.eps)
+    ).reshape(-1)
 
 
 def cut_minibatches(batch: Batch, count: int, seed: Sequence[int]) -> list[Batch]:

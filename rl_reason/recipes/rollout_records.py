@@ -29,7 +29,7 @@ def rollout_metrics(samples: Samples, graded: Graded, batch: Batch, group_size: 
         "tokens/completion": lengths.mean(),
         "tokens/completion_max": lengths.max(),
         "tokens/prompt": batch["segments"].sum(axis=1).mean() - lengths.mean(),
-        "tokens/trained": lengths.sum(),
+        "tokens/sampled": lengths.sum(),
         "truncated": (~samples.finished).mean(),
     }
     if correct.any() and not correct.all():

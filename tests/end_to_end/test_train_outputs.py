@@ -97,6 +97,13 @@ def test_everything_that_cuts_a_batch_at_once(commands, tmp_path):
     # Step 3 begins with the reference just renewed, so it is nearer than at the end of step 2.
     assert metrics[2]["kl/reference"] < metrics[1]["kl/reference"]
 
+    # The sampler's log-probabilities in place of the trainer's: the same run to rounding, without the pass.
+    commands.succeed(commands.grpo(tmp_path / "sampler", *flags, "--config.algorithm.old_logprobs=sampler"))
+    for record, expected in zip(read(tmp_path / "sampler" / "metrics.jsonl"), metrics, strict=True):
+        assert record["logprob_difference/max"] == 0 < expected["logprob_difference/max"]
+        for name in ("reward/mean", "loss", "optimizer/grad_norm", "kl/reference", "ratio/mean"):
+            assert record[name] == pytest.approx(expected[name], rel=1e-3, abs=1e-4), name
+
 
 def test_eight_devices_make_the_same_run(commands, finished_run, tmp_path):
     flags = ["--config.mesh.data=2", "--config.mesh.fsdp=2", "--config.mesh.tensor=2", "--config.steps=2"]

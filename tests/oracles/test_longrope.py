@@ -95,8 +95,7 @@ def test_sampler_and_trainer_agree_across_the_switch(total, loaded):
     sampler = make_sampler(config, group_size=group, max_length=length, stop_ids=stops, pad_id=0)
     samples = to_host(start_sampling(sampler, model, params, prompts, width, jax.random.key(0)))
     assert samples.finished.any() and not samples.finished.all()
-    rewards = np.arange(len(samples.lengths), dtype=np.float32)
-    batch = make_batch(prompts, samples, rewards, settings.Algorithm(group_size=group), width, 0)
+    batch = make_batch(prompts, samples, group, width, 0)
     assert batch["tokens"].shape[1] == total
     trained = make_score(model, 1.0, 0)(params, batch)
     np.testing.assert_allclose(trained, batch["sampler_logprobs"], atol=1e-4)

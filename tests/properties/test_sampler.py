@@ -8,7 +8,6 @@ import jax
 import numpy as np
 import pytest
 
-from rl_reason import settings
 from rl_reason.data.iterators import EncodedPrompt
 from rl_reason.models import decoder
 from rl_reason.recipes.evaluation import start_sampling, to_host
@@ -55,9 +54,7 @@ def test_the_trainer_computes_the_samplers_logprobs(temperature, sample, describ
     made = sample(temperature=temperature)
     assert made.finished.any() and not made.finished.all()  # both kinds of completions are there
     prompts = [EncodedPrompt(q, list(ids)) for q, ids in QUESTIONS.items()]
-    algorithm = settings.Algorithm(group_size=GROUP)
-    rewards = np.arange(len(made.lengths), dtype=np.float32)
-    batch = make_batch(prompts, made, rewards, algorithm, 9, model.pad_id)
+    batch = make_batch(prompts, made, GROUP, 9, model.pad_id)
     logprobs = make_score(model, temperature, 0)(params, batch)
     difference = np.abs(logprobs - batch["sampler_logprobs"]) * batch["mask"]
     assert difference.max() < 1e-4

@@ -20,7 +20,7 @@ from rl_reason.recipes.evaluation import Samples
 from rl_reason.recipes.layout import make_pieces
 from rl_reason.recipes.optimizer import init_state, make_optimizer, state_shardings
 from rl_reason.recipes.policy_update import lay, make_score, make_update, place
-from rl_reason.recipes.rollout import cut_minibatches, make_batch, weigh
+from rl_reason.recipes.rollout import advantages, cut_minibatches, make_batch, weigh
 from rl_reason.recipes.supervised import make_supervised_step
 
 GROUP, ROWS, PROMPT, COMPLETION = 4, 8, 6, 7
@@ -45,7 +45,8 @@ def make_rollout(prompt_length=PROMPT, completion_length=COMPLETION, reduction="
         old[row], reference[row] = -9, -8
         old[row, :n], reference[row, :n] = logprobs[row, :n] + rng.normal(0, 0.2, (2, n))
     samples = Samples(tokens, logprobs, LENGTHS, LENGTHS < 7)
-    batch = make_batch(prompts, samples, rng.normal(size=ROWS).astype(np.float32), ALGORITHM, prompt_length, 0)
+    batch = make_batch(prompts, samples, ALGORITHM.group_size, prompt_length, 0)
+    batch["advantages"] = advantages(rng.normal(size=ROWS).astype(np.float32), ALGORITHM)
     batch |= {"old_logprobs": old, "reference_logprobs": reference}
     return weigh(batch, reduction, COMPLETION)
 
@@ -144,7 +145,7 @@ def test_rows_that_hold_their_prompts_themselves(sizes, micro_batch, near, param
     monkeypatch.setattr(policy_update, "shares_prompts", lambda model: False)
     model = describe(**sizes)
     layout = lay(near[0], model, micro_batch)
-    assert layout.owners_IR is None and layout.pieces == (3 if micro_batch else 1)
+    assert layout.owners_IR is None and layout.pieces == (2 if sizes else 3)
     assert_close(gradient_of(model, near, jax.device_put(params, model.shardings()), micro_batch), expected)
 
 
@@ -237,6 +238,35 @@ def test_the_first_update_needs_no_old_logprobs(near, params, describe):
     assert made[1]["ratio/mean"] == pytest.approx(1) and made[1]["ratio/clipped"] == 0
 
 
+def test_completions_without_an_advantage_are_not_computed(near, params, describe):
+    """Where there is no KL term, their loss is constant: the gradient is the same without them, if they are counted."""
+    batch, denominator = near
+    del (batch := dict(batch))["reference_logprobs"]
+    batch["advantages"] = np.where(np.arange(ROWS) < GROUP, 0, batch["advantages"]).astype(np.float32)
+    model = describe()
+    state = make_updated(model, params)[1]
+    algorithm = dataclasses.replace(ALGORITHM, kl_coef=0.0)
+    places = state_shardings(model.trained(), PLAIN, replicated(model.mesh))
+    update = make_update(model, algorithm, PLAIN, 1.0, places, 2)
+    assert update.skips_zeros and not make_updated(model, params)[0].skips_zeros
+    made = {}
+    for skips in (False, True):
+        state = make_updated(model, params)[1]
+        after, metrics = dataclasses.replace(update, skips_zeros=skips)(state, batch, denominator)
+        made[skips] = jax.device_get(after.params), metrics
+    for mine, theirs in zip(jax.tree.leaves(made[True][0]), jax.tree.leaves(made[False][0]), strict=True):
+        np.testing.assert_allclose(mine, theirs, rtol=1e-4, atol=1e-6)
+    assert made[False][1]["tokens/update"] == LENGTHS.sum()
+    assert made[True][1]["tokens/update"] == LENGTHS[GROUP:].sum()
+    assert made[True][1]["loss"] == pytest.approx(float(made[False][1]["loss"]), rel=1e-5)
+    # No completion at all: nothing changes, and all metrics are numbers.
+    state = make_updated(model, params)[1]
+    after, metrics = update(state, {**batch, "advantages": np.zeros(ROWS, np.float32)}, denominator)
+    assert all(np.isfinite(x) for x in metrics.values())
+    for mine, theirs in zip(jax.tree.leaves(after.params), jax.tree.leaves(params), strict=True):
+        np.testing.assert_array_equal(mine, theirs)
+
+
 def test_the_difference_from_the_sampler_is_measured(near, params, describe):
     batch, denominator = near
     _, metrics = gradient_of(describe(), near, params)
@@ -290,7 +320,7 @@ def test_packing(params, describe):
     expected = one_a_row(model, params)
     made, rows = supervised_gradient(model, EXAMPLES, 12, params)
     assert rows <= 3
-    assert expected[1]["tokens/trained"] == sum(len(completion) for _, completion in EXAMPLES)
+    assert expected[1]["tokens/update"] == sum(len(completion) for _, completion in EXAMPLES)
     assert_close(made, expected)
     assert min(np.abs(leaf).max() for leaf in jax.tree.leaves(made[0])) > 1e-4
     model = describe(data=2, fsdp=2, tensor=2)

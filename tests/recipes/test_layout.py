@@ -84,9 +84,11 @@ def test_collecting_undoes_spreading():
 def test_short_completions_share_rows_and_prompts():
     """30 completions of a quarter of the limit need 8 rows of it, or as many more narrower ones; prompts only once."""
     batch = make_batch([4] * 30 + [T, T - 1], np.repeat(np.arange(4), 8))
-    layout = lay_out(batch, shared=True, at_once=0)
-    assert layout.width == T and layout.pieces * layout.rows <= 16
+    layout = lay_out(batch, shared=True, at_once=16)
+    assert layout.width == T and (layout.pieces, layout.rows) == (1, 16)
     assert sum((row >= 0).sum() for row in layout.prompts_IS) == 4
+    whole = lay_out(batch, shared=True, at_once=0)  # cut into quarters, of which two are left
+    assert (whole.pieces, whole.rows) == (2, 8)
     short = lay_out(make_batch([4] * 32, np.repeat(np.arange(4), 8)), shared=True, at_once=2)
     assert short.width == 4 and short.rows == 8 and short.pieces == 4
 
