@@ -1,5 +1,7 @@
 """`python -m benchmarks.step --workload=NAME [--lengths=longtail] --json=FILE`: times the GRPO steps of rl_reason.
 
+NAME may change a workload's numbers: `--workload=tiny:completion=512:group=4`.
+
 It runs `rl_reason.recipes.policy_gradient` as `rl_reason.train` does, on a model of random weights, and reads the run's
 own metrics. Beside the seconds it prints what share of the machine's measured limits was reached.
 """
@@ -25,7 +27,7 @@ PACKAGES = ("jax", "jaxlib", "flax", "optax", "numpy")
 MICRO_BATCH = {"tiny": 8, "small": 4, "0.5b": 4, "1.5b": 32}
 """Rows whose activations exist at the same time: fastest in a trial."""
 FLAGS: Spec = {
-    "workload": (str, REQUIRED, f"one of {', '.join(workloads.WORKLOADS)}"),
+    "workload": (str, REQUIRED, f'one of {", ".join(workloads.WORKLOADS)}; ":group=4" behind it changes a number'),
     "lengths": (str, "fixed", f"one of {', '.join(workloads.LENGTHS)}"),
     "steps": (int, 4, "the first one counted, which compiles"),
     "micro": (int, 0, "rows of a micro-batch; 0: the best that is known"),
@@ -35,12 +37,11 @@ FLAGS: Spec = {
 
 def main() -> None:
     flags = parse_flags(sys.argv[1:], FLAGS, description=__doc__)
-    for key, known in (("workload", workloads.WORKLOADS), ("lengths", workloads.LENGTHS)):
-        if flags[key] not in known:
-            raise UsageError(f"--{key}={flags[key]}: expected one of {', '.join(known)}")
+    workload, lengths = workloads.find(flags["workload"]), flags["lengths"]
+    if lengths not in workloads.LENGTHS:
+        raise UsageError(f"--lengths={lengths}: expected one of {', '.join(workloads.LENGTHS)}")
     if flags["steps"] < 2:
         raise UsageError(f"--steps={flags['steps']}: expected at least 2, the first one compiles")
-    workload, lengths = workloads.WORKLOADS[flags["workload"]], flags["lengths"]
     folder = environments.cache() / "models" / f"{workload.name}-{lengths}"
     workloads.make_folder(workload, lengths, folder)
 
@@ -53,7 +54,8 @@ def main() -> None:
         lambda name, seconds, **_: compiled.append(seconds) if name.endswith("backend_compile_duration") else None
     )
     with tempfile.TemporaryDirectory() as workdir:
-        settings = make_settings(workload, folder, flags["steps"], flags["micro"] or MICRO_BATCH[workload.name])
+        micro_batch = flags["micro"] or MICRO_BATCH[workload.name.partition(":")[0]]
+        settings = make_settings(workload, folder, flags["steps"], micro_batch)
         policy_gradient.run(settings, workdir)
         steps = [step_of(record) for record in read_jsonl(Path(workdir) / "metrics.jsonl")]
     device = jax.devices()[0]

@@ -16,15 +16,19 @@ from __future__ import annotations
 import json
 import math
 from collections.abc import Iterator, Mapping
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, fields, replace
 from pathlib import Path
 from typing import Literal
 
 import numpy as np
 
-Lengths = Literal["fixed", "longtail"]
-LENGTHS: tuple[Lengths, ...] = ("fixed", "longtail")
-"""`fixed`: every completion goes to the limit; `longtail`: lengths are geometric, most far below it."""
+from rl_reason.errors import UsageError
+
+Lengths = Literal["fixed", "longtail", "short"]
+LENGTHS: tuple[Lengths, ...] = ("fixed", "longtail", "short")
+"""`fixed`: every completion goes to the limit; `longtail`: lengths are geometric, most far below it; `short`: geometric
+with a mean of `SHORT` tokens, whatever the limit is."""
+SHORT = 32
 
 PAD, END = "<|pad|>", "<|endoftext|>"
 PAD_ID, END_ID = 0, 1
@@ -72,7 +76,7 @@ class Workload:
 
     def hazard(self, lengths: Lengths) -> float:
         """Probability that a completion ends at a position, given that it has come so far."""
-        return 4 / self.completion if lengths == "longtail" else 0.0
+        return {"fixed": 0.0, "longtail": 4 / self.completion, "short": 1 / SHORT}[lengths]
 
     def mean_length(self, lengths: Lengths) -> float:
         """Expected tokens of a completion, the one that ends it counted: a geometric distribution, cut off."""
@@ -90,6 +94,25 @@ WORKLOADS: dict[str, Workload] = {row.name: row for row in _ROWS}
 """By name. `tiny`, `small` and `0.5b` are meant for a CPU, `1.5b` for a GPU."""
 
 
+def find(name: str) -> Workload:
+    """The workload of a name, which may change some of its numbers: "tiny", "tiny:completion=512:group=4".
+
+    Raises:
+        UsageError: there is none; says what was expected.
+    """
+    base, *changes = name.split(":")
+    if base not in WORKLOADS:
+        raise UsageError(f"workload {base!r}: expected one of {', '.join(WORKLOADS)}")
+    numbers = [field.name for field in fields(Workload) if field.name != "name"]
+    made = {}
+    for change in changes:
+        key, _, value = change.partition("=")
+        if key not in numbers or not value.isdecimal() or int(value) < 1:
+            raise UsageError(f"workload {name!r}, {change!r}: expected KEY=NUMBER with one of {', '.join(numbers)}")
+        made[key] = int(value)
+    return replace(WORKLOADS[base], name=name, **made)
+
+
 def prompts(workload: Workload) -> list[str]:
     """`PROMPTS` different texts of exactly `workload.prompt` tokens, always the same ones."""
     random = np.random.default_rng(1)
@@ -99,7 +122,7 @@ def prompts(workload: Workload) -> list[str]:
 
 def problems(split: str, dir: str, seed: int) -> list[dict]:
     """The prompts as a data source of rl_reason; `dir` is the workload's name. All splits and seeds are the same."""
-    texts = prompts(WORKLOADS[dir])
+    texts = prompts(find(dir))
     return [{"id": f"{dir}-{i}", "problem": text, "answer": "none"} for i, text in enumerate(texts)]
 
 

@@ -9,27 +9,21 @@ machine, workload, lengths and system are replaced. A system that fails becomes 
 from __future__ import annotations
 
 import json
-import re
-import subprocess
 import sys
 import tempfile
-import threading
-import time
-from collections import deque
 from collections.abc import Collection, Sequence
 from datetime import UTC, datetime
 from pathlib import Path
 
-from benchmarks import workloads
-from benchmarks.peers import environments, machine, results
+from benchmarks import machine, processes, workloads
+from benchmarks.peers import environments, results
 from rl_reason.errors import RunError, UsageError, run_command
 from rl_reason.runtime.flags import Spec, parse_flags
 from rl_reason.runtime.progress import Progress
 from rl_reason.runtime.workdir import write_atomic
 
-ROOT = Path(__file__).parents[2]
-RESULTS = ROOT / "benchmarks" / "results"
-PAGE = ROOT / "benchmarks" / "RESULTS.md"
+HERE = Path(__file__).parents[1]
+RESULTS, PAGE = HERE / "results", HERE / "RESULTS.md"
 
 FLAGS: Spec = {
     "workload": (str, "tiny", f"some of {', '.join(workloads.WORKLOADS)}, joined by commas"),
@@ -121,63 +115,10 @@ def run(turn: dict, flags: dict, progress: Progress) -> dict:
         command = [str(environments.python_of(system)), *script, *given, *SPLITS[workload.name]]
     with tempfile.TemporaryDirectory() as temporary:
         file = Path(temporary) / "run.json"
-        call([*command, f"--json={file}"], flags, progress)
+        processes.call([*command, f"--json={file}"], progress, memory=flags["memory"], minutes=flags["timeout"])
         if not file.is_file():
             raise RunError("it ended without a result")
         return json.loads(file.read_text(encoding="utf-8"))
-
-
-def call(command: Sequence[str], flags: dict, progress: Progress) -> None:
-    """Runs a command, shows the lines of its steps, and stops it where it takes too much memory or time."""
-    last: deque[str] = deque(maxlen=100)
-    stopped: list[str] = []
-    with subprocess.Popen(
-        command, cwd=ROOT, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True, errors="replace"
-    ) as process:
-        watch = threading.Thread(target=_watch, args=(process, flags, stopped), daemon=True)
-        watch.start()
-        assert process.stdout is not None
-        for line in process.stdout:
-            last.append(line.rstrip())
-            if re.match(r"step \d", line):
-                progress.note(f"  {line.rstrip()}")
-    watch.join()
-    if stopped or process.returncode:
-        raise RunError(stopped[0] if stopped else reason(process.returncode, last))
-
-
-def _watch(process: subprocess.Popen, flags: dict, stopped: list[str]) -> None:
-    """Ends the process where it takes too much; the reason goes to `stopped`. The machine's own way to end one that
-    has taken all memory might hit another."""
-    began, limit = time.monotonic(), flags["memory"] * machine.describe(gpu=False)["memory_bytes"]
-    while process.poll() is None:
-        if _resident(process.pid) > limit:
-            stopped.append(f"out of memory: more than {limit / 2**30:.1f} GiB")
-        elif time.monotonic() - began > 60 * flags["timeout"]:
-            stopped.append(f"took more than {flags['timeout']:g} minutes")
-        if stopped:
-            process.kill()
-            return
-        time.sleep(0.2)
-
-
-def _resident(pid: int) -> int:
-    """Bytes of resident memory; 0 for a process that has ended."""
-    try:
-        pages = Path(f"/proc/{pid}/statm").read_text().split()[1]
-    except (OSError, IndexError):
-        return 0
-    return int(pages) * 4096
-
-
-def reason(status: int, last: Sequence[str]) -> str:
-    """Why a process failed, in one line: its last error line, without folders, or the signal that ended it."""
-    if status < 0:
-        return f"ended by signal {-status}" + (" (out of memory?)" if status == -9 else "")
-    errors = [line for line in last if re.match(r"[\w.]*(Error|Exception|Interrupt)\b|error:", line)]
-    found = errors or [line for line in last if line.strip()] or ["no output"]
-    text = re.sub(r"(?<!\S)/\S*/", "", " ".join(found[-1].split()))
-    return f"exit status {status}: {text[:200]}"
 
 
 def write_page() -> None:

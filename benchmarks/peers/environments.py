@@ -8,7 +8,7 @@ import sys
 import venv
 from pathlib import Path
 
-from benchmarks.peers import machine
+from benchmarks import machine
 from rl_reason.errors import RunError
 
 HERE = Path(__file__).parent

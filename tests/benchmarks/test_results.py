@@ -5,8 +5,8 @@ import json
 import pytest
 
 from benchmarks.peers import results
-from benchmarks.peers.__main__ import reason
 from benchmarks.peers.recording import Recorder
+from benchmarks.processes import reason
 
 MACHINE = {"cpu": "Some CPU (R)", "cores": 2, "memory_bytes": 24 * 2**30, "gpu": None}
 

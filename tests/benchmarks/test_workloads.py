@@ -10,6 +10,7 @@ from transformers import PreTrainedTokenizerFast
 
 from benchmarks import workloads
 from benchmarks.workloads import END_ID, LENGTHS, PAD_ID, WORKLOADS
+from rl_reason.errors import UsageError
 
 TINY = WORKLOADS["tiny"]
 SMALL = replace(WORKLOADS["small"], layers=1, vocab=2048)
@@ -46,7 +47,17 @@ def test_the_hazard_of_the_end_token_is_constant(workload, lengths, tmp_path):
     if lengths == "fixed":
         assert end.max() < 1e-12
     else:
-        np.testing.assert_allclose(end, 4 / workload.completion, rtol=0.1)
+        np.testing.assert_allclose(end, 1 / 32 if lengths == "short" else 4 / workload.completion, rtol=0.1)
+
+
+def test_a_name_may_change_numbers():
+    assert workloads.find("tiny") == TINY
+    assert workloads.find("tiny:completion=512:group=4") == replace(
+        TINY, name="tiny:completion=512:group=4", completion=512, group=4
+    )
+    for wrong in ("huge", "tiny:completion", "tiny:completion=0", "tiny:name=3", "tiny:depth=2"):
+        with pytest.raises(UsageError, match="expected"):
+            workloads.find(wrong)
 
 
 def test_layers_leave_coordinate_0_alone(folder):
