@@ -24,7 +24,7 @@ from rl_reason.runtime.progress import table
 from rl_reason.settings import Settings, defaults
 
 PACKAGES = ("jax", "jaxlib", "flax", "optax", "numpy")
-MICRO_BATCH = {"tiny": 8, "small": 4, "0.5b": 4, "1.5b": 32}
+MICRO_BATCH = {"tiny": 8, "small": 8, "0.5b": 4, "1.5b": 32}
 """Rows whose activations exist at the same time: fastest in a trial."""
 FLAGS: Spec = {
     "workload": (str, REQUIRED, f'one of {", ".join(workloads.WORKLOADS)}; ":group=4" behind it changes a number'),
@@ -93,6 +93,7 @@ def make_settings(workload: workloads.Workload, folder: Path, steps: int, micro_
     config.data.max_prompt_length = workload.prompt
     config.reward.names = ("benchmarks.workloads:reward",)
     config.sampling.max_length = workload.completion
+    config.model.remat = "dots"
     config.algorithm.group_size = workload.group
     config.algorithm.batch_size = workload.batch
     config.algorithm.micro_batch = min(micro_batch, workload.batch)

@@ -25,7 +25,7 @@ from rl_reason.models.decoder import Constrain, no_constraint
 from rl_reason.models.weights import Params, cast
 from rl_reason.parallel import hosts
 from rl_reason.parallel.mesh import OnMesh
-from rl_reason.sampling.logits import truncate
+from rl_reason.sampling import logits
 
 FIRST_ROOM = 128
 """Tokens that the cache of completions has room for at first; it doubles when it is full."""
@@ -166,15 +166,14 @@ def make_sampler(
     dtype = jnp.dtype(dtype)
     stops = jnp.asarray(stop_ids, jnp.int32)
 
-    def draw(params: Params, hidden_BD: jax.Array, keys_B: jax.Array, t: jax.Array) -> tuple[jax.Array, jax.Array]:
+    def choose(params: Params, hidden_BD: jax.Array, keys_B: jax.Array, t: jax.Array) -> tuple[jax.Array, jax.Array]:
         logits_BV = decoder.logits(params, hidden_BD[:, None], config)[:, 0] / (temperature or 1.0)
         logits_BV = constrain(logits_BV, ("batch", "vocab"))
         if temperature == 0:
             tokens_B = jnp.argmax(logits_BV, axis=-1)
         else:
-            kept_BV = truncate(logits_BV, top_k, top_p, min_p)
-            noise_BV = jax.vmap(lambda key: jax.random.gumbel(jax.random.fold_in(key, t), kept_BV.shape[1:]))(keys_B)
-            tokens_B = jnp.argmax(kept_BV + noise_BV, axis=-1)
+            kept_BV = logits.truncate(logits_BV, top_k, top_p, min_p)
+            tokens_B = logits.draw(kept_BV, jax.vmap(jax.random.fold_in, in_axes=(0, None))(keys_B, t))
         chosen_B = jnp.take_along_axis(logits_BV, tokens_B[:, None], axis=-1)[:, 0]
         return tokens_B.astype(jnp.int32), chosen_B - jax.nn.logsumexp(logits_BV, axis=-1)
 
@@ -215,7 +214,7 @@ def make_sampler(
         fold_samples = jax.vmap(jax.random.fold_in, in_axes=(None, 0))
         keys_B = jax.vmap(lambda k: fold_samples(k, jnp.arange(group_size)))(question_keys).reshape(rows)
         zero = jnp.zeros((), jnp.int32)
-        tokens_B, logprobs_B = draw(params, jnp.repeat(hidden_QD, group_size, axis=0), keys_B, zero)
+        tokens_B, logprobs_B = choose(params, jnp.repeat(hidden_QD, group_size, axis=0), keys_B, zero)
         empty = Completions(
             tokens=jnp.full((rows, max_length), pad_id, jnp.int32),
             logprobs=jnp.zeros((rows, max_length), jnp.float32),
@@ -241,7 +240,7 @@ def make_sampler(
             hidden_BD, own = cache.decode_step(
                 params, state.last_B, t - 1, prompts, state.own, max_length, config, constrain
             )
-            tokens_B, logprobs_B = draw(params, hidden_BD, state.keys_B, t)
+            tokens_B, logprobs_B = choose(params, hidden_BD, state.keys_B, t)
             return Decoding(t + 1, tokens_B, state.keys_B, own, write(t, tokens_B, logprobs_B, state.out))
 
         return place(jax.lax.while_loop(go_on, step, place(state)))

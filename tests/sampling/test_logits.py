@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 
 from rl_reason.errors import UsageError
-from rl_reason.sampling.logits import check, truncate
+from rl_reason.sampling.logits import check, draw, truncate
 
 
 def kept(logits, top_k=0, top_p=1.0, min_p=0.0):
@@ -58,6 +58,46 @@ def test_the_most_probable_token_always_stays():
     for options in ((1, 1.0, 0.0), (0, 1e-9, 0.0), (0, 1.0, 0.999)):
         made = np.asarray(truncate(logits, *options))
         assert np.isfinite(made[0, 0]) and np.isfinite(made).any(axis=1).all()
+
+
+@pytest.mark.parametrize("size", [1, 5, 23, 64, 300, 4096])
+def test_tokens_are_drawn_with_their_probabilities(size):
+    """By a chi-squared test, of vocabularies that are split evenly or not; what has no probability never comes."""
+    rng = np.random.default_rng(size)
+    logits = rng.normal(0, 2, size).astype(np.float32)
+    if size > 4:
+        logits[rng.permutation(size)[: size // 3]] = -np.inf
+        logits[-1] = -np.inf
+    count = 20_000
+    draws = jax.jit(jax.vmap(lambda key: draw(jnp.asarray(logits)[None], key[None])[0]))
+    made = np.asarray(draws(jax.random.split(jax.random.key(1), count)))
+    assert made.dtype == np.int32
+    expected = count * np.exp(logits.astype(np.float64)) / np.exp(logits.astype(np.float64)).sum()
+    seen = np.bincount(made, minlength=size)
+    assert len(seen) == size and not seen[expected == 0].any()
+    often = expected > 10
+    others = ~often & (expected > 0)
+    observed, wanted = ([*x[often], x[others].sum()] for x in (seen, expected))
+    if wanted[-1] < 10:
+        observed, wanted = observed[:-1], wanted[:-1]
+    statistic = float(np.sum((np.array(observed) - wanted) ** 2 / np.array(wanted)))
+    degrees = len(wanted) - 1
+    assert statistic < degrees + 5 * np.sqrt(2 * degrees) + 1
+
+
+def test_a_draw_depends_on_its_own_row_and_key_only():
+    logits = jax.random.normal(jax.random.key(0), (6, 64))
+    keys = jax.random.split(jax.random.key(1), 6)
+    whole = draw(logits, keys)
+    for row in range(6):
+        assert draw(logits[row : row + 1], keys[row : row + 1])[0] == whole[row]
+    assert len(set(draw(jnp.tile(logits[:1], (6, 1)), keys).tolist())) > 1
+
+
+@pytest.mark.parametrize(("size", "place"), [(64, 0), (64, 63), (23, 22)])
+def test_one_token_that_is_left_is_drawn(size, place):
+    logits = jnp.full((50, size), -jnp.inf).at[:, place].set(3.0)
+    assert (draw(logits, jax.random.split(jax.random.key(0), 50)) == place).all()
 
 
 def test_it_traces():
