@@ -99,19 +99,37 @@ class Algorithm:
     batch_size: int = 1024
     """Completions of one exploration; `group_size` divides it."""
     advantage: str = "group"
-    """"group": (r − mean)/std within the group; "centered": r − mean only."""
+    """"group": (r − mean)/std within the group (GRPO); "centered": r − mean only (Dr. GRPO); "leave_one_out": r − the
+    mean of the others (RLOO); "batch": r, whitened over the tokens of the batch (REINFORCE++); "group_batch": r − the
+    mean of the group, whitened so (REINFORCE++-baseline)."""
     ddof: int = 0
     """Degrees of freedom taken off in the group's standard deviation."""
     eps: float = 1e-6
     """Added to the group's standard deviation."""
+    surrogate: str = "clip"
+    """What is maximized: "clip" (PPO, GRPO); "cispo": log π weighed by the clipped ratio; "sapo": a smooth gate."""
     clip_low: float = 0.2
     """ε below 1. With one update per exploration the ratio is 1, and nothing is clipped."""
     clip_high: float = 0.2
     """ε above 1."""
+    dual_clip: float = 0.0
+    """c: where the advantage is negative a token's objective is c · advantage at least; 0: no such limit."""
     kl_coef: float = 0.04
-    """β, the weight of the k3 estimator of KL(policy ‖ reference) in the loss."""
+    """β, the weight of KL(policy ‖ reference)."""
+    kl_estimator: str = "k3"
+    """"k1", "k2", "k3"; in the loss also weighted by the ratio, "k3_weighted" (`objectives.kl`)."""
+    kl_in: str = "loss"
+    """"loss"; "reward": taken off the rewards, of a completion its sum or, whitened over a batch, of a token what is
+    still to come."""
+    entropy_coef: float = 0.0
+    """Weight of the entropy of each token, which is added to the objective."""
+    correction: str = "none"
+    """Weights π_old/π_sampler, of tokens or of whole completions: "token_truncate", "token_mask", "sequence_truncate",
+    "sequence_mask" (`objectives.surrogates.correct`)."""
+    correction_limit: float = 2.0
     ratio_level: str = "token"
-    """"token"; "sequence": the product over a completion's tokens; "sequence_mean": its geometric mean."""
+    """"token"; "sequence": the product over a completion's tokens; "sequence_mean": its geometric mean (GSPO);
+    "sequence_token": the same with gradients by token (GSPO-token)."""
     reduction: str = "sequence_mean"
     """How losses of tokens become one: "sequence_mean" (the paper: over a completion's tokens, then over completions),
     "token_mean", or "length_normalized": sum / (completions · max_length)."""

@@ -8,9 +8,11 @@ import operator
 from jax.sharding import Mesh
 
 from rl_reason.errors import UsageError, nearest
+from rl_reason.objectives.kl import KL_ESTIMATORS, KL_NAMES
 from rl_reason.objectives.reductions import REDUCTIONS
-from rl_reason.objectives.surrogates import RATIO_LEVELS
+from rl_reason.objectives.surrogates import CORRECTIONS, RATIO_LEVELS, SURROGATES
 from rl_reason.recipes.accumulation import rows_at_once
+from rl_reason.recipes.rollout import ADVANTAGES
 from rl_reason.sampling import logits
 from rl_reason.settings import Settings
 
@@ -100,32 +102,64 @@ def check_policy_gradient(settings: Settings) -> None:
     logits.check(sampling.temperature, sampling.top_k, sampling.top_p, sampling.min_p, "config.sampling.")
     if sampling.temperature == 0:
         raise UsageError("config.sampling.temperature=0: a policy is trained on samples; expected more than 0")
-    if algorithm.group_size < 2:
+    if algorithm.group_size < 2 and algorithm.advantage != "batch":
         raise UsageError(
-            f"config.algorithm.group_size={algorithm.group_size}: expected at least 2, to compare within a group"
+            f"config.algorithm.group_size={algorithm.group_size}: expected at least 2, to compare within a group, as "
+            f"config.algorithm.advantage={algorithm.advantage!r} does"
         )
+    _at_least("algorithm.group_size", algorithm.group_size, 1)
     _divides("algorithm.group_size", algorithm.group_size, "algorithm.batch_size", algorithm.batch_size)
     _divides("algorithm.minibatches", algorithm.minibatches, "algorithm.batch_size", algorithm.batch_size)
     _at_least("algorithm.micro_batch", algorithm.micro_batch, 0)
     rows = rows_at_once(sampling.batch_size, algorithm.batch_size)
     _divides("sampling.batch_size", rows, "algorithm.batch_size", algorithm.batch_size)
     _divides("algorithm.group_size", algorithm.group_size, "sampling.batch_size", rows)
-    _one_of("algorithm.advantage", algorithm.advantage, ("group", "centered"))
+    _one_of("algorithm.advantage", algorithm.advantage, ADVANTAGES)
+    _one_of("algorithm.surrogate", algorithm.surrogate, SURROGATES)
+    _one_of("algorithm.kl_estimator", algorithm.kl_estimator, KL_NAMES)
+    _one_of("algorithm.kl_in", algorithm.kl_in, ("loss", "reward"))
+    _one_of("algorithm.correction", algorithm.correction, CORRECTIONS)
     _one_of("algorithm.old_logprobs", algorithm.old_logprobs, ("trainer", "sampler"))
     _one_of("algorithm.ratio_level", algorithm.ratio_level, RATIO_LEVELS)
     _one_of("algorithm.reduction", algorithm.reduction, REDUCTIONS)
     if not 0 <= algorithm.ddof < algorithm.group_size:
         raise UsageError(f"config.algorithm.ddof={algorithm.ddof}: expected 0 to group_size - 1")
-    for key in ("eps", "clip_low", "clip_high", "kl_coef", "reference_every"):
+    for key in ("eps", "clip_low", "clip_high", "dual_clip", "kl_coef", "entropy_coef", "reference_every"):
         _at_least(f"algorithm.{key}", getattr(algorithm, key), 0)
     _at_least("algorithm.updates", algorithm.updates, 1)
     _unread(settings, ("data.solutions",), "by policy-gradient training")
     if not algorithm.kl_coef:
-        _unread(settings, ("algorithm.reference_every",), "where config.algorithm.kl_coef is 0")
+        keys = ("algorithm.reference_every", "algorithm.kl_estimator", "algorithm.kl_in")
+        _unread(settings, keys, "where config.algorithm.kl_coef is 0")
+    if algorithm.kl_in == "reward" and algorithm.kl_estimator not in KL_ESTIMATORS:
+        raise UsageError(
+            f"config.algorithm.kl_estimator={algorithm.kl_estimator!r}: weighs a term of the loss, and "
+            "config.algorithm.kl_in='reward' has none; expected k1, k2 or k3"
+        )
+    if algorithm.surrogate != "clip":
+        _unread(settings, ("algorithm.dual_clip",), f"by config.algorithm.surrogate={algorithm.surrogate!r}")
+    if algorithm.surrogate == "sapo":
+        _unread(settings, ("algorithm.clip_low", "algorithm.clip_high"), "by config.algorithm.surrogate='sapo'")
+    if algorithm.dual_clip and algorithm.dual_clip <= 1 + algorithm.clip_high:
+        raise UsageError(
+            f"config.algorithm.dual_clip={algorithm.dual_clip!r}: expected 0 (off) or more than 1 + "
+            f"config.algorithm.clip_high, {1 + algorithm.clip_high:g}"
+        )
+    if algorithm.correction == "none":
+        _unread(settings, ("algorithm.correction_limit",), "where config.algorithm.correction is 'none'")
+    elif algorithm.old_logprobs == "sampler":
+        raise UsageError(
+            f"config.algorithm.correction={algorithm.correction!r}: compares the trainer's log-probabilities with the "
+            "sampler's; config.algorithm.old_logprobs='sampler' makes them the same, expected 'trainer'"
+        )
+    elif not algorithm.correction_limit >= 1:
+        raise UsageError(f"config.algorithm.correction_limit={algorithm.correction_limit!r}: expected at least 1")
     if settings.model.lora_rank or settings.model.lora_path:
         _unread(settings, ("algorithm.reference_every",), "with adapters: what lies beneath them is the reference")
-    if algorithm.advantage == "centered":
-        _unread(settings, ("algorithm.ddof", "algorithm.eps"), "by centered advantages")
+    if algorithm.advantage != "group":
+        reason = f"by config.algorithm.advantage={algorithm.advantage!r}"
+        whitened = algorithm.advantage in ("batch", "group_batch")
+        _unread(settings, ("algorithm.ddof", "algorithm.eps")[: 1 if whitened else 2], reason)
 
 
 def check_supervised(settings: Settings) -> None:
@@ -148,6 +182,13 @@ def check_supervised(settings: Settings) -> None:
         "kl_coef",
         "ratio_level",
         "old_logprobs",
+        "surrogate",
+        "dual_clip",
+        "kl_estimator",
+        "kl_in",
+        "entropy_coef",
+        "correction",
+        "correction_limit",
     )
     unread += ("reduction", "updates", "minibatches", "reference_every")
     _unread(settings, tuple(f"algorithm.{key}" for key in unread), "by supervised training")

@@ -116,8 +116,8 @@ def run(settings: Settings, workdir_path: str | Path) -> None:
             clock.lap("time/reward_s")
 
             # Advantage, update.
-            batch["advantages"] = advantages(graded.total, algorithm)
             batch |= {name: wait() for name, wait in scores.items()}
+            batch["advantages"] = advantages(graded.total, batch, algorithm)
             clock.lap("time/score_s")
             updated = _update(batch, state, update, settings, step)
 

@@ -18,7 +18,7 @@ from jax.sharding import Mesh, NamedSharding
 from rl_reason.models import decoder
 from rl_reason.models.logprobs import token_logprobs
 from rl_reason.models.weights import Params, cast
-from rl_reason.objectives.grpo import grpo_loss
+from rl_reason.objectives.policy_loss import PolicyLoss
 from rl_reason.parallel import hosts
 from rl_reason.parallel.mesh import sharding
 from rl_reason.recipes.accumulation import LOADS, Piece, Pieces, Step, Sums, make_step, take_piece
@@ -140,8 +140,8 @@ def make_score(model: Model, temperature: float, micro_batch: int) -> Score:
 class Update:
     """`update(state, batch, denominator) -> (state, metrics)`: one optimizer step on one minibatch.
 
-    The batch holds what `rollout.make_batch` and `rollout.weigh` make, `advantages` [B] and, where they are needed,
-    `old_logprobs` (else
+    The batch holds what `rollout.make_batch` and `rollout.weigh` make, `advantages` [B] or [B, T] and, where they are
+    needed, `old_logprobs` (else
     the policy is the one that sampled: the ratio is 1 and has the gradient of log π) and `reference_logprobs` (else
     there is no KL term). Takes the state's buffers; the metrics are not waited for.
     """
@@ -155,7 +155,8 @@ class Update:
 
     def __call__(self, state: TrainState, batch: Batch, denominator: float) -> tuple[TrainState, Sums]:
         if self.skips_zeros:
-            batch = {**batch, "mask": batch["mask"] * (batch["advantages"] != 0)[:, None]}
+            teaches_B = np.any(batch["advantages"].reshape(len(batch["mask"]), -1), axis=1)
+            batch = {**batch, "mask": batch["mask"] * teaches_B[:, None]}
         layout = lay(batch, self.model, self.micro_batch)
         pieces = place(make_pieces(batch, layout), self.model.mesh)
         step = self.step(batch["tokens"].shape[1])
@@ -172,32 +173,44 @@ def make_update(
 ) -> Update:
     """The update of a policy; `micro_batch` as in `make_score`."""
 
+    policy_loss = make_loss(algorithm)
+
     def loss_sum(length: int, params: Params, piece: Piece) -> tuple[jax.Array, Sums]:
         logprobs, entropies, loads = completion_logprobs(cast(params, model.dtype), piece, model, temperature, length)
         mask = piece["mask"]
         old = piece.get("old_logprobs", jax.lax.stop_gradient(logprobs))
-        loss, sums = grpo_loss(
+        loss, sums = policy_loss(
             logprobs,
             old,
             piece.get("reference_logprobs"),
+            piece["sampler_logprobs"],
+            entropies,
             piece["advantages"],
             mask,
             piece["segments"],
             piece["weights"],
-            clip_low=algorithm.clip_low,
-            clip_high=algorithm.clip_high,
-            kl_coef=algorithm.kl_coef,
-            ratio_level=algorithm.ratio_level,
         )
-        difference = (old - piece["sampler_logprobs"]) * mask
-        sums["logprob_difference/mean"] = jnp.sum(jnp.abs(difference))
-        sums["logprob_difference/ratio"] = jnp.sum(jnp.exp(difference) * mask)
-        sums["logprob_difference/max"] = jnp.max(jnp.abs(difference))
-        sums["entropy"] = jnp.sum(entropies * mask)
         return loss, sums if loads is None else sums | {LOADS: loads}
 
     @functools.cache
     def step(length: int) -> Step:
         return make_step(functools.partial(loss_sum, length), optimizer, state_shardings, model.mesh)
 
-    return Update(step, model, micro_batch, skips_zeros=not algorithm.kl_coef)
+    skips_zeros = not (policy_loss.kl_coef or policy_loss.entropy_coef)
+    return Update(step, model, micro_batch, skips_zeros)
+
+
+def make_loss(algorithm: Algorithm) -> PolicyLoss:
+    """The loss that the settings ask for."""
+    return PolicyLoss(
+        surrogate=algorithm.surrogate,
+        ratio_level=algorithm.ratio_level,
+        clip_low=algorithm.clip_low,
+        clip_high=algorithm.clip_high,
+        dual_clip=algorithm.dual_clip,
+        kl_coef=algorithm.kl_coef if algorithm.kl_in == "loss" else 0.0,
+        kl_estimator=algorithm.kl_estimator,
+        entropy_coef=algorithm.entropy_coef,
+        correction=algorithm.correction,
+        correction_limit=algorithm.correction_limit,
+    )

@@ -2,13 +2,15 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 
+import jax
 import jax.numpy as jnp
 import numpy as np
 
 from rl_reason.data.iterators import EncodedPrompt, left_pad
-from rl_reason.objectives.advantages import group_relative
+from rl_reason.objectives.advantages import group_relative, leave_one_out, whiten
+from rl_reason.objectives.kl import KL_ESTIMATORS
 from rl_reason.objectives.reductions import token_weights
 from rl_reason.recipes.evaluation import Samples
 from rl_reason.settings import Algorithm
@@ -42,12 +44,41 @@ def make_batch(
     }
 
 
-def advantages(rewards_B: np.ndarray, algorithm: Algorithm) -> np.ndarray:
-    """float32 [B], within the groups of the whole exploration: they do not depend on how it is cut up afterwards."""
-    rewards_QG = jnp.asarray(rewards_B).reshape(-1, algorithm.group_size)
-    return np.asarray(
-        group_relative(rewards_QG, algorithm.advantage == "group", algorithm.ddof, algorithm.eps)
-    ).reshape(-1)
+def advantages(rewards_B: np.ndarray, batch: Batch, algorithm: Algorithm) -> np.ndarray:
+    """Of completions, float32 [B], or of their tokens, [B, T].
+
+    They are those of the whole exploration, and do not depend on how it is cut up afterwards. With
+    `kl_in="reward"` the batch holds `reference_logprobs`.
+    """
+    rewards_QG, mask_BT = jnp.asarray(rewards_B).reshape(-1, algorithm.group_size), jnp.asarray(batch["mask"])
+    penalty_BT = _penalty(batch, algorithm) * mask_BT
+    if algorithm.advantage not in WHITENED:
+        rewards_QG = rewards_QG - jnp.sum(penalty_BT, axis=1).reshape(rewards_QG.shape)
+    advantages_B = _OF_REWARDS[algorithm.advantage](rewards_QG, algorithm).reshape(-1)
+    if algorithm.advantage not in WHITENED:
+        return np.asarray(advantages_B)
+    # A token answers for what comes after it.
+    to_come_BT = jnp.cumsum(penalty_BT[:, ::-1], axis=1)[:, ::-1]
+    return np.asarray(whiten(advantages_B[:, None] * mask_BT - to_come_BT, mask_BT, algorithm.eps))
+
+
+def _penalty(batch: Batch, algorithm: Algorithm) -> jax.Array:
+    """What is taken off the reward of each token, [B, T], of the policy that sampled."""
+    if algorithm.kl_in != "reward":
+        return jnp.zeros(batch["mask"].shape)
+    ours, reference = batch.get("old_logprobs", batch["sampler_logprobs"]), batch["reference_logprobs"]
+    return algorithm.kl_coef * KL_ESTIMATORS[algorithm.kl_estimator](jnp.asarray(ours), jnp.asarray(reference))
+
+
+_OF_REWARDS: dict[str, Callable[[jax.Array, Algorithm], jax.Array]] = {
+    "group": lambda r, algorithm: group_relative(r, True, algorithm.ddof, algorithm.eps),
+    "centered": lambda r, _: group_relative(r, False),
+    "leave_one_out": lambda r, _: leave_one_out(r),
+    "batch": lambda r, _: r,
+    "group_batch": lambda r, _: group_relative(r, False),
+}
+"""By `algorithm.advantage`: the advantages [Q, G] of rewards, before the whitening of a batch."""
+ADVANTAGES, WHITENED = tuple(_OF_REWARDS), ("batch", "group_batch")
 
 
 def cut_minibatches(batch: Batch, count: int, seed: Sequence[int]) -> list[Batch]:

@@ -67,7 +67,8 @@ def sample_records(
             "rewards": {name: float(scores[row]) for name, scores in graded.parts.items()},
             "reward": float(graded.total[row]),
             "verdict": graded.verdicts[row],
-            "advantage": float(batch["advantages"][row]),
+            # Of the first token, where they differ.
+            "advantage": float(np.ravel(batch["advantages"][row])[0]),
             "tokens": int(samples.lengths[row]),
             "finish": "stop" if samples.finished[row] else "length",
         }

@@ -70,8 +70,8 @@ def _least_probable(probabilities_BV: jax.Array, mass: float) -> jax.Array:
 def draw(logits_BV: jax.Array, keys_B: jax.Array) -> jax.Array:
     """Tokens with the probabilities softmax(logits), int32 [B].
 
-    In two steps, first the part of the vocabulary, then the token in it, each looked up in a cumulative sum. A row needs
-    two random numbers; one for each token of a large vocabulary would take longer than the model's head.
+    In two steps, first the part of the vocabulary, then the token in it, each looked up in a cumulative sum. A row
+    needs two random numbers; one for each token of a large vocabulary would take longer than the model's head.
 
     Args:
         logits_BV: float32, −inf for what must not be drawn.

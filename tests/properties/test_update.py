@@ -46,7 +46,7 @@ def make_rollout(prompt_length=PROMPT, completion_length=COMPLETION, reduction="
         old[row, :n], reference[row, :n] = logprobs[row, :n] + rng.normal(0, 0.2, (2, n))
     samples = Samples(tokens, logprobs, LENGTHS, LENGTHS < 7)
     batch = make_batch(prompts, samples, ALGORITHM.group_size, prompt_length, 0)
-    batch["advantages"] = advantages(rng.normal(size=ROWS).astype(np.float32), ALGORITHM)
+    batch["advantages"] = advantages(rng.normal(size=ROWS).astype(np.float32), batch, ALGORITHM)
     batch |= {"old_logprobs": old, "reference_logprobs": reference}
     return weigh(batch, reduction, COMPLETION)
 

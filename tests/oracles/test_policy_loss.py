@@ -1,4 +1,4 @@
-"""GRPO's loss, gradient and advantages against the printed formulas, in plain float64 numpy with loops."""
+"""Losses, gradients and advantages of GRPO and its relatives against the printed formulas, in float64 with loops."""
 
 import itertools
 import math
@@ -8,9 +8,9 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 
-from rl_reason.objectives.advantages import group_relative
-from rl_reason.objectives.grpo import grpo_loss
+from rl_reason.objectives.advantages import group_relative, leave_one_out, whiten
 from rl_reason.objectives.kl import k3
+from rl_reason.objectives.policy_loss import PolicyLoss
 from rl_reason.objectives.reductions import token_weights
 
 LENGTHS = (7, 1, 4, 6, 3, 7, 5, 2)
@@ -32,61 +32,110 @@ def mask():
     return (np.arange(WIDTH)[None] < np.array(LENGTHS)[:, None]).astype(np.float32)
 
 
-def ratio_of(level, new, old, i, t):
-    """π/π_old of token t of completion i: its own, or the completion's product or geometric mean."""
+def entropies(new):
+    """Any function of the log-probabilities will do."""
+    return -new * np.exp(new)
+
+
+def samplers(old):
+    """Log-probabilities as a sampler that rounds would compute them; some far off."""
+    rng = np.random.default_rng(5)
+    return old + rng.normal(0, 0.3, old.shape) * (rng.random(old.shape) < 0.5)
+
+
+def ratio_of(level, new, old, i, t, at):
+    """π/π_old of token t of completion i: its own, or the completion's product or geometric mean.
+
+    `at` is the policy where the gradient is taken, of what no gradient flows through."""
     n = LENGTHS[i]
     if level == "token":
         return math.exp(new[i, t] - old[i, t])
+    if level == "sequence_token":
+        return ratio_of("sequence_mean", at, old, i, t, at) * math.exp(new[i, t]) / math.exp(at[i, t])
     product = 1.0
     for s in range(n):
         product *= math.exp(new[i, s]) / math.exp(old[i, s])
     return product if level == "sequence" else product ** (1 / n)
 
 
-def transcription(new, old, reference, *, low, high, beta, level="token", reduction="sequence_mean"):
-    """−J of DeepSeekMath's equation 3, or with another reduction; loops over completions i and tokens t."""
-    G = len(LENGTHS)
+def correction_of(kind, limit, old, i, t):
+    """π_old/π_sampler, of the token or of its completion, with a limit."""
+    if kind == "none":
+        return 1.0
+    places = range(LENGTHS[i]) if kind.startswith("sequence") else [t]
+    weight = math.exp(sum(old[i, s] - samplers(old)[i, s] for s in places))
+    return weight if weight <= limit else limit if kind.endswith("truncate") else 0.0
+
+
+def surrogate_of(kind, ratio, frozen_ratio, logprob, A, low, high, dual):
+    if kind == "cispo":
+        return min(max(frozen_ratio, 1 - low), 1 + high) * A * logprob
+    if kind == "sapo":
+        temperature = 1.0 if A > 0 else 1.05
+        return 4 / temperature / (1 + math.exp(-temperature * (ratio - 1))) * A
+    made = min(ratio * A, min(max(ratio, 1 - low), 1 + high) * A)
+    return max(made, dual * A) if dual and A < 0 else made
+
+
+def kl_of(kind, new, reference, ratio):
+    log_ratio = new - reference
+    rho = math.exp(-log_ratio)
+    k3 = rho - math.log(rho) - 1
+    return {"k1": log_ratio, "k2": log_ratio**2 / 2, "k3": k3, "k3_weighted": ratio * k3}[kind]
+
+
+def transcription(
+    new, old, reference, *, low=0.2, high=0.2, beta=0.0, level="token", reduction="sequence_mean", surrogate="clip",
+    dual=0.0, estimator="k3", entropy=0.0, correction="none", limit=2.0, at=None,
+):  # fmt: skip
+    """−J, loops over completions i and tokens t."""
+    G, at = len(LENGTHS), new if at is None else at
     tokens = sum(LENGTHS)
     loss = 0.0
     for i, n in enumerate(LENGTHS):
         for t in range(n):
             A = ADVANTAGES[i]
-            r = ratio_of(level, new, old, i, t)
-            surrogate = min(r * A, min(max(r, 1 - low), 1 + high) * A)
-            kl = 0.0
+            ratio = ratio_of(level, new, old, i, t, at)
+            frozen = ratio_of(level, at, old, i, t, at)
+            made = surrogate_of(surrogate, ratio, frozen, new[i, t], A, low, high, dual)
+            made *= correction_of(correction, limit, old, i, t)
             if beta:
-                rho = math.exp(reference[i, t]) / math.exp(new[i, t])
-                kl = rho - math.log(rho) - 1
+                made -= beta * kl_of(estimator, new[i, t], reference[i, t], ratio)
+            made += entropy * entropies(new)[i, t]
             share = {"sequence_mean": 1 / G / n, "token_mean": 1 / tokens, "length_normalized": 1 / (G * LIMIT)}
-            loss -= share[reduction] * (surrogate - beta * kl)
+            loss -= share[reduction] * made
     return loss
 
 
-def ours(new, old, reference, *, low, high, beta, level="token", reduction="sequence_mean"):
+def ours(
+    new, old, reference, *, low=0.2, high=0.2, beta=0.0, level="token", reduction="sequence_mean", surrogate="clip",
+    dual=0.0, estimator="k3", entropy=0.0, correction="none", limit=2.0,
+):  # fmt: skip
     """Loss and gradient by the log-probabilities of the policy."""
     weights, denominator = token_weights(jnp.asarray(mask()), reduction, LIMIT)
+    f32 = lambda x: jnp.asarray(x, jnp.float32)  # noqa: E731
+    policy_loss = PolicyLoss(surrogate, level, low, high, dual, beta, estimator, entropy, correction, limit)
 
     def loss(logprobs):
-        total, _ = grpo_loss(
+        total, _ = policy_loss(
             logprobs,
-            jnp.asarray(old, jnp.float32),
-            jnp.asarray(reference, jnp.float32) if beta else None,
-            jnp.asarray(ADVANTAGES, jnp.float32)[:, None],
+            f32(old),
+            f32(reference) if beta else None,
+            f32(samplers(old)),
+            -logprobs * jnp.exp(logprobs),
+            f32(ADVANTAGES)[:, None],
             jnp.asarray(mask()),
             jnp.asarray(mask(), jnp.int32),
             weights,
-            clip_low=low,
-            clip_high=high,
-            kl_coef=beta,
-            ratio_level=level,
         )
         return total / denominator
 
-    return jax.jit(jax.value_and_grad(loss))(jnp.asarray(new, jnp.float32))
+    return jax.jit(jax.value_and_grad(loss))(f32(new))
 
 
 def finite_differences(new, old, reference, h=1e-5, **options):
     gradient = np.zeros_like(new)
+    options = {**options, "at": new}
     for i, t in np.ndindex(*new.shape):
         up, down = new.copy(), new.copy()
         up[i, t] += h
@@ -103,6 +152,19 @@ CASES = [
     {"low": 0.3, "high": 0.1, "beta": 0.04, "level": "sequence"},
     {"low": 0.1, "high": 0.05, "beta": 0.0, "level": "sequence_mean", "reduction": "token_mean"},
     {"low": 0.05, "high": 0.1, "beta": 0.2, "level": "sequence_mean"},
+    {"low": 0.05, "high": 0.1, "beta": 0.0, "level": "sequence_token"},
+    {"low": 0.2, "high": 0.2, "beta": 0.0, "dual": 1.4},
+    {"low": 1.0, "high": 0.3, "beta": 0.0, "surrogate": "cispo", "reduction": "token_mean"},
+    {"low": 0.2, "high": 0.3, "beta": 0.1, "surrogate": "cispo"},
+    {"low": 0.2, "high": 0.2, "beta": 0.0, "surrogate": "sapo"},
+    {"low": 0.2, "high": 0.2, "beta": 0.3, "estimator": "k1"},
+    {"low": 0.2, "high": 0.2, "beta": 0.3, "estimator": "k2"},
+    {"low": 0.2, "high": 0.2, "beta": 0.3, "estimator": "k3_weighted"},
+    {"low": 0.2, "high": 0.2, "beta": 0.0, "entropy": 0.7},
+    {"low": 0.2, "high": 0.2, "beta": 0.1, "correction": "token_truncate", "limit": 1.2},
+    {"low": 0.2, "high": 0.2, "beta": 0.0, "correction": "token_mask", "limit": 1.2},
+    {"low": 0.2, "high": 0.2, "beta": 0.1, "correction": "sequence_truncate", "limit": 1.2},
+    {"low": 0.2, "high": 0.2, "beta": 0.0, "correction": "sequence_mask", "limit": 1.2},
 ]
 
 
@@ -110,12 +172,19 @@ CASES = [
 def test_loss_and_gradient(case):
     new, old, reference = batch()
     level = case.get("level", "token")
-    ratios = [(ratio_of(level, new, old, i, t), ADVANTAGES[i]) for i, n in enumerate(LENGTHS) for t in range(n)]
+    ratios = [(ratio_of(level, new, old, i, t, new), ADVANTAGES[i]) for i, n in enumerate(LENGTHS) for t in range(n)]
     # All four corners are there, and no ratio stands on a kink, where there is no derivative.
     corners = {(r > 1 + case["high"], A > 0) for r, A in ratios if A and not 1 - case["low"] < r < 1 + case["high"]}
-    assert len(corners) == 4 or level != "token"
-    assert {True, False} <= {inside for inside, _ in corners}
-    assert all(abs(r - edge) > 1e-3 for r, _ in ratios for edge in (1 - case["low"], 1 + case["high"]))
+    assert len(corners) == 4 or level != "token" or case["low"] == 1
+    assert {True, False} <= {inside for inside, _ in corners} or case["low"] == 1
+    edges = (1 - case["low"], 1 + case["high"], case.get("dual", 0))
+    assert all(abs(r - edge) > 1e-3 for r, _ in ratios for edge in edges)
+    # The limit of the correction is met by some.
+    tokens = [(i, t) for i, n in enumerate(LENGTHS) for t in range(n)]
+    if kind := case.get("correction"):
+        limit = case["limit"] if kind.endswith("truncate") else 0
+        at_limit = [correction_of(kind, case["limit"], old, i, t) == limit for i, t in tokens]
+        assert any(at_limit) and not all(at_limit)
 
     value, gradient = ours(new, old, reference, **case)
     np.testing.assert_allclose(float(value), transcription(new, old, reference, **case), rtol=1e-5)
@@ -125,7 +194,7 @@ def test_loss_and_gradient(case):
     assert not np.asarray(gradient)[mask() == 0].any()
 
 
-@pytest.mark.parametrize("level", ["token", "sequence", "sequence_mean"])
+@pytest.mark.parametrize("level", ["token", "sequence", "sequence_mean", "sequence_token"])
 def test_what_stands_behind_a_completion_plays_no_part(level):
     new, old, reference = batch()
     case = {"low": 0.2, "high": 0.2, "beta": 0.04, "level": level}
@@ -152,10 +221,9 @@ def test_sums_that_are_watched():
     new, old, reference = batch()
     weights, _ = token_weights(jnp.asarray(mask()), "sequence_mean", LIMIT)
     f32 = lambda x: jnp.asarray(x, jnp.float32)  # noqa: E731
-    _, sums = grpo_loss(
-        f32(new), f32(old), f32(reference), f32(ADVANTAGES)[:, None], f32(mask()),
-        jnp.asarray(mask(), jnp.int32), weights,
-        clip_low=0.2, clip_high=0.3, kl_coef=0.1,
+    _, sums = PolicyLoss(clip_low=0.2, clip_high=0.3, kl_coef=0.1)(
+        f32(new), f32(old), f32(reference), f32(samplers(old)), f32(entropies(new)), f32(ADVANTAGES)[:, None],
+        f32(mask()), jnp.asarray(mask(), jnp.int32), weights,
     )  # fmt: skip
     clipped = ratios = kl = 0
     for i, n in enumerate(LENGTHS):
@@ -169,6 +237,45 @@ def test_sums_that_are_watched():
     assert float(sums["ratio/clipped"]) == clipped
     assert float(sums["ratio/mean"]) == pytest.approx(ratios, rel=1e-5)
     assert float(sums["kl/reference"]) == pytest.approx(kl, rel=1e-5)
+
+
+def test_gspo_token_gives_each_token_its_own_advantage():
+    """With the same advantage for all tokens it is GSPO; with others, each weighs its own log-probability."""
+    new, old, _ = batch(spread=0.02)
+    weights = jnp.asarray(mask())
+    f32 = lambda x: jnp.asarray(x, jnp.float32)  # noqa: E731
+
+    def gradient(level, advantages):
+        loss = PolicyLoss(ratio_level=level, clip_low=9.0, clip_high=9.0)
+        of = lambda x: loss(  # noqa: E731
+            x, f32(old), None, f32(old), x, advantages, f32(mask()), jnp.asarray(mask(), jnp.int32), weights
+        )[0]
+        return np.asarray(jax.grad(of)(f32(new)))
+
+    same = f32(np.tile(np.array(ADVANTAGES)[:, None], (1, WIDTH)))
+    np.testing.assert_allclose(gradient("sequence_token", same), gradient("sequence_mean", same), rtol=1e-4, atol=1e-7)
+    other = same * jnp.arange(WIDTH)[None]
+    expected = np.zeros_like(new)
+    for i, n in enumerate(LENGTHS):
+        for t in range(n):
+            expected[i, t] = -ratio_of("sequence_mean", new, old, i, t, new) * ADVANTAGES[i] * t
+    np.testing.assert_allclose(gradient("sequence_token", other), expected, rtol=1e-4, atol=1e-6)
+    assert np.abs(gradient("sequence_mean", other) - expected).max() > 0.1
+
+
+def test_leave_one_out():
+    rewards = np.random.default_rng(3).normal(size=(4, 5))
+    expected = [[r - np.mean(np.delete(row, g)) for g, r in enumerate(row)] for row in rewards]
+    np.testing.assert_allclose(leave_one_out(jnp.asarray(rewards, jnp.float32)), expected, rtol=1e-4, atol=1e-6)
+
+
+def test_whitening_counts_tokens():
+    rng = np.random.default_rng(4)
+    x, inside = rng.normal(2, 3, (8, 9)), mask() > 0
+    expected = np.where(inside, (x - x[inside].mean()) / (x[inside].std() + 1e-6), 0)
+    made = np.asarray(whiten(jnp.asarray(np.where(inside, x, 99), jnp.float32), jnp.asarray(mask())))
+    np.testing.assert_allclose(made, expected, rtol=1e-4, atol=1e-5)
+    assert not np.asarray(whiten(jnp.full((8, 9), 0.1), jnp.asarray(mask()))).any()
 
 
 @pytest.mark.parametrize(("ddof", "eps"), [(0, 1e-6), (1, 1e-4), (0, 0.5), (1, 1e-9)])
