@@ -11,7 +11,7 @@ import jax
 import jax.numpy as jnp
 from flax import struct
 
-from rl_reason.models import decoder, weights
+from rl_reason.models import decoder, lora, weights
 from rl_reason.models.attention import attend_to_cache
 from rl_reason.models.config import ModelConfig
 from rl_reason.models.decoder import Constrain
@@ -35,6 +35,14 @@ class CompletionCache:
 
     keys: tuple[jax.Array, ...]
     values: tuple[jax.Array, ...]
+
+
+def place_weights(params: Params, config: ModelConfig, constrain: Constrain) -> Params:
+    """All weights where `constrain` puts them."""
+    table = weights.table(config) | (lora.table(config) if config.lora else {})
+    return jax.tree_util.tree_map_with_path(
+        lambda path, x: constrain(x, table[tuple(step.key for step in path)].axes), params
+    )
 
 
 def unstack(params: Params, config: ModelConfig) -> Params:

@@ -54,7 +54,8 @@ def rms_norm(x: jax.Array, scale: jax.Array, eps: float, offset: float = 0.0) ->
 def embed(params: Params, tokens_BT: jax.Array, config: ModelConfig, constrain: Constrain) -> jax.Array:
     # Gathered whole along its width first: taken from a split table, the activations would change layout twice.
     embeddings_VD = constrain(params["embed"], ("vocab", "width"))
-    x_BTD = constrain(embeddings_VD[tokens_BT], ("batch", "time", "width"))
+    x_BTD = constrain(embeddings_VD[constrain(tokens_BT, ("rows", "time"))], ("rows", "time", "width"))
+    x_BTD = constrain(x_BTD, ("batch", "time", "width"))
     # In the dtype of the weights, as the models were trained: √D is rounded with them.
     return x_BTD * jnp.asarray(config.embed_scale, x_BTD.dtype) if config.embed_scale != 1 else x_BTD
 
@@ -187,9 +188,12 @@ def close_block(
 
 def _gated(layer: Params, x_BTD: jax.Array, config: ModelConfig, constrain: Constrain, prefix: str = "") -> jax.Array:
     """act(x · gate) · (x · up) · down (arXiv 2002.05202)."""
+    x_BTD = constrain(x_BTD, ("rows", "time", "width"))
     gate, up = (project(layer, f"{prefix}{name}", x_BTD, config) for name in ("gate", "up"))
-    gated = constrain(ACTIVATIONS[config.activation](gate) * up, ("batch", "time", "mlp"))
-    return project(layer, f"{prefix}down", gated, config)
+    gated = constrain(ACTIVATIONS[config.activation](gate) * up, ("rows", "time", "mlp"))
+    # Summed over devices first and then taken apart: at once, XLA would pass parts around in a step for each device.
+    y = constrain(project(layer, f"{prefix}down", gated, config), ("rows", "time", "width"))
+    return constrain(y, ("batch", "time", "width"))
 
 
 def score_scale(config: ModelConfig) -> float:
@@ -400,7 +404,11 @@ def _run(
     return _Made(norm(carry[0]), last_BD, loads_LX, cached)
 
 
-def logits(params: Params, hidden_BTD: jax.Array, config: ModelConfig) -> jax.Array:
+def logits(
+    params: Params, hidden_BTD: jax.Array, config: ModelConfig, constrain: Constrain = no_constraint
+) -> jax.Array:
     """float32 [B, T, V]. For a few positions only: training takes `logprobs.token_logprobs`."""
+    hidden_BTD = constrain(hidden_BTD, ("rows", "time", "width"))
     made = jnp.einsum("vd,btd->vbt", head_weights(params), hidden_BTD, preferred_element_type=jnp.float32)
-    return cap(jnp.moveaxis(made, 0, 2), config.final_softcap)
+    made = constrain(jnp.moveaxis(made, 0, 2), ("rows", "time", "vocab"))
+    return constrain(cap(made, config.final_softcap), ("batch", "time", "logits"))

@@ -9,7 +9,7 @@ import jax.numpy as jnp
 
 from rl_reason.models.config import Experts
 from rl_reason.models.weights import Params
-from rl_reason.parallel.mesh import OnMesh
+from rl_reason.parallel.mesh import OnMesh, mesh_axes
 
 Activation = Callable[[jax.Array], jax.Array]
 
@@ -47,9 +47,9 @@ def mix(
 ) -> tuple[jax.Array, jax.Array]:
     """Σ over a token's experts of weight · MLP(x), [B, T, D], and which experts these are, int32 [B, T, per_token].
 
-    On a mesh each device holds its share of the experts (axis `expert`) and of their width (`tensor`). The tokens of
-    the devices that share the experts out are gathered on each of them, and what they make of them is summed and
-    scattered back: no capacity, nothing dropped, and no more traffic where a token visits more experts.
+    On a mesh each device holds its share of the experts and of their width. The tokens of the devices that share these
+    out are gathered on each of them, and what they make of them is summed and scattered back: no capacity, nothing
+    dropped, and no more traffic where a token visits more experts.
     """
     logits_NX = x_BTD.reshape(-1, x_BTD.shape[-1]).astype(jnp.float32) @ layer["router"].astype(jnp.float32)
     routed = route(logits_NX, layer.get("router_bias"), experts)
@@ -62,20 +62,18 @@ def mix(
     rows = constrain.spec(("batch", "time", "width"), x_BTD.shape)
     up = constrain.spec(("experts", "width", "mlp"), parts[0].shape)
     down = constrain.spec(("experts", "mlp", "width"), parts[2].shape)
-    shared_out, width = up[0], up[2]
-    is_split = shared_out is not None and shared_out in (rows[0] or ())
+    experts_over, split_over = mesh_axes(up[0]), mesh_axes(up[0]) + mesh_axes(up[2])
+    gathered = tuple(axis for axis in mesh_axes(rows[0]) if axis in split_over)
+    summed = tuple(axis for axis in split_over if axis not in gathered)
 
     def part(x_BTD: jax.Array, weights_BTk: jax.Array, chosen_BTk: jax.Array, *parts: jax.Array) -> jax.Array:
         tokens = (x_BTD, weights_BTk, chosen_BTk)
-        if is_split:
-            tokens = tuple(jax.lax.all_gather(x, shared_out, axis=0, tiled=True) for x in tokens)
-        first = 0 if shared_out is None else jax.lax.axis_index(shared_out) * parts[0].shape[0]
+        if gathered:
+            tokens = tuple(jax.lax.all_gather(x, gathered, axis=0, tiled=True) for x in tokens)
+        first = jax.lax.axis_index(experts_over) * parts[0].shape[0] if experts_over else 0
         out = _mix(*tokens, *parts, activation=activation, first=first)
-        if width is not None:
-            out = jax.lax.psum(out, width)
-        if is_split:
-            return jax.lax.psum_scatter(out, shared_out, scatter_dimension=0, tiled=True)
-        return out if shared_out is None else jax.lax.psum(out, shared_out)
+        out = jax.lax.psum(out, summed) if summed else out
+        return jax.lax.psum_scatter(out, gathered, scatter_dimension=0, tiled=True) if gathered else out
 
     specs = (rows, rows, rows, up, up, down)
     return jax.shard_map(part, mesh=constrain.mesh, in_specs=specs, out_specs=rows)(*tokens, *parts), chosen_BTk

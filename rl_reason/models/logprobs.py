@@ -7,6 +7,7 @@ import jax.numpy as jnp
 
 from rl_reason.models.attention import cap
 from rl_reason.models.decoder import Constrain, no_constraint
+from rl_reason.parallel.mesh import ways
 
 
 def token_logprobs(
@@ -20,7 +21,8 @@ def token_logprobs(
 ) -> tuple[jax.Array, jax.Array]:
     """log π(target) and the entropy of π at every position, π = softmax(logits / temperature).
 
-    The last layer is applied to `chunk` positions at a time, and again in the backward pass.
+    The last layer is applied to `chunk` positions at a time, and again in the backward pass. On a mesh it is gathered
+    once for all of them, and its gradient is summed over devices once.
 
     Args:
         hidden_BTD: final hidden states; position t predicts `targets_BT[:, t]`.
@@ -38,6 +40,12 @@ def token_logprobs(
     chunk = min(chunk, T)
     pieces = -(-T // chunk)
     padding = pieces * chunk - T
+    # The gradient of one weight for all rows would be summed over devices for each chunk. So where rows are split, each
+    # part of them has a copy of its own, which lies where they do.
+    parts = ways(constrain, "batch", B)
+    copies = (parts,) if parts > 1 else ()
+    head = jnp.broadcast_to(constrain(head_VD, ("vocab", "embed")), (*copies, *head_VD.shape))
+    head = constrain(head, (*("batch" for _ in copies), "vocab", "width"))
 
     def cut(x: jax.Array) -> jax.Array:
         x = jnp.pad(x, ((0, 0), (0, padding)) + ((0, 0),) * (x.ndim - 2))
@@ -45,8 +53,10 @@ def token_logprobs(
 
     @jax.checkpoint
     def piece(hidden_BCD: jax.Array, targets_BC: jax.Array) -> tuple[jax.Array, jax.Array]:
-        logits = jnp.einsum("bcd,vd->bcv", hidden_BCD, head_VD, preferred_element_type=jnp.float32)
-        logits = constrain(cap(logits, softcap) / temperature, ("batch", "time", "vocab"))
+        hidden = hidden_BCD.reshape(*copies, -1, chunk, D)
+        logits = jnp.einsum("...bcd,...vd->...bcv", hidden, head, preferred_element_type=jnp.float32)
+        logits = cap(logits.reshape(B, chunk, -1), softcap) / temperature
+        logits = constrain(logits, ("batch", "time", "logits"))
         total = jax.nn.logsumexp(logits, axis=-1, keepdims=True)
         # A masked sum, not a gather: its transpose is a product, not a scatter, and the vocabulary may be sharded.
         is_target = jax.lax.broadcasted_iota(jnp.int32, logits.shape, 2) == targets_BC[..., None]

@@ -78,7 +78,8 @@ def _walk(
             source = re.search(r'op_name="([^"]*)"', one.rest)
             channel = re.search(r"channel_id=(\d+)", one.rest) if is_fused else None
             told = (source[1] if source else "", channel[1] if channel else "")
-            yield Collective(found[2], in_loop, shape_bytes(shape), runs, one.shape, *told)
+            kind = "reduce-scatter" if is_fused and _is_scattered(one, computations[name]) else found[2]
+            yield Collective(kind, in_loop, shape_bytes(shape), runs, one.shape, *told)
         if one.operation in ("async-update", "async-done"):
             continue  # `async-start` has called the same
         is_loop, is_fusion = one.operation == "while", is_fused or one.operation == "fusion"
@@ -86,6 +87,12 @@ def _walk(
         for other in one.called():
             if other in computations:
                 yield from _walk(computations, shapes, other, runs * times, in_loop or is_loop, is_fusion)
+
+
+def _is_scattered(one: _Instruction, fused: list[_Instruction]) -> bool:
+    """Whether it is how a TPU's program writes a reduce-scatter: an all-reduce, fused with taking a part of it."""
+    slices = [other.rest for other in fused if other.operation == "dynamic-slice"]
+    return one.operation == "all-reduce" and any(f"(%{one.name}," in rest for rest in slices)
 
 
 def _trips(computations: _Computations, loop: _Instruction) -> int:

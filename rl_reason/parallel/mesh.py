@@ -37,6 +37,11 @@ def make_mesh(sizes: settings.Mesh, devices: Sequence[jax.Device] | None = None)
     return jax.make_mesh(tuple(shape), AXES, devices=devices, axis_types=(jax.sharding.AxisType.Auto,) * len(AXES))
 
 
+def mesh_axes(part: str | Sequence[str] | None) -> tuple[str, ...]:
+    """The mesh axes of a part of a partition, or of a rule."""
+    return () if part is None else (part,) if isinstance(part, str) else tuple(part)
+
+
 @dataclass(frozen=True)
 class Rules:
     """For each logical axis the mesh axis or axes that it is split over; None: replicated.
@@ -45,7 +50,9 @@ class Rules:
     `expert` along experts; activations along the batch over all but `tensor`.
     """
 
-    batch: tuple[str, ...] | None = ("data", "fsdp", "expert")
+    batch: tuple[str, ...] | None = ("data", "expert", "fsdp")
+    rows: tuple[str, ...] | None = ("data", "expert", "fsdp")
+    """The batch beside MLP width or vocabulary, without the mesh axes that these are split over."""
     time: str | None = None
     width: str | None = None
     """Width of activations; `embed` is that of weights."""
@@ -54,8 +61,11 @@ class Rules:
     heads: str | None = "tensor"
     kv_heads: str | None = "tensor"
     head_dim: str | None = None
-    mlp: str | None = "tensor"
-    vocab: str | None = "tensor"
+    mlp: str | tuple[str, ...] | None = "tensor"
+    vocab: str | tuple[str, ...] | None = "tensor"
+    """Of weights, and of logits as they are computed."""
+    logits: str | None = "tensor"
+    """Vocabulary of logits beside their batch."""
     layers: str | None = None
     latent: str | None = None
     experts: str | None = "expert"
@@ -64,17 +74,13 @@ class Rules:
 
     def __post_init__(self):
         for field in dataclasses.fields(self):
-            for axis in self._mesh_axes(field.name):
+            for axis in mesh_axes(getattr(self, field.name)):
                 if axis not in AXES:
                     raise UsageError(f"rule {field.name} → {axis!r}: expected one of {', '.join(AXES)}")
 
-    def _mesh_axes(self, logical: str) -> tuple[str, ...]:
-        value = getattr(self, logical)
-        return () if value is None else (value,) if isinstance(value, str) else tuple(value)
-
     def spec(self, axes: Sequence[str | None]) -> PartitionSpec:
         """The partition of an array with these logical axes; raises where two of them want one mesh axis."""
-        taken = [mesh_axis for axis in axes if axis is not None for mesh_axis in self._mesh_axes(axis)]
+        taken = [mesh_axis for axis in axes if axis is not None for mesh_axis in mesh_axes(getattr(self, axis))]
         if len(taken) != len(set(taken)):
             raise UsageError(f"logical axes {tuple(axes)} collide: they are split over {taken}")
         return PartitionSpec(*(None if axis is None else getattr(self, axis) for axis in axes))
@@ -82,21 +88,29 @@ class Rules:
 
 RULES = Rules()
 
+DECODING = Rules(embed=None, rows=("data", "expert"), mlp=("tensor", "fsdp"), vocab=("tensor", "fsdp"))
+"""A token is computed too fast for weights to be gathered for it. Those of attention, a small part, lie whole on each
+device but for `tensor`; of all others each device keeps its part, and the activations of a few tokens go around."""
+
 
 def sharding(
     mesh: Mesh, axes: Sequence[str | None], shape: Sequence[int] | None = None, rules: Rules = RULES
 ) -> NamedSharding:
     """Where an array with these logical axes lies.
 
-    With `shape`, dimensions that a mesh axis does not divide are replicated: few key/value heads on a wide mesh.
+    With `shape`, dimensions are split over the first of their mesh axes only, as many as divide them: few key/value
+    heads on a wide mesh are replicated.
     """
-    spec = list(rules.spec(axes))
-    for dimension, mesh_axes in enumerate(spec):
-        if shape is not None and mesh_axes is not None:
-            names = (mesh_axes,) if isinstance(mesh_axes, str) else mesh_axes
-            if shape[dimension] % math.prod(mesh.shape[name] for name in names):
-                spec[dimension] = None
-    return NamedSharding(mesh, PartitionSpec(*spec))
+    spec = rules.spec(axes)
+    if shape is None:
+        return NamedSharding(mesh, spec)
+    parts = []
+    for size, part in zip(shape, spec, strict=True):
+        names = mesh_axes(part)
+        while size % math.prod(mesh.shape[name] for name in names):
+            names = names[:-1]
+        parts.append(names or None)
+    return NamedSharding(mesh, PartitionSpec(*parts))
 
 
 def replicated(mesh: Mesh) -> NamedSharding:
@@ -116,6 +130,13 @@ class OnMesh:
     def spec(self, axes: Sequence[str | None], shape: Sequence[int]) -> PartitionSpec:
         """The partition that such an array has."""
         return sharding(self.mesh, axes, shape, self.rules).spec
+
+
+def ways(constrain: Callable, axis: str, size: int) -> int:
+    """The parts that `constrain` splits a dimension of this logical axis and size into."""
+    if not isinstance(constrain, OnMesh):
+        return 1
+    return math.prod(constrain.mesh.shape[name] for name in mesh_axes(constrain.spec((axis,), (size,))[0]))
 
 
 def make_constrain(mesh: Mesh, rules: Rules = RULES) -> Callable[[jax.Array, Sequence[str | None]], jax.Array]:

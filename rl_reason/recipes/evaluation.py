@@ -104,6 +104,7 @@ def make_evaluator(
         top_p=top_p,
         dtype=model.dtype,
         constrain=model.constrain,
+        decoding=model.decoding,
     )
 
     def evaluate(params: Params, held_out: HeldOut, progress: Callable[[int], None]) -> tuple[dict, list[dict]]:

@@ -175,6 +175,7 @@ def make_steps(settings: Settings, model: Model) -> Steps:
         min_p=sampling.min_p,
         dtype=model.dtype,
         constrain=model.constrain,
+        decoding=model.decoding,
     )
     return Steps(
         optimizer=optimizer,

@@ -20,7 +20,7 @@ from rl_reason.models import attention, families, huggingface, lora, weights
 from rl_reason.models.config import ModelConfig
 from rl_reason.models.decoder import REMAT_POLICIES, Constrain
 from rl_reason.models.weights import Params
-from rl_reason.parallel.mesh import make_constrain, sharding
+from rl_reason.parallel.mesh import DECODING, make_constrain, sharding
 
 
 @dataclass(frozen=True)
@@ -37,6 +37,7 @@ class Model:
     logprob_chunk: int
     mesh: Mesh
     constrain: Constrain
+    """Places what computes whole sequences on the mesh."""
     folder: Path | None
     """Where the weights come from; None: random ones."""
     adapters: Path | None = None
@@ -48,6 +49,11 @@ class Model:
     def pad_id(self) -> int:
         pad = self.tokenizer.pad_token_id
         return self.stop_ids[0] if pad is None else pad
+
+    @property
+    def decoding(self) -> Constrain:
+        """Places what computes tokens one by one on the mesh."""
+        return make_constrain(self.mesh, DECODING)
 
     def shardings(self) -> Params:
         """Where the weights lie on the mesh, as a tree."""

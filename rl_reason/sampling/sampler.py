@@ -161,14 +161,17 @@ def make_sampler(
     min_p: float = 0.0,
     dtype: DTypeLike = "float32",
     constrain: Constrain = no_constraint,
+    decoding: Constrain = no_constraint,
 ) -> Sampler:
-    """A sampler of `group_size` completions of a prompt, of at most `max_length` tokens."""
+    """A sampler of `group_size` completions of a prompt, of at most `max_length` tokens.
+
+    `constrain` places what computes prompts on the mesh, `decoding` what computes tokens one by one.
+    """
     dtype = jnp.dtype(dtype)
     stops = jnp.asarray(stop_ids, jnp.int32)
 
     def choose(params: Params, hidden_BD: jax.Array, keys_B: jax.Array, t: jax.Array) -> tuple[jax.Array, jax.Array]:
-        logits_BV = decoder.logits(params, hidden_BD[:, None], config)[:, 0] / (temperature or 1.0)
-        logits_BV = constrain(logits_BV, ("batch", "vocab"))
+        logits_BV = decoder.logits(params, hidden_BD[:, None], config, decoding)[:, 0] / (temperature or 1.0)
         if temperature == 0:
             tokens_B = jnp.argmax(logits_BV, axis=-1)
         else:
@@ -209,7 +212,7 @@ def make_sampler(
         rows = tokens_QP.shape[0] * group_size
         params = cast(params, dtype)
         hidden_QD, prompts = cache.prefill(params, tokens_QP, mask_QP, max_length, config, constrain)
-        params = cache.unstack(params, config)
+        params = cache.unstack(cache.place_weights(params, config, decoding), config)
         question_keys = jax.vmap(lambda q: jax.random.fold_in(key, q))(question_ids_Q)
         fold_samples = jax.vmap(jax.random.fold_in, in_axes=(None, 0))
         keys_B = jax.vmap(lambda k: fold_samples(k, jnp.arange(group_size)))(question_keys).reshape(rows)
@@ -238,7 +241,7 @@ def make_sampler(
         def step(state: Decoding) -> Decoding:
             t = state.t
             hidden_BD, own = cache.decode_step(
-                params, state.last_B, t - 1, prompts, state.own, max_length, config, constrain
+                params, state.last_B, t - 1, prompts, state.own, max_length, config, decoding
             )
             tokens_B, logprobs_B = choose(params, hidden_BD, state.keys_B, t)
             return Decoding(t + 1, tokens_B, state.keys_B, own, write(t, tokens_B, logprobs_B, state.out))

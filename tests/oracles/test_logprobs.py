@@ -1,5 +1,6 @@
 """Chunked log-probabilities against `jax.nn.log_softmax` on whole logits, and what the compiled loss may hold."""
 
+import functools
 from types import SimpleNamespace
 
 import jax
@@ -12,7 +13,8 @@ from rl_reason import settings
 from rl_reason.models import decoder, weights
 from rl_reason.models.families import from_shape
 from rl_reason.models.logprobs import token_logprobs
-from rl_reason.parallel.mesh import make_mesh, replicated
+from rl_reason.parallel import compiled
+from rl_reason.parallel.mesh import make_constrain, make_mesh, replicated, sharding
 from rl_reason.recipes.layout import make_pieces
 from rl_reason.recipes.optimizer import init_state, state_shardings
 from rl_reason.recipes.policy_update import lay, make_score, make_update
@@ -59,6 +61,30 @@ def test_values_and_gradients(chunk, temperature):
     theirs = gradients(lambda h, w: whole(h, w, targets, temperature))
     for mine, expected_gradient in zip(ours, theirs, strict=True):
         np.testing.assert_allclose(mine, expected_gradient, atol=2e-5, rtol=1e-4)
+
+
+@pytest.mark.parametrize("sizes", [{"data": 2, "fsdp": 4}, {"data": 2, "fsdp": 2, "tensor": 2}], ids=str)
+def test_on_a_mesh_the_last_layer_travels_once(sizes):
+    """Gathered, and its gradient summed, for all chunks together; to the same values."""
+    keys = jax.random.split(jax.random.key(2), 3)
+    mesh = make_mesh(settings.Mesh(**sizes))
+    axes = ("batch", "time", "width"), ("vocab", "embed"), ("batch", "time")
+    places = tuple(sharding(mesh, of_one) for of_one in axes)
+    inputs = jax.random.normal(keys[0], (8, T, 16)), jax.random.normal(keys[1], (64, 16))
+    targets = jax.random.randint(keys[2], (8, T), 0, 64)
+
+    def total(hidden, head, targets, constrain=decoder.no_constraint):
+        return sum(jnp.sum(x) for x in token_logprobs(hidden, head, targets, chunk=5, constrain=constrain))
+
+    on_mesh = jax.value_and_grad(functools.partial(total, constrain=make_constrain(mesh)), (0, 1))
+    placed = jax.device_put((*inputs, targets), places)
+    program = jax.jit(on_mesh, out_shardings=(replicated(mesh), places[:2])).lower(*placed).compile()
+    expected = jax.jit(jax.value_and_grad(total, (0, 1)))(*inputs, targets)
+    for mine, theirs in zip(jax.tree.leaves(program(*placed)), jax.tree.leaves(expected), strict=True):
+        np.testing.assert_allclose(mine, theirs, atol=1e-4, rtol=1e-4)
+    found, whole = compiled.collectives(program.as_text()), inputs[1].nbytes // mesh.shape["tensor"]
+    assert not [one for one in found if one.in_loop and one.bytes >= whole // mesh.shape["fsdp"]]
+    assert [one.kind for one in found if one.bytes >= whole] == ["all-gather", "all-reduce"]
 
 
 def test_large_logits():

@@ -80,6 +80,27 @@ def test_collectives_of_a_text():
     assert (reduced.bytes, reduced.runs, reduced.in_loop, reduced.source) == (8 * 4 * 4, 15, True, "jit(f)/psum")
 
 
+def test_a_reduce_scatter_of_a_tpu():
+    """An all-reduce, fused with taking this device's part of it."""
+    text = """\
+%fused (p: f32[8,4]) -> f32[2,4] {
+  %p = f32[8,4]{1,0} parameter(0)
+  %at = s32[] constant(2)
+  %ar.1 = f32[8,4]{1,0} all-reduce(%p), channel_id=1, to_apply=%add
+  ROOT %part = f32[2,4]{1,0} dynamic-slice(%ar.1, %at, %at), dynamic_slice_sizes={2,4}
+}
+
+ENTRY %main (a: f32[8,4]) -> f32[2,4] {
+  %a = f32[8,4]{1,0} parameter(0)
+  ROOT %out = f32[2,4]{1,0} fusion(%a), kind=kCustom, calls=%fused
+}
+"""
+    (scattered,) = compiled.collectives(text)
+    assert (scattered.kind, scattered.bytes) == ("reduce-scatter", 8 * 4 * 4)
+    (reduced,) = compiled.collectives(text.replace("dynamic-slice(%ar.1", "dynamic-slice(%p"))
+    assert reduced.kind == "all-reduce"
+
+
 def test_summary():
     rows = compiled.summarize(compiled.collectives(TEXT))
     assert [(row["kind"], row["where"], row["instructions"]) for row in rows] == [

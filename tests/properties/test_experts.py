@@ -15,7 +15,7 @@ from rl_reason.models.config import Experts
 from rl_reason.models.experts import balance, route
 from rl_reason.models.families import from_shape
 from rl_reason.models.logprobs import token_logprobs
-from rl_reason.parallel.mesh import make_constrain, make_mesh, replicated, sharding
+from rl_reason.parallel.mesh import DECODING, make_constrain, make_mesh, replicated, sharding
 from rl_reason.recipes.optimizer import init_state, state_shardings
 from rl_reason.recipes.policy_update import make_update
 from rl_reason.sampling.sampler import make_sampler
@@ -55,7 +55,7 @@ def place(config, params, sizes):
     mesh = make_mesh(settings.Mesh(**sizes), jax.devices()[: np.prod(list(sizes.values()))])
     table = weights.table(config)
     places = weights.tree({path: sharding(mesh, weight.axes, weight.shape) for path, weight in table.items()})
-    return jax.device_put(params, places), make_constrain(mesh)
+    return jax.device_put(params, places), mesh
 
 
 def loss_and_gradient(config, params, constrain):
@@ -74,11 +74,11 @@ def loss_and_gradient(config, params, constrain):
 def test_gradient_does_not_depend_on_the_mesh(family, sizes):
     config, params = make(family)
     expected, expected_gradient = loss_and_gradient(config, params, decoder.no_constraint)
-    placed, constrain = place(config, params, sizes)
+    placed, mesh = place(config, params, sizes)
     if sizes.get("expert", 1) > 1:
         experts = placed["layers"]["expert_gate"]
         assert experts.addressable_shards[0].data.shape[1] == 8 // sizes["expert"]
-    made, gradient = loss_and_gradient(config, placed, constrain)
+    made, gradient = loss_and_gradient(config, placed, make_constrain(mesh))
     assert float(made) == pytest.approx(float(expected), rel=1e-5)
     for (path, mine), theirs in zip(
         jax.tree_util.tree_leaves_with_path(gradient), jax.tree.leaves(expected_gradient), strict=True
@@ -88,19 +88,30 @@ def test_gradient_does_not_depend_on_the_mesh(family, sizes):
         np.testing.assert_allclose(mine, theirs, atol=1e-5 * scale, rtol=1e-4, err_msg=str(path))
 
 
-@pytest.mark.parametrize("questions", [4, 3], ids=["rows that divide", "rows that do not"])
-def test_greedy_samples_do_not_depend_on_the_mesh(questions):
-    config, params = make("qwen3_moe")
+@pytest.mark.parametrize(
+    ("family", "sizes", "questions"),
+    [
+        ("qwen3_moe", {"data": 2, "expert": 4}, 4),
+        ("qwen3_moe", {"data": 1, "fsdp": 2, "expert": 4}, 8),
+        ("qwen3_moe", {"data": 1, "fsdp": 2, "expert": 4}, 3),
+        ("deepseek_v3", {"data": 1, "fsdp": 2, "expert": 2, "tensor": 2}, 8),
+    ],
+    ids=str,
+)
+def test_greedy_samples_do_not_depend_on_the_mesh(family, sizes, questions):
+    config, params = make(family)
     tokens = np.random.default_rng(1).integers(2, 32, (questions, 5)).astype(np.int32)
 
-    def sample(params, constrain):
+    def sample(params, **placing):
         options = {"group_size": 1, "max_length": 8, "stop_ids": (1,), "pad_id": 0, "temperature": 0.0}
-        sampler = make_sampler(config, **options, constrain=constrain)
+        sampler = make_sampler(config, **options, **placing)
         return np.asarray(sampler(params, tokens, tokens > 0, np.arange(questions), jax.random.key(0)).tokens)
 
-    expected = sample(params, decoder.no_constraint)
+    expected = sample(params)
     assert len(np.unique(expected)) > 4
-    np.testing.assert_array_equal(sample(*place(config, params, {"data": 2, "expert": 4})), expected)
+    placed, mesh = place(config, params, sizes)
+    made = sample(placed, constrain=make_constrain(mesh), decoding=make_constrain(mesh, DECODING))
+    np.testing.assert_array_equal(made, expected)
 
 
 def numpy_route(logits, bias, e):
@@ -149,7 +160,10 @@ def test_loads_count_what_the_router_of_each_layer_chose(family, sizes):
     expected = np.zeros((len(config.stacks[-1][1]), 8))
     for row, n in zip(tokens, segments.sum(axis=1), strict=True):
         expected += np.asarray(decoder.forward(params, row[None, :n], np.ones((1, n), int), config)[1])
-    placed, constrain = (params, decoder.no_constraint) if sizes is None else place(config, params, sizes)
+    placed, constrain = params, decoder.no_constraint
+    if sizes is not None:
+        placed, mesh = place(config, params, sizes)
+        constrain = make_constrain(mesh)
     made = jax.jit(lambda p: decoder.forward(p, tokens, segments, config, "layer", constrain)[1])(placed)
     np.testing.assert_array_equal(made, expected)
     assert made.sum() == segments.sum() * 3 * len(expected)

@@ -9,12 +9,15 @@ import numpy as np
 import pytest
 
 from rl_reason.data.iterators import EncodedPrompt
-from rl_reason.models import decoder
+from rl_reason.models import decoder, lora, weights
+from rl_reason.models.families import from_shape
+from rl_reason.parallel import compiled
 from rl_reason.recipes.evaluation import start_sampling, to_host
 from rl_reason.recipes.policy_update import make_score
 from rl_reason.recipes.rollout import make_batch
 from rl_reason.sampling import sampler as sampler_module
 from rl_reason.sampling.sampler import make_sampler
+from tests.properties.conftest import SHAPE
 
 GROUP, LENGTH = 6, 14
 QUESTIONS = {7: (3, 8, 2), 0: (11,), 3: (2, 2, 30, 4, 9, 1), 12: (6, 5), 8: (3, 8, 2)}
@@ -113,19 +116,71 @@ def test_a_sample_does_not_depend_on_the_group(sample):
     assert all(tokens == many[row][0] for row, (tokens, _) in few.items())
 
 
-def test_a_sample_does_not_depend_on_the_mesh(sample, describe, params):
-    model = describe(data=2, fsdp=2, tensor=2)
-    params = jax.device_put(params, model.shardings())
+def sample_on_mesh(model, params, questions):
+    """Completions; weights and adapters, if there are some, lie on the mesh as those of a run."""
+    places = model.shardings()
+    if model.config.lora:
+        places = lora.join(places, jax.tree.map(lambda x: x.sharding, model.trained()))
     sampler = make_sampler(
         model.config, group_size=GROUP, max_length=LENGTH, stop_ids=model.stop_ids, pad_id=model.pad_id,
-        constrain=model.constrain,
+        constrain=model.constrain, decoding=model.decoding,
     )  # fmt: skip
-    questions = (7, 0, 3, 12)
     prompts = [EncodedPrompt(q, list(QUESTIONS[q])) for q in questions]
-    made = to_host(start_sampling(sampler, model, params, prompts, 6, jax.random.key(0)))
-    expected = sample(questions)
+    placed = jax.device_put(params, places)
+    return to_host(start_sampling(sampler, model, placed, prompts, 6, jax.random.key(0)))
+
+
+SPLIT, HALVED = {"fsdp": 4}, {"data": 2, "fsdp": 2, "tensor": 2}
+
+
+@pytest.mark.parametrize(
+    ("kind", "sizes", "questions"),
+    [
+        ("untied", SPLIT, (7, 0, 3, 12)),
+        ("untied", HALVED, (7, 0, 3)),
+        ("untied", {"fsdp": 8}, (7, 0, 3)),
+        ("tied", SPLIT, (7, 0, 3, 12)),
+        ("adapters", SPLIT, (7, 0, 3, 12)),
+        ("adapters", HALVED, (7, 0, 3, 12)),
+    ],
+    ids=str,
+)
+def test_a_sample_does_not_depend_on_the_mesh(kind, sizes, questions, describe, params):
+    """Nor on whether devices divide prompts, samples, MLP width and vocabulary."""
+    config = describe().config
+    if kind == "tied":
+        config = dataclasses.replace(config, tie_embeddings=True)
+        params = {name: x for name, x in params.items() if name != "head"}
+    if kind == "adapters":
+        config = dataclasses.replace(config, lora=lora.make_lora(config, 2, 4.0, ("all-linear",)))
+        rng = np.random.default_rng(4)
+        draw = lambda weight: rng.normal(0, 0.4, weight.shape).astype(np.float32)  # noqa: E731
+        made = weights.tree({path: draw(weight) for path, weight in lora.table(config).items()})
+        params = lora.join(params, made)
+    one, many = (dataclasses.replace(describe(**s), config=config) for s in ({}, sizes))
+    expected, made = (sample_on_mesh(model, params, questions) for model in (one, many))
+    assert len(set(expected.lengths)) > 2
     np.testing.assert_array_equal(made.tokens, expected.tokens)
     np.testing.assert_allclose(made.logprobs, expected.logprobs, atol=1e-4)
+
+
+def test_no_weight_travels_for_a_token(describe):
+    """Between devices go a token's activations, for two products of each layer and for its logits."""
+    sizes = {"hidden_size": 64, "intermediate_size": 256, "num_hidden_layers": 3, "initializer_range": 0.02}
+    config = from_shape(SHAPE | sizes, vocab_size=512)
+    model = dataclasses.replace(describe(fsdp=4), config=config)
+    options = {"group_size": 4, "max_length": 5, "stop_ids": (1,), "pad_id": 0}
+    sampler = make_sampler(config, **options, constrain=model.constrain, decoding=model.decoding)
+    prompts = np.full((2, 3), 7, np.int32)
+    made = sampler.start(model.load_params(0), prompts, prompts > 0, np.arange(2), jax.random.key(0))
+    text = sampler.decode.lower(*made, np.int32(0)).compile().as_text()
+    found = [one for one in compiled.collectives(text) if one.in_loop]
+    of_logits = 4 * 8 * 512 // 4
+    matrices = [layer[name].matrix for layer in made[0]["layers"] for name in ("query", "key", "gate", "down")]
+    assert max(one.bytes for one in found) == of_logits < min(x.nbytes for x in matrices)
+    rows = 4 * 8 * 64
+    layers = [one for one in found if one.bytes == rows]
+    assert 2 * 3 <= len(layers) <= 2 * 3 + 3 and len(found) <= len(layers) + 6
 
 
 def counted(sampler, calls):
@@ -155,7 +210,7 @@ def test_samples_that_go_on_alone_and_a_cache_that_grows_change_nothing(sizes, d
         calls.append([])
         sampler = make_sampler(
             model.config, group_size=8, max_length=LENGTH, stop_ids=(1, 5, 9, 12, 17, 20, 23), pad_id=model.pad_id,
-            constrain=model.constrain,
+            constrain=model.constrain, decoding=model.decoding,
         )  # fmt: skip
         begun = start_sampling(counted(sampler, calls[-1]), model, placed, prompts, 6, jax.random.key(0))
         made.append(to_host(begun))

@@ -14,7 +14,7 @@ from rl_reason.data.packing import pack
 from rl_reason.errors import UsageError
 from rl_reason.models import decoder
 from rl_reason.models.decoder import REMAT_POLICIES
-from rl_reason.parallel.mesh import Rules, make_mesh, replicated, sharding
+from rl_reason.parallel.mesh import DECODING, Rules, make_mesh, mesh_axes, replicated, sharding
 from rl_reason.recipes import policy_update, supervised
 from rl_reason.recipes.evaluation import Samples
 from rl_reason.recipes.layout import make_pieces
@@ -335,7 +335,7 @@ def test_rules_that_collide():
         Rules(time="data").spec(("batch", "time"))
     with pytest.raises(UsageError, match="modle"):
         Rules(mlp="modle")
-    assert Rules().spec(("batch", "time", None)) == jax.sharding.PartitionSpec(("data", "fsdp", "expert"), None, None)
+    assert Rules().spec(("batch", "time", None)) == jax.sharding.PartitionSpec(("data", "expert", "fsdp"), None, None)
 
 
 @pytest.mark.parametrize(
@@ -361,7 +361,10 @@ def test_the_rest_of_the_devices():
 def test_dimensions_that_do_not_divide_are_replicated():
     mesh = make_mesh(settings.Mesh(1, 2, 4), jax.devices()[:8])
     spec = sharding(mesh, ("layers", "embed", "kv_heads", "head_dim"), (2, 16, 2, 4)).spec
-    assert tuple(spec) == (None, "fsdp", None, None)
+    assert [mesh_axes(part) for part in spec] == [(), ("fsdp",), (), ()]
+    # Of several axes the first ones may do.
+    parts = [sharding(mesh, ("mlp",), (size,), DECODING).spec for size in (24, 12, 6)]
+    assert [mesh_axes(*part) for part in parts] == [("tensor", "fsdp"), ("tensor",), ()]
 
 
 def test_the_trainer_s_log_probabilities_have_the_model_s_soft_cap(params, describe):
