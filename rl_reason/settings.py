@@ -71,6 +71,8 @@ class Reward:
     names: tuple = ("accuracy",)
     """Short names (`rewards.REWARDS`) or `package.module:function`."""
     weights: tuple = (1.0,)
+    overlong: int = 0
+    """Tokens before `sampling.max_length` over which a penalty rises to 1 (DAPO's soft one); 0: none."""
     timeout: float = 5.0
     """Seconds after which the worker that grades a completion is killed."""
     workers: int = 2
@@ -132,7 +134,7 @@ class Algorithm:
     "sequence_token": the same with gradients by token (GSPO-token)."""
     reduction: str = "sequence_mean"
     """How losses of tokens become one: "sequence_mean" (the paper: over a completion's tokens, then over completions),
-    "token_mean", or "length_normalized": sum / (completions · max_length)."""
+    "sequence_sum": sum / completions, "token_mean", or "length_normalized": sum / (completions · max_length)."""
     old_logprobs: str = "trainer"
     """Where log π_old of the ratio is from: "trainer": a pass over the completions by the weights that sampled them, or
     none where there is one update; "sampler": what decoding computed, which saves the pass and counts its rounding."""
@@ -140,6 +142,9 @@ class Algorithm:
     """μ: passes over one exploration's completions."""
     minibatches: int = 1
     """Optimizer steps in one pass."""
+    resample: int = 0
+    """How often, at most, a step draws as many questions again in place of those whose completions have equal rewards
+    (DAPO's dynamic sampling). What is still missing then stays as it was drawn."""
     micro_batch: int = 0
     """Rows of the greatest length whose activations exist at the same time; 0: as many as a minibatch has. Completions
     share rows (`recipes.layout`), and a mesh has at least a row a device. In supervised training: a divisor of the

@@ -127,6 +127,17 @@ def check_policy_gradient(settings: Settings) -> None:
     for key in ("eps", "clip_low", "clip_high", "dual_clip", "kl_coef", "entropy_coef", "reference_every"):
         _at_least(f"algorithm.{key}", getattr(algorithm, key), 0)
     _at_least("algorithm.updates", algorithm.updates, 1)
+    _at_least("algorithm.resample", algorithm.resample, 0)
+    if algorithm.resample and algorithm.group_size < 2:
+        raise UsageError(
+            f"config.algorithm.resample={algorithm.resample}: expected 0 where config.algorithm.group_size is 1, all "
+            "rewards of a group are equal then"
+        )
+    if not 0 <= settings.reward.overlong <= sampling.max_length:
+        raise UsageError(
+            f"config.reward.overlong={settings.reward.overlong}: expected 0 to config.sampling.max_length="
+            f"{sampling.max_length}"
+        )
     _unread(settings, ("data.solutions",), "by policy-gradient training")
     if not algorithm.kl_coef:
         keys = ("algorithm.reference_every", "algorithm.kl_estimator", "algorithm.kl_in")
@@ -172,6 +183,7 @@ def check_supervised(settings: Settings) -> None:
         raise UsageError("config.data.solutions=(): expected stages of how solutions are written (`data.solutions`)")
     sampling = ("top_k", "top_p", "min_p", "temperature", "batch_size")
     _unread(settings, tuple(f"sampling.{key}" for key in sampling), "by supervised training")
+    _unread(settings, ("reward.overlong",), "by supervised training")
     unread: tuple[str, ...] = (
         "group_size",
         "advantage",
@@ -182,6 +194,7 @@ def check_supervised(settings: Settings) -> None:
         "kl_coef",
         "ratio_level",
         "old_logprobs",
+        "resample",
         "surrogate",
         "dual_clip",
         "kl_estimator",

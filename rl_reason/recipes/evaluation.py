@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 import math
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
@@ -35,6 +36,15 @@ class Samples:
     finished: np.ndarray
     """bool [B]."""
 
+    @staticmethod
+    def join(parts: Sequence[Samples]) -> Samples:
+        """The samples of several calls, one behind the other."""
+        names = [field.name for field in dataclasses.fields(Samples)]
+        return Samples(*(np.concatenate([getattr(part, name) for part in parts]) for name in names))
+
+    def take(self, rows: np.ndarray) -> Samples:
+        return Samples(self.tokens[rows], self.logprobs[rows], self.lengths[rows], self.finished[rows])
+
     def texts(self, model: Model) -> list[str]:
         return [decode(model.tokenizer, row[:n]) for row, n in zip(self.tokens, self.lengths, strict=True)]
 
@@ -53,10 +63,10 @@ def start_sampling(
     )
 
 
-def to_host(begun: Callable[[], Completions]) -> Samples:
-    """Waits for the sampler."""
-    made = begun()
-    return Samples(made.tokens, made.logprobs, made.lengths, made.finished)
+def to_host(begun: Sequence[Callable[[], Completions]]) -> Samples:
+    """Waits for calls of the sampler; their samples one behind the other."""
+    made = [finish() for finish in begun]
+    return Samples.join([Samples(x.tokens, x.logprobs, x.lengths, x.finished) for x in made])
 
 
 @dataclass(frozen=True)
@@ -118,7 +128,7 @@ def make_evaluator(
             # The last batch is filled up with its own first prompt, so that there are few shapes.
             filled = batch + batch[:1] * (per_batch - len(batch))
             length = padded_length(filled, longest)
-            made = to_host(start_sampling(sampler, model, params, filled, length, key))
+            made = to_host([start_sampling(sampler, model, params, filled, length, key)])
             rows_here = len(batch) * samples
             texts = made.texts(model)[:rows_here]
             owners = [problems[prompt.index] for prompt in batch for _ in range(samples)]

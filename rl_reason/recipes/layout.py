@@ -96,6 +96,9 @@ def lay_out(batch: Mapping[str, np.ndarray], *, shared: bool, at_once: int, lane
     greatest = T if shared else P + T
     most = max((at_once or B) * greatest // width, 1)
     rows = _round_up(most if 0 < at_once < B else -(-most // QUARTERS), lanes)
+    half = _round_up(-(-rows // 2), lanes)
+    if _round_up(opened, half) < 0.8 * _round_up(opened, rows):  # One more shape is worth less empty rows.
+        rows = half
     pieces = -(-opened // rows)
     layout = Layout(
         piece_B=row_B // rows,

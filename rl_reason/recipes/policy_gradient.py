@@ -18,7 +18,6 @@ from pathlib import Path
 
 import grain
 import jax
-import numpy as np
 import optax
 
 from rl_reason.data import sources
@@ -29,6 +28,7 @@ from rl_reason.parallel.mesh import make_mesh
 from rl_reason.recipes import bookkeeping, checks
 from rl_reason.recipes.accumulation import rows_at_once
 from rl_reason.recipes.evaluation import HeldOut, Samples, start_sampling, to_host
+from rl_reason.recipes.exploration import Exploration
 from rl_reason.recipes.grading import grade
 from rl_reason.recipes.optimizer import make_optimizer
 from rl_reason.recipes.policy_update import Score, Update, make_score, make_update
@@ -46,11 +46,12 @@ from rl_reason.recipes.state import (
     without_frozen,
 )
 from rl_reason.rewards.combination import Rewarder, reward_functions
+from rl_reason.rewards.length import overlong_penalty
 from rl_reason.runtime.checkpoints import Checkpoints
 from rl_reason.runtime.metrics import MetricsWriter
 from rl_reason.runtime.progress import Progress
 from rl_reason.sampling.sampler import Sampler, make_sampler
-from rl_reason.settings import Algorithm, Settings
+from rl_reason.settings import Settings
 
 SHOWN = {
     "reward": "reward/mean",
@@ -84,6 +85,7 @@ def run(settings: Settings, workdir_path: str | Path) -> None:
         MetricsWriter(workdir, start or -1, enabled=hosts.is_first()) as metrics,
         Progress(settings.steps, start, "train", enabled=hosts.is_first()) as progress,
     ):
+        explore = _make_explore(settings, task, rewarder)
         records = Records(workdir, metrics, progress, settings.log.every, SHOWN)
         evaluate = bookkeeping.make_evaluate(
             settings, model, task.held_out, rewarder, metrics, settings.sampling.max_length, task.rows
@@ -99,35 +101,36 @@ def run(settings: Settings, workdir_path: str | Path) -> None:
             dispatched = sample(state, asked, step)
             if records.finish():
                 clock = Clock()  # Until now the time was that of the step before.
-            samples = _join([to_host(part) for part in dispatched])
+            samples = to_host(dispatched)
             clock.lap("time/sample_s")
 
-            # The log-probabilities that the loss compares with are computed while the host grades.
-            length = padded_length(asked, task.prompt_length)
-            batch = make_batch(asked, samples, algorithm.group_size, length, model.pad_id)
-            scores = _begin_scores(batch, state, score, algorithm)
+            # The log-probabilities that the loss compares with are computed while the host grades, if it is known that
+            # these completions are trained on.
+            begun = None if algorithm.resample else _begin_scores(asked, samples, state, score, settings, task)
 
-            # Reward.
-            texts = samples.texts(model)
-            problems = [task.problems[prompt.index] for prompt in asked for _ in range(algorithm.group_size)]
-            graded = grade(rewarder, texts, problems)
-            for failure in graded.failures[:3]:
-                progress.note(failure_line(step, failure, problems))
+            # Reward; further questions in place of those whose completions all have the same.
+            trained = drawn = explore(asked, samples, step, progress)
             clock.lap("time/reward_s")
+            if algorithm.resample:
+                for draw in range(1, algorithm.resample + 1):
+                    if len(drawn.differing()) >= len(asked):
+                        break
+                    more = next(task.data)
+                    samples = to_host(sample(state, more, step, draw))
+                    drawn = Exploration.join([drawn, explore(more, samples, step, progress)])
+                trained = drawn.first_differing(len(asked))
+                clock.lap("time/resample_s")
 
             # Advantage, update.
+            batch, scores = begun or _begin_scores(trained.asked, trained.samples, state, score, settings, task)
             batch |= {name: wait() for name, wait in scores.items()}
-            batch["advantages"] = advantages(graded.total, batch, algorithm)
+            batch["advantages"] = advantages(trained.graded.total, batch, algorithm)
             clock.lap("time/score_s")
             updated = _update(batch, state, update, settings, step)
 
+            values = rollout_metrics(drawn, batch)
             records.pend(
-                step,
-                clock,
-                batch,
-                updated,
-                rollout_metrics(samples, graded, batch, algorithm.group_size),
-                sample_records(step, settings.log.samples, asked, texts, problems, samples, graded, batch, model),
+                step, clock, batch, updated, values, sample_records(step, settings.log.samples, trained, batch, model)
             )
 
             # Reference, evaluation, checkpoint.
@@ -228,12 +231,14 @@ def _prepare(settings: Settings) -> _Task:
 
 
 def _make_sample(settings: Settings, task: _Task, steps: Steps) -> Callable:
-    """`sample(state, prompts, step)` dispatches the sampling of a batch of questions, some at a time."""
+    """`sample(state, prompts, step, draw)` dispatches the sampling of a batch of questions, some at a time; `to_host`
+    waits. `draw` numbers the batches of a step, which may hold a question twice."""
     sampler, model, group = steps.sampler, task.model, settings.algorithm.group_size
     seed_key = jax.random.key(settings.seed)
 
-    def sample(state: State, asked: Sequence[EncodedPrompt], step: int) -> list:
+    def sample(state: State, asked: Sequence[EncodedPrompt], step: int, draw: int = 0) -> list:
         key = jax.random.fold_in(seed_key, step)
+        key = jax.random.fold_in(key, draw) if draw else key
         parts = [asked[i : i + task.rows // group] for i in range(0, len(asked), task.rows // group)]
         length = padded_length(asked, task.prompt_length)
         return [start_sampling(sampler, model, state["train"].policy, part, length, key) for part in parts]
@@ -241,14 +246,31 @@ def _make_sample(settings: Settings, task: _Task, steps: Steps) -> Callable:
     return sample
 
 
-def _join(parts: Sequence[Samples]) -> Samples:
-    """The samples of several calls, one behind the other."""
-    names = ("tokens", "logprobs", "lengths", "finished")
-    return Samples(*(np.concatenate([getattr(part, name) for part in parts]) for name in names))
+def _make_explore(settings: Settings, task: _Task, rewarder: Rewarder) -> Callable[..., Exploration]:
+    """`explore(prompts, samples, step, progress)` grades the samples; tells of the first rewards that failed."""
+    group, limit = settings.algorithm.group_size, settings.sampling.max_length
+
+    def explore(asked: Sequence[EncodedPrompt], samples: Samples, step: int, progress: Progress) -> Exploration:
+        texts = samples.texts(task.model)
+        problems = [task.problems[prompt.index] for prompt in asked for _ in range(group)]
+        graded = grade(rewarder, texts, problems)
+        if settings.reward.overlong:
+            graded = graded.plus("overlong", overlong_penalty(samples.lengths, limit, settings.reward.overlong))
+        for failure in graded.failures[:3]:
+            progress.note(failure_line(step, failure, problems))
+        return Exploration(list(asked), problems, texts, samples, graded)
+
+    return explore
 
 
-def _begin_scores(batch: Batch, state: State, score: Score, algorithm: Algorithm) -> dict[str, Callable]:
-    """log π_ref where there is a KL term, log π_old where there is more than one update; each is to be waited for."""
+def _begin_scores(
+    asked: Sequence[EncodedPrompt], samples: Samples, state: State, score: Score, settings: Settings, task: _Task
+) -> tuple[Batch, dict[str, Callable]]:
+    """The batch of these completions, and what is to be waited for: log π_ref where there is a KL term, log π_old where
+    there is more than one update."""
+    algorithm = settings.algorithm
+    length = padded_length(asked, task.prompt_length)
+    batch = make_batch(asked, samples, algorithm.group_size, length, task.model.pad_id)
     made: dict[str, Callable] = {}
     if algorithm.kl_coef:
         # What lies frozen beneath adapters is the reference, without a second copy.
@@ -257,7 +279,7 @@ def _begin_scores(batch: Batch, state: State, score: Score, algorithm: Algorithm
         made["old_logprobs"] = lambda: batch["sampler_logprobs"]
     elif algorithm.updates * algorithm.minibatches > 1:
         made["old_logprobs"] = score.begin(state["train"].policy, batch)
-    return made
+    return batch, made
 
 
 def _update(batch: Batch, state: State, update: Update, settings: Settings, step: int) -> list[dict[str, jax.Array]]:

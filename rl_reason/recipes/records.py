@@ -25,7 +25,8 @@ class Clock:
     def lap(self, name: str) -> None:
         """The phase that ends now."""
         now = time.monotonic()
-        self.laps[name], self.last = now - self.last, now
+        self.laps[name] = now - self.last
+        self.last = now
 
 
 class Records:

@@ -6,16 +6,16 @@ from collections.abc import Sequence
 
 import numpy as np
 
-from rl_reason.data.iterators import EncodedPrompt
 from rl_reason.data.tokenization import decode
-from rl_reason.recipes.evaluation import Samples
+from rl_reason.recipes.exploration import Exploration
 from rl_reason.recipes.rollout import Batch
 from rl_reason.recipes.setup import Model
-from rl_reason.rewards.combination import Graded
 
 
-def rollout_metrics(samples: Samples, graded: Graded, batch: Batch, group_size: int) -> dict[str, float]:
-    """Rewards and their parts, lengths, and what kept a group from teaching anything."""
+def rollout_metrics(drawn: Exploration, batch: Batch) -> dict[str, float]:
+    """Of all that was drawn, trained on or not: rewards and their parts, lengths, and what kept a group from teaching
+    anything."""
+    samples, graded, group_size = drawn.samples, drawn.graded, drawn.group_size
     correct = np.array([verdict == "correct" for verdict in graded.verdicts])
     by_group = graded.total.reshape(-1, group_size)
     lengths = samples.lengths
@@ -24,11 +24,12 @@ def rollout_metrics(samples: Samples, graded: Graded, batch: Batch, group_size: 
         "reward/std": by_group.std(axis=1).mean(),
         "pass@1/train": correct.mean(),
         f"pass@{group_size}/train": correct.reshape(-1, group_size).any(axis=1).mean(),
+        "groups/drawn": len(by_group),
         "groups/equal_rewards": (by_group.max(axis=1) == by_group.min(axis=1)).mean(),
         "advantages/max": np.abs(batch["advantages"]).max(),
         "tokens/completion": lengths.mean(),
         "tokens/completion_max": lengths.max(),
-        "tokens/prompt": batch["segments"].sum(axis=1).mean() - lengths.mean(),
+        "tokens/prompt": float(np.mean([len(prompt.prompt_ids) for prompt in drawn.asked])),
         "tokens/sampled": lengths.sum(),
         "truncated": (~samples.finished).mean(),
     }
@@ -40,20 +41,11 @@ def rollout_metrics(samples: Samples, graded: Graded, batch: Batch, group_size: 
     return {name: float(value) for name, value in metrics.items()}
 
 
-def sample_records(
-    step: int,
-    count: int,
-    asked: Sequence[EncodedPrompt],
-    texts: Sequence[str],
-    problems: Sequence[dict],
-    samples: Samples,
-    graded: Graded,
-    batch: Batch,
-    model: Model,
-) -> list[dict]:
+def sample_records(step: int, count: int, trained: Exploration, batch: Batch, model: Model) -> list[dict]:
     """The first `count` completions of the batch (whole groups, so that they can be compared) and every one whose
     reward failed."""
-    group = len(texts) // len(asked)
+    texts, problems, samples, graded = trained.texts, trained.problems, trained.samples, trained.graded
+    group = trained.group_size
     failed = {failure["index"]: failure for failure in graded.failures}
     rows = sorted({*range(min(count, len(texts))), *failed})
     return [
@@ -61,7 +53,7 @@ def sample_records(
             "step": step,
             "id": problems[row]["id"],
             "sample": row % group,
-            "prompt": decode(model.tokenizer, asked[row // group].prompt_ids),
+            "prompt": decode(model.tokenizer, trained.asked[row // group].prompt_ids),
             "completion": texts[row],
             "answer": problems[row]["answer"],
             "rewards": {name: float(scores[row]) for name, scores in graded.parts.items()},

@@ -6,6 +6,7 @@ goes on.
 
 from __future__ import annotations
 
+import dataclasses
 import math
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
@@ -56,6 +57,22 @@ class Graded:
                 for start, share in zip(starts, shares, strict=False)
                 for failure in share.failures
             ],
+        )
+
+    def plus(self, name: str, scores_B: np.ndarray) -> Graded:
+        """With one more part, of weight 1."""
+        return dataclasses.replace(self, total=self.total + scores_B, parts={**self.parts, name: scores_B})
+
+    def take(self, rows: np.ndarray) -> Graded:
+        """Some of the completions; the counts stay those of all."""
+        where = {int(row): i for i, row in enumerate(rows)}
+        return Graded(
+            total=self.total[rows],
+            parts={name: part[rows] for name, part in self.parts.items()},
+            verdicts=[self.verdicts[row] for row in rows],
+            extracted=[self.extracted[row] for row in rows],
+            counts=self.counts,
+            failures=[f | {"index": where[f["index"]]} for f in self.failures if f["index"] in where],
         )
 
     def to_json(self) -> dict[str, Any]:

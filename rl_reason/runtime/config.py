@@ -19,6 +19,7 @@ import ml_collections
 from absl import flags as absl_flags
 from ml_collections import config_flags
 
+from rl_reason import presets
 from rl_reason.errors import UsageError, nearest
 from rl_reason.runtime.flags import REQUIRED, Spec, parse_flags, split_flags
 from rl_reason.settings import Settings
@@ -27,7 +28,8 @@ _MODULE = "rl_reason_config_file"
 
 _FLAGS: Spec = {
     "config": (str, REQUIRED, "a config file, FILE or FILE:VARIANT; --config.KEY=VALUE changes one of its keys"),
-    "workdir": (str, "", "folder of the run; empty: runs/<name of the config file>[-<variant>]"),
+    "preset": (str, "", f"a method's settings, before --config.KEY=VALUE: {', '.join(presets.PRESETS)}"),
+    "workdir": (str, "", "folder of the run; empty: runs/<name of the config file>[-<variant>][-<preset>]"),
 }
 
 
@@ -57,9 +59,11 @@ def load(argv: Sequence[str], spec: Spec | None = None, description: str = "") -
     flags = parse_flags(plain, spec, description)
     path, _, variant = flags["config"].partition(":")
     config = read(path, variant)
+    if flags["preset"]:
+        presets.apply(config, flags["preset"])
     apply(config, overrides)
     settings = Settings.from_config(config)
-    flags["workdir"] = flags["workdir"] or default_workdir(path, variant)
+    flags["workdir"] = flags["workdir"] or default_workdir(path, variant, flags["preset"])
     return Loaded(settings, config.lock(), flags)
 
 
@@ -130,9 +134,9 @@ def apply(config: ml_collections.ConfigDict, overrides: Sequence[tuple[str, str 
             raise UsageError(f"--config.{key}={text!r}: expected {_expected(value)}") from error
 
 
-def default_workdir(path: str, variant: str = "") -> str:
-    """`runs/<stem>` or `runs/<stem>-<variant>` for a config file."""
-    return str(Path("runs") / (Path(path).stem + (f"-{variant}" if variant else "")))
+def default_workdir(path: str, *parts: str) -> str:
+    """`runs/<stem>` for a config file, with its variant and preset behind: `runs/<stem>-<variant>-<preset>`."""
+    return str(Path("runs") / "-".join([Path(path).stem, *filter(None, parts)]))
 
 
 def _separate(argv: Sequence[str], spec: Spec) -> tuple[list[str], list[tuple[str, str | None]]]:

@@ -25,7 +25,7 @@ COLORS = ("#0072B2", "#D55E00", "#009E73", "#CC79A7", "#E69F00", "#56B4E9", "#55
 MAX_POINTS = 2000
 # `reward/…` metrics that are no part of the reward.
 _NOT_REWARD_PARTS = {"mean", "std", "min", "max", "correct", "wrong", "unparseable", "timeout", "crash"}
-_PHASES = ("sample", "reward", "score", "update")
+_PHASES = ("sample", "reward", "resample", "score", "update")
 
 Series = Mapping[str, tuple[np.ndarray, np.ndarray]]
 """Metric → (steps [N], values [N]), both float64; nulls left out."""

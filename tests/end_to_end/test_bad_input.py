@@ -30,6 +30,34 @@ def refused(refusal, tiny_model, tmp_path):
 
 
 @pytest.mark.parametrize(
+    "flags, told",
+    [
+        (["--preset=rloo", "--config.algorithm.group_size=1"], ["group_size=1", "config.algorithm.advantage='leave"]),
+        (["--preset=rloo", "--config.algorithm.kl_estimator=k3_weighted"], ["'k3_weighted'", "kl_in='reward'"]),
+        (["--preset=sapo", "--config.algorithm.clip_high=0.3"], ["clip_high=0.3", "surrogate='sapo'"]),
+        (["--preset=cispo", "--config.algorithm.dual_clip=8"], ["dual_clip=8", "surrogate='cispo'"]),
+        (["--preset=dr_grpo", "--config.algorithm.kl_estimator=k2"], ["kl_estimator='k2'", "kl_coef is 0"]),
+        (["--preset=dr_grpo", "--config.algorithm.ddof=1"], ["ddof=1", "advantage='centered'"]),
+        (
+            ["--config.algorithm.correction=token_mask", "--config.algorithm.old_logprobs=sampler"],
+            ["correction='token_mask'", "old_logprobs='sampler'"],
+        ),
+        (
+            ["--config.algorithm.advantage=batch", "--config.algorithm.group_size=1", "--config.algorithm.resample=1"],
+            ["resample=1", "group_size is 1"],
+        ),
+    ],
+    ids=lambda x: x[0] if isinstance(x, list) else x,
+)
+def test_settings_that_contradict_each_other(flags, told, tiny_model, refusal, tmp_path):
+    """Both are named. The preset comes first, whatever the order of the flags is."""
+    small = [flag for flag in SMALL if "kl_coef" not in flag]
+    base = ["--config=configs/grpo_math.py:tiny", f"--workdir={tmp_path}/run", f"--config.model.path={tiny_model}"]
+    line = refusal(train.main, [*base, *small, *flags])
+    assert all(part in line for part in told), line
+
+
+@pytest.mark.parametrize(
     "flag, told",
     [
         ("--config.algorithm.group_sise=4", ["config.algorithm.group_sise", "did you mean 'group_size'"]),
@@ -42,6 +70,15 @@ def refused(refusal, tiny_model, tmp_path):
         ("--config.algorithm.micro_batch=-1", ["config.algorithm.micro_batch=-1", "at least 0"]),
         ("--config.algorithm.batch_size=512", ["128", "64"]),
         ("--config.algorithm.reduction=mean", ["config.algorithm.reduction='mean'", "token_mean"]),
+        ("--config.algorithm.surrogate=cipso", ["config.algorithm.surrogate='cipso'", "did you mean 'cispo'"]),
+        ("--config.algorithm.kl_estimator=k4", ["config.algorithm.kl_estimator='k4'"]),
+        ("--config.algorithm.dual_clip=1.1", ["config.algorithm.dual_clip=1.1", "config.algorithm.clip_high"]),
+        ("--config.algorithm.correction_limit=3", ["correction_limit=3", "config.algorithm.correction is 'none'"]),
+        ("--config.algorithm.entropy_coef=-1", ["config.algorithm.entropy_coef=-1", "at least 0"]),
+        ("--config.algorithm.old_logprobs=none", ["config.algorithm.old_logprobs='none'", "trainer"]),
+        ("--config.algorithm.resample=-1", ["config.algorithm.resample=-1", "at least 0"]),
+        ("--config.reward.overlong=13", ["config.reward.overlong=13", "config.sampling.max_length=12"]),
+        ("--preset=dappo", ["--preset=dappo", "did you mean 'dapo'"]),
         ("--config.algorithm.learning_rate=0", ["config.algorithm.learning_rate=0", "more than 0"]),
         ("--config.algorithm.schedule=linear", ["config.algorithm.schedule='linear'", "cosine"]),
         ("--config.algorithm.kl_coef=-1", ["config.algorithm.kl_coef=-1", "at least 0"]),

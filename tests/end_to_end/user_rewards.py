@@ -11,6 +11,11 @@ def letters(completion, problem):
     return sum("a" <= character <= "z" for character in completion) / max(1, len(completion))
 
 
+def letters_of_some(completion, problem):
+    """`letters` for half of the problems; 0 for the others, whose groups teach nothing."""
+    return letters(completion, problem) if sum(problem["id"].encode()) % 2 else 0.0
+
+
 def letters_told(completion, problem):
     """`letters`, which notes in the folder `GRADED` what the command's process has graded."""
     with open(os.path.join(os.environ["GRADED"], str(os.getppid())), "a") as file:

@@ -8,10 +8,13 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 
+from rl_reason import presets, settings
 from rl_reason.objectives.advantages import group_relative, leave_one_out, whiten
 from rl_reason.objectives.kl import k3
 from rl_reason.objectives.policy_loss import PolicyLoss
 from rl_reason.objectives.reductions import token_weights
+from rl_reason.presets import PRESETS
+from rl_reason.recipes import checks
 
 LENGTHS = (7, 1, 4, 6, 3, 7, 5, 2)
 WIDTH = 9
@@ -102,8 +105,8 @@ def transcription(
             if beta:
                 made -= beta * kl_of(estimator, new[i, t], reference[i, t], ratio)
             made += entropy * entropies(new)[i, t]
-            share = {"sequence_mean": 1 / G / n, "token_mean": 1 / tokens, "length_normalized": 1 / (G * LIMIT)}
-            loss -= share[reduction] * made
+            share = {"sequence_mean": 1 / G / n, "sequence_sum": 1 / G, "token_mean": 1 / tokens}
+            loss -= share.get(reduction, 1 / (G * LIMIT)) * made
     return loss
 
 
@@ -166,6 +169,34 @@ CASES = [
     {"low": 0.2, "high": 0.2, "beta": 0.1, "correction": "sequence_truncate", "limit": 1.2},
     {"low": 0.2, "high": 0.2, "beta": 0.0, "correction": "sequence_mask", "limit": 1.2},
 ]
+
+
+def case_of(preset):
+    """What a preset says of the loss."""
+    config = settings.defaults()
+    presets.apply(config, preset)
+    algorithm = settings.Settings.from_config(config).algorithm
+    in_loss = algorithm.kl_in == "loss"
+    return {
+        "low": algorithm.clip_low, "high": algorithm.clip_high, "beta": algorithm.kl_coef if in_loss else 0.0,
+        "level": algorithm.ratio_level, "reduction": algorithm.reduction, "surrogate": algorithm.surrogate,
+        "dual": algorithm.dual_clip, "estimator": algorithm.kl_estimator,
+    }  # fmt: skip
+
+
+@pytest.mark.parametrize("preset", PRESETS)
+def test_presets(preset):
+    """The loss and gradient of each preset, and that its settings go together."""
+    new, old, reference = batch(spread=0.1)
+    case = case_of(preset)
+    value, gradient = ours(new, old, reference, **case)
+    np.testing.assert_allclose(float(value), transcription(new, old, reference, **case), rtol=1e-5)
+    expected = finite_differences(new, old, reference, **case)
+    np.testing.assert_allclose(gradient, expected, atol=3e-6, rtol=1e-3)
+    config = settings.defaults()
+    config.sampling.batch_size = 0
+    presets.apply(config, preset)
+    checks.check_policy_gradient(settings.Settings.from_config(config))
 
 
 @pytest.mark.parametrize("case", CASES, ids=lambda case: "-".join(map(str, case.values())))

@@ -37,7 +37,7 @@ def sample(describe, params):
     def run(questions=tuple(QUESTIONS), width=6, key=0, weights=None, **options):
         prompts = [EncodedPrompt(q, list(QUESTIONS[q])) for q in questions]
         made = start_sampling(sampler(**options), model, weights or params, prompts, width, jax.random.key(key))
-        return to_host(made)
+        return to_host([made])
 
     return run
 
@@ -127,7 +127,7 @@ def sample_on_mesh(model, params, questions):
     )  # fmt: skip
     prompts = [EncodedPrompt(q, list(QUESTIONS[q])) for q in questions]
     placed = jax.device_put(params, places)
-    return to_host(start_sampling(sampler, model, placed, prompts, 6, jax.random.key(0)))
+    return to_host([start_sampling(sampler, model, placed, prompts, 6, jax.random.key(0))])
 
 
 SPLIT, HALVED = {"fsdp": 4}, {"data": 2, "fsdp": 2, "tensor": 2}
@@ -213,7 +213,7 @@ def test_samples_that_go_on_alone_and_a_cache_that_grows_change_nothing(sizes, d
             constrain=model.constrain, decoding=model.decoding,
         )  # fmt: skip
         begun = start_sampling(counted(sampler, calls[-1]), model, placed, prompts, 6, jax.random.key(0))
-        made.append(to_host(begun))
+        made.append(to_host([begun]))
     assert calls[0] == []
     fewer = [n for kind, n in calls[1] if kind == "rows"]
     assert fewer == sorted(fewer, reverse=True) and fewer[0] <= 16 and fewer[-1] == 4 and len(fewer) > 1

@@ -87,8 +87,8 @@ def test_short_completions_share_rows_and_prompts():
     layout = lay_out(batch, shared=True, at_once=16)
     assert layout.width == T and (layout.pieces, layout.rows) == (1, 16)
     assert sum((row >= 0).sum() for row in layout.prompts_IS) == 4
-    whole = lay_out(batch, shared=True, at_once=0)  # cut into quarters, of which two are left
-    assert (whole.pieces, whole.rows) == (2, 8)
+    whole = lay_out(batch, shared=True, at_once=0)  # cut into quarters, and these in halves: 10 rows are filled
+    assert (whole.pieces, whole.rows) == (3, 4)
     short = lay_out(make_batch([4] * 32, np.repeat(np.arange(4), 8)), shared=True, at_once=2)
     assert short.width == 4 and short.rows == 8 and short.pieces == 4
 

@@ -1,0 +1,192 @@
+"""Methods of papers and libraries as settings: `--preset=NAME` changes a config file before `--config.key=value` does.
+
+A preset says what makes the method: advantages, surrogate, KL, reduction. How much is sampled, learning rates and
+lengths stay those of the config file; where a source gives them, its docstring tells. What it does not name stays too.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+
+import ml_collections
+
+from rl_reason.errors import UsageError, nearest
+
+Config = ml_collections.ConfigDict
+
+
+def _set(config: Config, **values: object) -> None:
+    config.algorithm.update(values)
+
+
+def deepseekmath(config: Config) -> None:
+    """GRPO as in DeepSeekMath (arXiv 2402.03300): advantages (r − mean)/std, section 4.1.2; ratio by token, 1/|o|, β k3
+    in the loss, equations 3 and 4; β 0.04, one update per exploration, section 4.2.
+
+    Not in the paper: ε (0.2 here) and the standard deviation's degrees of freedom (0 here). Its scale, section 4.2: 64
+    outputs of 16 questions, at most 1024 tokens, learning rate 1e-6.
+    """
+    _set(
+        config, advantage="group", ddof=0, eps=1e-6, surrogate="clip", ratio_level="token", clip_low=0.2, clip_high=0.2,
+        reduction="sequence_mean", kl_in="loss", kl_estimator="k3", kl_coef=0.04, updates=1, minibatches=1,
+    )  # fmt: skip
+
+
+def r1_zero(config: Config) -> None:
+    """DeepSeek-R1-Zero (arXiv 2501.12948): a ratio of whole outputs without 1/|o|, equation 1; advantages
+    (r − mean)/std, equation 3; β 0.001 and temperature 1, training details.
+
+    Not given: ε (0.2 here). The KL term is that of tokens, averaged over an output, where equation 2 has it of whole
+    outputs. Its scale: 16 outputs of 32 questions an update, 8192 outputs cut at random into 16 minibatches (batch_size
+    8192, minibatches 16), at most 32768 tokens, learning rate 3e-6, a new reference every 400 updates (reference_every
+    25).
+    """
+    _set(
+        config, advantage="group", ddof=0, eps=1e-6, surrogate="clip", ratio_level="sequence", clip_low=0.2,
+        clip_high=0.2, reduction="sequence_mean", kl_in="loss", kl_estimator="k3", kl_coef=0.001, updates=1,
+    )  # fmt: skip
+    config.sampling.temperature = 1.0
+
+
+def r1_stage1(config: Config) -> None:
+    """The first stage of reinforcement learning of DeepSeek-R1 (arXiv 2501.12948): R1-Zero with a clip ratio ε of 10.
+
+    Below 1 nothing is clipped then. Its language-consistency reward is not part of the preset.
+    """
+    r1_zero(config)
+    _set(config, clip_low=10.0, clip_high=10.0)
+
+
+def dr_grpo(config: Config) -> None:
+    """Dr. GRPO (arXiv 2503.20783), section 3: advantages r − mean, and the sum over tokens divided by completions · the
+    length limit; no KL term."""
+    _set(
+        config, advantage="centered", surrogate="clip", ratio_level="token", clip_low=0.2, clip_high=0.2,
+        reduction="length_normalized", kl_coef=0.0,
+    )  # fmt: skip
+
+
+def dapo(config: Config) -> None:
+    """DAPO (arXiv 2503.14476): ε 0.2 and 0.28, sections 3.1 and 4.1; dynamic sampling, section 3.2; mean over all
+    tokens, section 3.3; soft overlong penalty over the last fifth of the length (4096 of 20480), sections 3.4 and 4.1;
+    no KL term, section 2.3.
+
+    Groups are drawn again nine times at most, as in the authors' script. Rewards are ±1 there: with one reward of 0 or
+    1, a weight of 2 puts the penalty in the same proportion. Its scale, section 4.1: 16 answers to 512 questions, 16
+    updates of 512 a step, learning rate 1e-6 after 20 steps of warm-up.
+    """
+    _set(
+        config, advantage="group", surrogate="clip", ratio_level="token", clip_low=0.2, clip_high=0.28,
+        reduction="token_mean", kl_coef=0.0, resample=9,
+    )  # fmt: skip
+    config.reward.overlong = config.sampling.max_length // 5
+
+
+def gspo(config: Config) -> None:
+    """GSPO (arXiv 2507.18071): the geometric mean of a completion's ratios, equation 7, clipped at 3e-4 below and 4e-4
+    above, section 5.1; advantages (r − mean)/std, equation 6; no KL term.
+
+    Its scale, section 5.1: a batch in four minibatches.
+    """
+    _set(
+        config, advantage="group", surrogate="clip", ratio_level="sequence_mean", clip_low=3e-4, clip_high=4e-4,
+        reduction="sequence_mean", kl_coef=0.0,
+    )  # fmt: skip
+
+
+def cispo(config: Config) -> None:
+    """CISPO (MiniMax-M1, arXiv 2506.13585): log π weighed by the clipped ratio, without a lower limit, over all tokens,
+    equations 4 and 5; no KL term.
+
+    The paper does not print the upper limit: 5, which is 1 + 4, is ScaleRL's (arXiv 2510.13786).
+    """
+    _set(
+        config, advantage="group", surrogate="cispo", ratio_level="token", clip_low=1.0, clip_high=4.0,
+        reduction="token_mean", kl_coef=0.0,
+    )  # fmt: skip
+
+
+def sapo(config: Config) -> None:
+    """SAPO (arXiv 2511.20347): a smooth gate with temperatures 1.0 and 1.05, 1/|o|, no KL term."""
+    _set(
+        config, advantage="group", surrogate="sapo", ratio_level="token", clip_low=0.2, clip_high=0.2,
+        reduction="sequence_mean", kl_coef=0.0,
+    )  # fmt: skip
+
+
+def rloo(config: Config) -> None:
+    """RLOO (arXiv 2402.14740): r − the mean of the others; a completion is one action, so its tokens are summed; the KL
+    is taken off the reward. β stays the config file's."""
+    _set(
+        config, advantage="leave_one_out", surrogate="clip", ratio_level="token", reduction="sequence_sum",
+        kl_in="reward", kl_estimator="k1", updates=1, minibatches=1,
+    )  # fmt: skip
+
+
+def reinforce_pp(config: Config) -> None:
+    """REINFORCE++ (arXiv 2501.03262): r less the KL still to come, by token, whitened over the batch; clipped at 0.2. β
+    stays the config file's."""
+    _set(
+        config, advantage="batch", surrogate="clip", ratio_level="token", clip_low=0.2, clip_high=0.2,
+        reduction="token_mean", kl_in="reward", kl_estimator="k1",
+    )  # fmt: skip
+
+
+def reinforce_pp_baseline(config: Config) -> None:
+    """REINFORCE++-baseline (arXiv 2501.03262): r − the group's mean, whitened over the batch; k2 in the loss. β stays
+    the config file's."""
+    _set(
+        config, advantage="group_batch", surrogate="clip", ratio_level="token", clip_low=0.2, clip_high=0.2,
+        reduction="token_mean", kl_in="loss", kl_estimator="k2",
+    )  # fmt: skip
+
+
+def trl(config: Config) -> None:
+    """The defaults of TRL's `GRPOConfig`, version 1.16: `scale_rewards="group"` (one degree of freedom, 1e-4 added),
+    `loss_type="dapo"`, `importance_sampling_level="token"`, `epsilon=0.2`, `beta=0`, `temperature=1`.
+
+    Where β is set, its KL term is k3 times the ratio (`use_bias_correction_kl`).
+    """
+    _set(
+        config, advantage="group", ddof=1, eps=1e-4, surrogate="clip", ratio_level="token", clip_low=0.2, clip_high=0.2,
+        reduction="token_mean", kl_in="loss", kl_coef=0.0,
+    )  # fmt: skip
+    config.sampling.temperature = 1.0
+
+
+def verl(config: Config) -> None:
+    """verl's GRPO: one degree of freedom and 1e-6 added; mean over tokens; ε 0.2, dual clip 3; k3 in the loss at 0.001,
+    as in its GRPO examples (`use_kl_loss`, `low_var_kl`, `kl_loss_coef`)."""
+    _set(
+        config, advantage="group", ddof=1, eps=1e-6, surrogate="clip", ratio_level="token", clip_low=0.2, clip_high=0.2,
+        dual_clip=3.0, reduction="token_mean", kl_in="loss", kl_estimator="k3", kl_coef=0.001,
+    )  # fmt: skip
+
+
+def openrlhf(config: Config) -> None:
+    """OpenRLHF's GRPO (`--advantage_estimator group_norm`): one degree of freedom and 1e-9 added; mean over tokens;
+    ε 0.2; k3 in the loss. β stays the config file's."""
+    _set(
+        config, advantage="group", ddof=1, eps=1e-9, surrogate="clip", ratio_level="token", clip_low=0.2, clip_high=0.2,
+        reduction="token_mean", kl_in="loss", kl_estimator="k3",
+    )  # fmt: skip
+
+
+PRESETS: dict[str, Callable[[Config], None]] = {
+    preset.__name__: preset
+    for preset in (
+        deepseekmath, r1_zero, r1_stage1, dr_grpo, dapo, gspo, cispo, sapo, rloo, reinforce_pp, reinforce_pp_baseline,
+        trl, verl, openrlhf,
+    )
+}  # fmt: skip
+
+
+def apply(config: Config, name: str) -> None:
+    """Changes a config by the preset of this name.
+
+    Raises:
+        UsageError: there is none.
+    """
+    if name not in PRESETS:
+        raise UsageError(f"--preset={name}: unknown preset{nearest(name, PRESETS)}")
+    PRESETS[name](config)
