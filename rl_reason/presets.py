@@ -8,18 +8,16 @@ from __future__ import annotations
 
 from collections.abc import Callable
 
-import ml_collections
+from ml_collections import ConfigDict
 
 from rl_reason.errors import UsageError, nearest
 
-Config = ml_collections.ConfigDict
 
-
-def _set(config: Config, **values: object) -> None:
+def _set(config: ConfigDict, **values: object) -> None:
     config.algorithm.update(values)
 
 
-def deepseekmath(config: Config) -> None:
+def deepseekmath(config: ConfigDict) -> None:
     """GRPO as in DeepSeekMath (arXiv 2402.03300): advantages (r − mean)/std, section 4.1.2; ratio by token, 1/|o|, β k3
     in the loss, equations 3 and 4; β 0.04, one update per exploration, section 4.2.
 
@@ -32,7 +30,7 @@ def deepseekmath(config: Config) -> None:
     )  # fmt: skip
 
 
-def r1_zero(config: Config) -> None:
+def r1_zero(config: ConfigDict) -> None:
     """DeepSeek-R1-Zero (arXiv 2501.12948): a ratio of whole outputs without 1/|o|, equation 1; advantages
     (r − mean)/std, equation 3; β 0.001 and temperature 1, training details.
 
@@ -48,7 +46,7 @@ def r1_zero(config: Config) -> None:
     config.sampling.temperature = 1.0
 
 
-def r1_stage1(config: Config) -> None:
+def r1_stage1(config: ConfigDict) -> None:
     """The first stage of reinforcement learning of DeepSeek-R1 (arXiv 2501.12948): R1-Zero with a clip ratio ε of 10.
 
     Below 1 nothing is clipped then. Its language-consistency reward is not part of the preset.
@@ -57,7 +55,7 @@ def r1_stage1(config: Config) -> None:
     _set(config, clip_low=10.0, clip_high=10.0)
 
 
-def dr_grpo(config: Config) -> None:
+def dr_grpo(config: ConfigDict) -> None:
     """Dr. GRPO (arXiv 2503.20783), section 3: advantages r − mean, and the sum over tokens divided by completions · the
     length limit; no KL term."""
     _set(
@@ -66,7 +64,7 @@ def dr_grpo(config: Config) -> None:
     )  # fmt: skip
 
 
-def dapo(config: Config) -> None:
+def dapo(config: ConfigDict) -> None:
     """DAPO (arXiv 2503.14476): ε 0.2 and 0.28, sections 3.1 and 4.1; dynamic sampling, section 3.2; mean over all
     tokens, section 3.3; soft overlong penalty over the last fifth of the length (4096 of 20480), sections 3.4 and 4.1;
     no KL term, section 2.3.
@@ -82,7 +80,7 @@ def dapo(config: Config) -> None:
     config.reward.overlong = config.sampling.max_length // 5
 
 
-def gspo(config: Config) -> None:
+def gspo(config: ConfigDict) -> None:
     """GSPO (arXiv 2507.18071): the geometric mean of a completion's ratios, equation 7, clipped at 3e-4 below and 4e-4
     above, section 5.1; advantages (r − mean)/std, equation 6; no KL term.
 
@@ -94,7 +92,7 @@ def gspo(config: Config) -> None:
     )  # fmt: skip
 
 
-def cispo(config: Config) -> None:
+def cispo(config: ConfigDict) -> None:
     """CISPO (MiniMax-M1, arXiv 2506.13585): log π weighed by the clipped ratio, without a lower limit, over all tokens,
     equations 4 and 5; no KL term.
 
@@ -106,7 +104,7 @@ def cispo(config: Config) -> None:
     )  # fmt: skip
 
 
-def sapo(config: Config) -> None:
+def sapo(config: ConfigDict) -> None:
     """SAPO (arXiv 2511.20347): a smooth gate with temperatures 1.0 and 1.05, 1/|o|, no KL term."""
     _set(
         config, advantage="group", surrogate="sapo", ratio_level="token", clip_low=0.2, clip_high=0.2,
@@ -114,7 +112,7 @@ def sapo(config: Config) -> None:
     )  # fmt: skip
 
 
-def rloo(config: Config) -> None:
+def rloo(config: ConfigDict) -> None:
     """RLOO (arXiv 2402.14740): r − the mean of the others; a completion is one action, so its tokens are summed; the KL
     is taken off the reward. β stays the config file's."""
     _set(
@@ -123,7 +121,7 @@ def rloo(config: Config) -> None:
     )  # fmt: skip
 
 
-def reinforce_pp(config: Config) -> None:
+def reinforce_pp(config: ConfigDict) -> None:
     """REINFORCE++ (arXiv 2501.03262): r less the KL still to come, by token, whitened over the batch; clipped at 0.2. β
     stays the config file's."""
     _set(
@@ -132,7 +130,7 @@ def reinforce_pp(config: Config) -> None:
     )  # fmt: skip
 
 
-def reinforce_pp_baseline(config: Config) -> None:
+def reinforce_pp_baseline(config: ConfigDict) -> None:
     """REINFORCE++-baseline (arXiv 2501.03262): r − the group's mean, whitened over the batch; k2 in the loss. β stays
     the config file's."""
     _set(
@@ -141,7 +139,7 @@ def reinforce_pp_baseline(config: Config) -> None:
     )  # fmt: skip
 
 
-def trl(config: Config) -> None:
+def trl(config: ConfigDict) -> None:
     """The defaults of TRL's `GRPOConfig`, version 1.16: `scale_rewards="group"` (one degree of freedom, 1e-4 added),
     `loss_type="dapo"`, `importance_sampling_level="token"`, `epsilon=0.2`, `beta=0`, `temperature=1`.
 
@@ -154,7 +152,7 @@ def trl(config: Config) -> None:
     config.sampling.temperature = 1.0
 
 
-def verl(config: Config) -> None:
+def verl(config: ConfigDict) -> None:
     """verl's GRPO: one degree of freedom and 1e-6 added; mean over tokens; ε 0.2, dual clip 3; k3 in the loss at 0.001,
     as in its GRPO examples (`use_kl_loss`, `low_var_kl`, `kl_loss_coef`)."""
     _set(
@@ -163,7 +161,7 @@ def verl(config: Config) -> None:
     )  # fmt: skip
 
 
-def openrlhf(config: Config) -> None:
+def openrlhf(config: ConfigDict) -> None:
     """OpenRLHF's GRPO (`--advantage_estimator group_norm`): one degree of freedom and 1e-9 added; mean over tokens;
     ε 0.2; k3 in the loss. β stays the config file's."""
     _set(
@@ -172,7 +170,7 @@ def openrlhf(config: Config) -> None:
     )  # fmt: skip
 
 
-PRESETS: dict[str, Callable[[Config], None]] = {
+PRESETS: dict[str, Callable[[ConfigDict], None]] = {
     preset.__name__: preset
     for preset in (
         deepseekmath, r1_zero, r1_stage1, dr_grpo, dapo, gspo, cispo, sapo, rloo, reinforce_pp, reinforce_pp_baseline,
@@ -181,7 +179,7 @@ PRESETS: dict[str, Callable[[Config], None]] = {
 }  # fmt: skip
 
 
-def apply(config: Config, name: str) -> None:
+def apply(config: ConfigDict, name: str) -> None:
     """Changes a config by the preset of this name.
 
     Raises:

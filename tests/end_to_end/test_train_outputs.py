@@ -105,11 +105,12 @@ def test_everything_that_cuts_a_batch_at_once(commands, tmp_path):
             assert record[name] == pytest.approx(expected[name], rel=1e-3, abs=1e-4), name
 
 
-def test_dynamic_sampling_and_the_overlong_penalty(commands, tmp_path):
+def test_dynamic_sampling(commands, tmp_path):
     """With DAPO's preset a step trains on groups that differ, as long as there are some to be drawn."""
     flags = ["--preset=dapo", "--config.algorithm.kl_coef=0", "--config.steps=3", "--config.evaluation.samples=0"]
     flags += ["--config.reward.names=('user_rewards:letters_of_some',)", "--config.algorithm.resample=2"]
-    commands.succeed(commands.grpo(tmp_path / "run", *flags, "--config.reward.overlong=6"))
+    # The penalty would make groups differ that otherwise do not.
+    commands.succeed(commands.grpo(tmp_path / "run", *flags, "--config.reward.overlong=0"))
     metrics = read(tmp_path / "run" / "metrics.jsonl")
     samples = read(tmp_path / "run" / "samples.jsonl")
     assert all(record["groups/drawn"] in (2, 4, 6) and record["time/resample_s"] >= 0 for record in metrics)
@@ -122,20 +123,22 @@ def test_dynamic_sampling_and_the_overlong_penalty(commands, tmp_path):
         assert not any(equal) or record["groups/drawn"] == 6
         assert record["tokens/sampled"] >= record["tokens/update"] > 0
         assert "kl/reference" not in record
-        for row in rows:
-            assert row["rewards"]["overlong"] == pytest.approx(min(0, 12 - 6 - row["tokens"]) / 6)
-            assert row["reward"] == pytest.approx(sum(row["rewards"].values()), abs=1e-6)
-    assert any(row["rewards"]["overlong"] == -1 for row in samples)
 
 
-def test_rewards_of_tokens(commands, tmp_path):
-    """REINFORCE++: the KL to the reference is taken off the rewards, and tokens differ in their advantages."""
+def test_rewards_of_tokens_and_of_lengths(commands, tmp_path):
+    """REINFORCE++: the KL to the reference is taken off the rewards, and tokens differ in their advantages. With DAPO's
+    penalty of long completions."""
     flags = ["--preset=reinforce_pp", "--config.algorithm.kl_coef=0.5", "--config.steps=3"]
-    flags += ["--config.evaluation.samples=0", "--config.algorithm.learning_rate=1e-2"]
+    flags += ["--config.evaluation.samples=0", "--config.algorithm.learning_rate=1e-2", "--config.reward.overlong=6"]
     commands.succeed(commands.grpo(tmp_path / "run", *flags))
     metrics = read(tmp_path / "run" / "metrics.jsonl")
     assert all(math.isfinite(record["loss"]) and record["optimizer/grad_norm"] > 0 for record in metrics)
     assert metrics[0]["kl/reference"] < 1e-6 < metrics[-1]["kl/reference"]
+    samples = read(tmp_path / "run" / "samples.jsonl")
+    for row in samples:
+        assert row["rewards"]["overlong"] == pytest.approx(min(0, 12 - 6 - row["tokens"]) / 6)
+        assert row["reward"] == pytest.approx(sum(row["rewards"].values()), abs=1e-6)
+    assert any(row["rewards"]["overlong"] == -1 for row in samples)
 
 
 def test_eight_devices_make_the_same_run(commands, finished_run, tmp_path):
