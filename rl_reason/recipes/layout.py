@@ -181,12 +181,9 @@ def _slots(needed: int, limit: int) -> int:
 
 
 def _width(longest: int, limit: int) -> int:
-    """The limit, halved as often (three times at most) as the longest completion still fits."""
-    width = limit
-    for _ in range(3):
-        if longest <= -(-width // 2):
-            width = -(-width // 2)
-    return width
+    """The limit, or its quarter where all completions fit into that: two widths, so that there are few shapes."""
+    quarter = -(-limit // 4)
+    return quarter if longest <= quarter else limit
 
 
 def _round_up(n: int, multiple: int) -> int:
