@@ -69,6 +69,8 @@ def main() -> None:
         "lengths": lengths,
         "versions": versions(PACKAGES),
         "device": device.device_kind,
+        "micro": settings.algorithm.micro_batch,
+        "remat": settings.model.remat,
         "steps": steps,
         "first_step_s": steps[0]["total_s"],
         "compile_s": sum(compiled),
@@ -113,6 +115,7 @@ def step_of(record: dict) -> dict:
         **{f"{name}_s": value for name, value in seconds.items()},
         "update_s": total - sum(seconds.values()),
         "completion_tokens": int(record["tokens/sampled"]),
+        "longest": int(record["tokens/completion_max"]),
         "reward_mean": record["reward/mean"],
     }
 
@@ -132,8 +135,7 @@ def shares_of_limits(workload: workloads.Workload, steps: list[dict], limits: di
     once = 2 * layers * (prompts + tokens) + 2 * head * tokens + attention * (prompts + tokens)
     flops = {"sample": once, "score": once, "update": 3 * once}
     seconds = {name: median(step[f"{name}_s"] for step in steady) for name in flops}
-    positions = max(step["completion_tokens"] for step in steady) / workload.batch
-    read = weight_bytes * (layers + head) * max(positions, 1)
+    read = weight_bytes * (layers + head) * median(step["longest"] for step in steady)
     return {
         "flops": flops,
         "flops_per_s": {name: flops[name] / seconds[name] for name in flops},

@@ -143,7 +143,8 @@ def trl(config: ConfigDict) -> None:
     """The defaults of TRL's `GRPOConfig`, version 1.16: `scale_rewards="group"` (one degree of freedom, 1e-4 added),
     `loss_type="dapo"`, `importance_sampling_level="token"`, `epsilon=0.2`, `beta=0`, `temperature=1`.
 
-    Where β is set, its KL term is k3 times the ratio (`use_bias_correction_kl`).
+    Where β is set there, the KL term is k3 times the ratio (`use_bias_correction_kl`): with `kl_coef` set
+    `kl_estimator="k3_weighted"` too.
     """
     _set(
         config, advantage="group", ddof=1, eps=1e-4, surrogate="clip", ratio_level="token", clip_low=0.2, clip_high=0.2,

@@ -34,7 +34,9 @@ INTRODUCTION = """# The same GRPO step on several systems
 Written by `python -m benchmarks.peers` from `benchmarks/results/*.json`; not by hand. What the workloads are stands in
 `benchmarks/workloads.py`. Systems ran in turns, each run in a process of its own. Seconds are medians of the steps of
 all runs, without the first step of each, which compiles; sampling, scoring (by the reference) and update are its parts.
-Tokens are those of completions, end tokens counted. Memory is the high-water mark of the process, or of the GPU.
+Tokens are those of completions, end tokens counted; with drawn lengths each system draws its own, so steps differ in
+them. Memory is the high-water mark of the process (without rl_reason's two workers for rewards), or of the GPU. In
+rl_reason scoring runs while rewards are graded, which here take no time; what they take is part of the update.
 """
 
 

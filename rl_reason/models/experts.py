@@ -124,11 +124,12 @@ def balance(loads_LX: jax.Array) -> dict[str, jax.Array]:
 
     Returns:
         "experts/violation/mean" and "/max" over layers: load of the busiest expert ÷ mean load − 1 (MaxVio of arXiv
-        2408.15664, section 4.1). "experts/idle": share of the experts that no token chose.
+        2408.15664, section 4.1). "experts/idle": share of the experts that no token chose. No numbers where there were
+        no tokens.
     """
     violations_L = jnp.max(loads_LX, axis=1) / jnp.mean(loads_LX, axis=1) - 1
     return {
         "experts/violation/mean": jnp.mean(violations_L),
         "experts/violation/max": jnp.max(violations_L),
-        "experts/idle": jnp.mean(loads_LX == 0),
+        "experts/idle": jnp.where(jnp.any(loads_LX > 0), jnp.mean(loads_LX == 0), jnp.nan),
     }

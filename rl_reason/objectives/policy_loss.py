@@ -65,16 +65,14 @@ class PolicyLoss:
         """
         ratio_BT = jnp.exp(log_ratio(logprobs_BT, old_logprobs_BT, mask_BT, segments_BT, self.ratio_level))
         objective_BT, is_cut_BT = SURROGATES[self.surrogate](ratio_BT, logprobs_BT, advantages_BT, self)
-        apart_BT = (old_logprobs_BT - sampler_logprobs_BT) * mask_BT
         sums = {
             "ratio/clipped": jnp.sum(is_cut_BT * mask_BT),
             "ratio/mean": jnp.sum(ratio_BT * mask_BT),
             "entropy": jnp.sum(entropies_BT * mask_BT),
-            "logprob_difference/mean": jnp.sum(jnp.abs(apart_BT)),
-            "logprob_difference/ratio": jnp.sum(jnp.exp(apart_BT) * mask_BT),
-            "logprob_difference/max": jnp.max(jnp.abs(apart_BT)),
         }
+        sums |= differences(old_logprobs_BT, sampler_logprobs_BT, mask_BT)
         if self.correction != "none":
+            apart_BT = (old_logprobs_BT - sampler_logprobs_BT) * mask_BT
             correction_BT = correct(apart_BT, segments_BT, self.correction, self.correction_limit)
             objective_BT = objective_BT * correction_BT
             sums["ratio/correction"] = jnp.sum(correction_BT * mask_BT)
@@ -85,3 +83,13 @@ class PolicyLoss:
         if self.entropy_coef:
             objective_BT = objective_BT + self.entropy_coef * entropies_BT
         return -jnp.sum(weights_BT * objective_BT), sums
+
+
+def differences(logprobs_BT: jax.Array, sampler_logprobs_BT: jax.Array, mask_BT: jax.Array) -> dict[str, jax.Array]:
+    """How far what the trainer computes is from what the sampler did: sums over tokens, and the maximum."""
+    apart_BT = (logprobs_BT - sampler_logprobs_BT) * mask_BT
+    return {
+        "logprob_difference/mean": jnp.sum(jnp.abs(apart_BT)),
+        "logprob_difference/ratio": jnp.sum(jnp.exp(apart_BT) * mask_BT),
+        "logprob_difference/max": jnp.max(jnp.abs(apart_BT)),
+    }

@@ -100,7 +100,7 @@ def make_step(loss_sum: LossSum, optimizer: optax.GradientTransformation, places
         state, metrics = apply_gradients(state, gradients, optimizer)
         sums = dict(totals.sums)
         metrics |= balance(sums.pop(LOADS)) if LOADS in sums else {}
-        metrics |= {name: x if name.endswith("/max") else x / jnp.maximum(tokens, 1) for name, x in sums.items()}
+        metrics |= {name: x if name.endswith("/max") else x / tokens for name, x in sums.items()}
         return state, metrics | {"loss": totals.loss / denominator, "tokens/update": tokens}
 
     everywhere = replicated(mesh)

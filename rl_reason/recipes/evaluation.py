@@ -64,7 +64,7 @@ def start_sampling(
 
 
 def to_host(begun: Sequence[Callable[[], Completions]]) -> Samples:
-    """Waits for calls of the sampler; their samples one behind the other."""
+    """Waits for calls of the sampler, one after the other; their samples in this order."""
     made = [finish() for finish in begun]
     return Samples.join([Samples(x.tokens, x.logprobs, x.lengths, x.finished) for x in made])
 

@@ -72,8 +72,8 @@ def lay_out(batch: Mapping[str, np.ndarray], *, shared: bool, at_once: int, lane
         batch: as `rollout.make_batch` makes it: `segments` [B, P + T], `mask` [B, T], `questions` [B]. Completions
             without tokens take no room.
         shared: whether rows that continue one prompt share its computation, or hold it themselves.
-        at_once: rows of the greatest width whose activations may exist at the same time, 0: all. Of narrower rows there
-            are as many more.
+        at_once: rows of the greatest width, with their prompts, whose activations may exist at the same time, 0: all.
+            Of narrower rows there are as many more.
         lanes: devices that rows are shared out to; a piece has a multiple of so many rows.
     """
     mask_BT = batch["mask"]
@@ -93,8 +93,8 @@ def lay_out(batch: Mapping[str, np.ndarray], *, shared: bool, at_once: int, lane
         row_B[members] = row + opened
         opened += int(row.max(initial=-1)) + 1
 
-    greatest = T if shared else P + T
-    most = max((at_once or B) * greatest // width, 1)
+    # Also where prompts are shared, each row has a copy of its prompt's keys and values.
+    most = max((at_once or B) * (P + T) // (width + (P if shared else 0)), 1)
     rows = _round_up(most if 0 < at_once < B else -(-most // QUARTERS), lanes)
     half = _round_up(-(-rows // 2), lanes)
     if _round_up(opened, half) < 0.8 * _round_up(opened, rows):  # One more shape is worth less empty rows.

@@ -241,7 +241,10 @@ def _make_sample(settings: Settings, task: _Task, steps: Steps) -> Callable:
         key = jax.random.fold_in(key, draw) if draw else key
         parts = [asked[i : i + task.rows // group] for i in range(0, len(asked), task.rows // group)]
         length = padded_length(asked, task.prompt_length)
-        return [start_sampling(sampler, model, state["train"].policy, part, length, key) for part in parts]
+        params = state["train"].policy
+        begin = lambda part: start_sampling(sampler, model, params, part, length, key)  # noqa: E731
+        # Each has its own caches and weights for decoding: a part begins when the one before it has finished.
+        return [begin(parts[0]), *(lambda part=part: begin(part)() for part in parts[1:])]
 
     return sample
 

@@ -18,7 +18,7 @@ from jax.sharding import Mesh, NamedSharding
 from rl_reason.models import decoder
 from rl_reason.models.logprobs import token_logprobs
 from rl_reason.models.weights import Params, cast
-from rl_reason.objectives.policy_loss import PolicyLoss
+from rl_reason.objectives.policy_loss import PolicyLoss, differences
 from rl_reason.parallel import hosts
 from rl_reason.parallel.mesh import sharding
 from rl_reason.recipes.accumulation import LOADS, Piece, Pieces, Step, Sums, make_step, take_piece
@@ -190,6 +190,8 @@ def make_update(
             piece["segments"],
             piece["weights"],
         )
+        if algorithm.old_logprobs == "sampler":  # Then only the update itself tells what the trainer computes.
+            sums |= differences(jax.lax.stop_gradient(logprobs), piece["sampler_logprobs"], mask)
         return loss, sums if loads is None else sums | {LOADS: loads}
 
     @functools.cache

@@ -94,8 +94,13 @@ class Records:
 
 
 def _combine(updates: Sequence[Mapping[str, np.ndarray]]) -> dict[str, float]:
-    """The mean over the updates of a step; the maximum where a name ends in "/max"."""
-    columns = {name: [update[name] for update in updates] for name in updates[0]}
-    return {
-        name: float(np.max(column) if name.endswith("/max") else np.mean(column)) for name, column in columns.items()
-    }
+    """The mean over the updates of a step; the maximum where a name ends in "/max".
+
+    An update without tokens, where no completion could teach anything, has means that are no numbers: the others count.
+    """
+    made = {}
+    for name in updates[0]:
+        column = np.array([update[name] for update in updates], np.float64)
+        column = column[np.isfinite(column)] if any(update["tokens/update"] == 0 for update in updates) else column
+        made[name] = float((np.max if name.endswith("/max") else np.mean)(column)) if len(column) else float("nan")
+    return made

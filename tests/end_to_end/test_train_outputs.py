@@ -100,7 +100,8 @@ def test_everything_that_cuts_a_batch_at_once(commands, tmp_path):
     # The sampler's log-probabilities in place of the trainer's: the same run to rounding, without the pass.
     commands.succeed(commands.grpo(tmp_path / "sampler", *flags, "--config.algorithm.old_logprobs=sampler"))
     for record, expected in zip(read(tmp_path / "sampler" / "metrics.jsonl"), metrics, strict=True):
-        assert record["logprob_difference/max"] == 0 < expected["logprob_difference/max"]
+        # Measured in the updates then, in which the policy moves.
+        assert record["logprob_difference/max"] > expected["logprob_difference/max"] > 0
         for name in ("reward/mean", "loss", "optimizer/grad_norm", "kl/reference", "ratio/mean"):
             assert record[name] == pytest.approx(expected[name], rel=1e-3, abs=1e-4), name
 
