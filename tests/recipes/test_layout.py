@@ -90,7 +90,7 @@ def test_short_completions_share_rows_and_prompts():
     whole = lay_out(batch, shared=True, at_once=0)  # cut into quarters, and these in halves: 10 rows are filled
     assert (whole.pieces, whole.rows) == (3, 4)
     short = lay_out(make_batch([4] * 32, np.repeat(np.arange(4), 8)), shared=True, at_once=2)
-    assert short.width == 4 and short.rows == 4 and short.pieces == 8  # as many tokens with their prompts as 2 · (P + T)
+    assert short.width == 4 and short.rows == 4 and short.pieces == 8
 
 
 def test_long_completions_stand_alone():
