@@ -196,6 +196,6 @@ def _console(stderr: bool) -> Console:
     stream = sys.stderr if stderr else sys.stdout
     if stream.isatty():
         return Console(stderr=stderr)
-    # Nobody's window sets the width of a log file.
+    # Nobody's window sets the width of a log file: a table of many columns keeps its words whole.
     columns = os.environ.get("COLUMNS", "")
-    return Console(stderr=stderr, width=max(100, int(columns) if columns.isdigit() else 0))
+    return Console(stderr=stderr, width=max(200, int(columns) if columns.isdigit() else 0))
