@@ -112,6 +112,8 @@ class ModelConfig:
     latent: Latent | None = None
     experts: Experts | None = None
     lora: Lora | None = None
+    heads: tuple[str, ...] = ("vocabulary",)
+    """Last layers: "vocabulary" gives logits, "score" one number of a token, a reward or a value."""
     tie_embeddings: bool = True
     initializer_range: float = 0.02
     max_positions: int = 32_768

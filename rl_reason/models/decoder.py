@@ -65,6 +65,11 @@ def head_weights(params: Params) -> jax.Array:
     return params.get("head", params["embed"])
 
 
+def scores(params: Params, hidden_BTD: jax.Array) -> jax.Array:
+    """A number of each hidden state, float32 [B, T], by the layer that gives scores."""
+    return jnp.einsum("btd,d->bt", hidden_BTD, params["score"][0], preferred_element_type=jnp.float32)
+
+
 @struct.dataclass
 class Transposed:
     """A linear layer's weight as [outputs, inputs], the order in which a product with few tokens reads it fastest: on
@@ -302,6 +307,22 @@ def predictors(
         starts_BT = jnp.pad(segments_BT[:, 1:] != segments_BT[:, :-1], ((0, 0), (1, 0)), constant_values=True)
         before_BTD = jnp.where(starts_BT[..., None], made.last[:, None], before_BTD)
     return constrain(before_BTD, ("batch", "time", "width")), made.loads
+
+
+def own_states(
+    params: Params,
+    tokens_BT: jax.Array,
+    segments_BT: jax.Array,
+    prompts: Prompts | None,
+    config: ModelConfig,
+    remat: str = "none",
+    constrain: Constrain = no_constraint,
+    kernel: str = "xla",
+    length: int = 0,
+) -> jax.Array:
+    """For each token its own final hidden state, [B, T, D]; the arguments are those of `predictors`."""
+    made = _run(params, tokens_BT, segments_BT, prompts, config, remat, constrain, kernel, length, segments_BT > 0)
+    return constrain(made.hidden, ("batch", "time", "width"))
 
 
 class _Made(NamedTuple):

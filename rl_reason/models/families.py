@@ -37,6 +37,7 @@ NAMES: dict[str, str | Part] = {
     "embed": "model.embed_tokens.weight",
     "final_norm": "model.norm.weight",
     "head": "lm_head.weight",
+    "score": "score.weight",
     "attention_norm": "input_layernorm.weight",
     "query": "self_attn.q_proj.weight",
     "key": "self_attn.k_proj.weight",

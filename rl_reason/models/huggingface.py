@@ -24,7 +24,7 @@ from rl_reason.errors import UsageError
 from rl_reason.models.config import ModelConfig
 from rl_reason.models.families import FAMILIES, part_of, tensor_name
 from rl_reason.models.tensor_files import TensorFiles
-from rl_reason.models.weights import Params, Weight, dtype_of, table, tree
+from rl_reason.models.weights import SCORE, Params, Weight, dtype_of, table, tree
 from rl_reason.parallel import hosts
 from rl_reason.runtime.workdir import write_atomic
 
@@ -115,13 +115,21 @@ def check_files(folder: Path, config: ModelConfig) -> None:
     if "quantization_config" in config.hf:
         raise UsageError(f"{folder}: quantized weights; expected float32, float16 or bfloat16")
     tensors = TensorFiles(folder)
-    for path in table(config):
+    for path in _weights_of(tensors, config):
         for place in _places(config, path):
             tensors.find(place.tensor, place.file_shape)
 
 
+def _weights_of(tensors: TensorFiles, config: ModelConfig) -> dict[tuple[str, ...], Weight]:
+    """The table without what starts at zero where the files do not have it: scores of a language model."""
+    begins = "score" in config.heads and tensor_name(config.family, "score", None) not in tensors.names
+    return {path: weight for path, weight in table(config).items() if not (begins and path == SCORE)}
+
+
 def load_params(folder: Path, config: ModelConfig, shardings: Params, dtype: DTypeLike = "float32") -> Params:
     """The weights of a folder, each shard read from its byte range straight into its dtype.
+
+    Of a language model's folder the layer that gives scores, where the config has one, is zeros.
 
     Args:
         folder: holds *.safetensors in float32, float16 or bfloat16.
@@ -134,9 +142,13 @@ def load_params(folder: Path, config: ModelConfig, shardings: Params, dtype: DTy
     """
     tensors = TensorFiles(folder)
     leaves: dict[tuple[str, ...], Any] = {}
+    weights = _weights_of(tensors, config)
     with ThreadPoolExecutor(THREADS) as threads:
         for path, weight in table(config).items():
             sharding: Any = functools.reduce(lambda node, name: node[name], path, shardings)
+            if path not in weights:
+                leaves[path] = jax.device_put(np.zeros(weight.shape, dtype), sharding)
+                continue
             places = {place.lead: place for place in _places(config, path)}
             made = np.dtype(dtype_of(path[-1], dtype))
             read = functools.partial(_read_shard, tensors, weight, places, made, threads)
@@ -201,7 +213,13 @@ def hf_config(config: ModelConfig, dtype: str) -> dict:
     # The folder's own code does not come along, nor do layers that predict further tokens.
     kept = {key: value for key, value in config.hf.items() if key not in ("dtype", "torch_dtype", "auto_map")}
     kept |= {"num_nextn_predict_layers": 0} if "num_nextn_predict_layers" in kept else {}
-    return {"architectures": [FAMILIES[config.family].architecture], **kept, "torch_dtype": dtype}
+    architecture = FAMILIES[config.family].architecture
+    if "vocabulary" not in config.heads:
+        # As transformers calls a model with one score.
+        kept |= {"id2label": {"0": "score"}, "label2id": {"score": 0}}
+        kept.pop("architectures", None)
+        architecture = architecture.replace("ForCausalLM", "ForSequenceClassification")
+    return {"architectures": [architecture], **kept, "torch_dtype": dtype}
 
 
 def save_config(folder: Path, config: ModelConfig, dtype: str) -> None:

@@ -18,8 +18,11 @@ from jax.typing import DTypeLike
 from rl_reason.models.config import ModelConfig
 
 Params = dict
-"""A tree of arrays: {"embed", "layers": {name: [L, ...]}, "final_norm", "head" if untied}, and "dense_layers" where
-the layers at the bottom have an MLP and those above experts."""
+"""A tree of arrays: {"embed", "layers": {name: [L, ...]}, "final_norm", "head" if untied, "score" where
+the model gives scores}, and "dense_layers" where the layers at the bottom have an MLP and those above experts."""
+
+SCORE = ("score",)
+"""Path of the layer that gives scores, which a language model's files do not have."""
 
 EXACT = ("router_bias",)
 """Weights that are float32 in every computation and file."""
@@ -63,8 +66,11 @@ def table(config: ModelConfig) -> dict[tuple[str, ...], Weight]:
             shape, axes = (len(layers), *weight.shape), ("layers", *weight.axes)
             weights[name, part] = Weight(shape, axes, weight.init, weight.inputs)
     weights[("final_norm",)] = Weight((D,), ("embed_norm",), norm)
-    if not config.tie_embeddings:
+    if "vocabulary" in config.heads and not config.tie_embeddings:
         weights[("head",)] = Weight((V, D), ("vocab", "embed"))
+    if "score" in config.heads:
+        # What has not been learned yet is 0 everywhere.
+        weights[SCORE] = Weight((1, D), ("scores", "embed_norm"), "zeros")
     return weights
 
 

@@ -70,6 +70,7 @@ class Rules:
     latent: str | None = None
     experts: str | None = "expert"
     routes: str | None = None
+    scores: str | None = None
     rank: str | None = None
 
     def __post_init__(self):

@@ -24,10 +24,10 @@ from rl_reason.parallel import compiled
 from rl_reason.parallel.mesh import make_mesh, replicated, sharding
 from rl_reason.recipes import checks, policy_gradient, supervised
 from rl_reason.recipes.accumulation import Pieces, Step, rows_at_once
+from rl_reason.recipes.completions import lay, pieces_sharding
 from rl_reason.recipes.evaluation import Samples
 from rl_reason.recipes.layout import make_pieces
 from rl_reason.recipes.optimizer import TrainState, make_optimizer
-from rl_reason.recipes.policy_update import lay, pieces_sharding
 from rl_reason.recipes.rollout import cut_minibatches, make_batch, weigh
 from rl_reason.recipes.setup import Model, check_length, describe_by_config
 from rl_reason.recipes.state import State, abstract_state, train_shardings

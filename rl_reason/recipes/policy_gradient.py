@@ -27,11 +27,12 @@ from rl_reason.parallel import hosts
 from rl_reason.parallel.mesh import make_mesh
 from rl_reason.recipes import bookkeeping, checks
 from rl_reason.recipes.accumulation import rows_at_once
+from rl_reason.recipes.completions import Score, make_score
 from rl_reason.recipes.evaluation import HeldOut, Samples, start_sampling, to_host
 from rl_reason.recipes.exploration import Exploration
 from rl_reason.recipes.grading import grade
 from rl_reason.recipes.optimizer import make_optimizer
-from rl_reason.recipes.policy_update import Score, Update, make_score, make_update
+from rl_reason.recipes.policy_update import Update, make_update
 from rl_reason.recipes.records import Clock, Records
 from rl_reason.recipes.rollout import Batch, advantages, cut_minibatches, make_batch, weigh
 from rl_reason.recipes.rollout_records import failure_line, rollout_metrics, sample_records

@@ -1,139 +1,23 @@
-"""What a policy-gradient step computes on its completions: their log-probabilities, and an update of the policy.
-
-Both take a batch as `rollout.make_batch` makes it and compute it piece by piece, packed (`recipes.layout`).
-"""
+"""The update of a policy on a batch of completions."""
 
 from __future__ import annotations
 
 import functools
-from collections.abc import Callable, Mapping
+from collections.abc import Callable
 from dataclasses import dataclass
 
 import jax
-import jax.numpy as jnp
 import numpy as np
 import optax
-from jax.sharding import Mesh, NamedSharding
 
-from rl_reason.models import decoder
-from rl_reason.models.logprobs import token_logprobs
 from rl_reason.models.weights import Params, cast
 from rl_reason.objectives.policy_loss import PolicyLoss, differences
-from rl_reason.parallel import hosts
-from rl_reason.parallel.mesh import sharding
-from rl_reason.recipes.accumulation import LOADS, Piece, Pieces, Step, Sums, make_step, take_piece
-from rl_reason.recipes.layout import Layout, lay_out, make_pieces
+from rl_reason.recipes.accumulation import LOADS, Piece, Step, Sums, make_step
+from rl_reason.recipes.completions import Batch, completion_logprobs, lay, place
+from rl_reason.recipes.layout import make_pieces
 from rl_reason.recipes.optimizer import TrainState
 from rl_reason.recipes.setup import Model
 from rl_reason.settings import Algorithm
-
-Batch = Mapping[str, np.ndarray]
-
-
-def shares_prompts(model: Model) -> bool:
-    """Whether rows that continue one prompt share its computation: attention's kernels cannot."""
-    return model.attention == "xla"
-
-
-def completion_logprobs(
-    params: Params, piece: Piece, model: Model, temperature: float, length: int
-) -> tuple[jax.Array, jax.Array, jax.Array | None]:
-    """Log-probabilities and entropies of each token, float32 [R, W]; they mean something on completions only.
-
-    Args:
-        params: in the compute dtype.
-        piece: of `layout.make_pieces`.
-        model: what computes.
-        temperature: of the sampler.
-        length: most tokens of a prompt and its completion.
-
-    Returns:
-        Beside the two, the loads of experts by tokens of completions (`decoder.forward`).
-    """
-    prompts = None
-    if "owners" in piece:
-        prompts = decoder.Prompts(piece["prompt_tokens"], piece["prompt_segments"], piece["owners"])
-    hidden, loads = decoder.predictors(
-        params,
-        piece["tokens"],
-        piece["segments"],
-        prompts,
-        model.config,
-        model.remat,
-        model.constrain,
-        model.attention,
-        length,
-        piece["mask"] > 0,
-    )
-    logprobs, entropies = token_logprobs(
-        hidden,
-        decoder.head_weights(params),
-        piece["tokens"],
-        temperature,
-        model.logprob_chunk,
-        model.constrain,
-        model.config.final_softcap,
-    )
-    return logprobs, entropies, loads
-
-
-def pieces_sharding(x: np.ndarray, mesh: Mesh) -> NamedSharding:
-    """Where an array of pieces lies: of each piece the rows, or prompts, are shared out."""
-    return sharding(mesh, (None, "batch", *("time",) * (x.ndim - 2)), x.shape)
-
-
-def place(pieces: Mapping[str, np.ndarray], mesh: Mesh) -> Pieces:
-    """Pieces on the mesh."""
-    return {name: hosts.place(x, pieces_sharding(x, mesh)) for name, x in pieces.items()}
-
-
-def lay(batch: Batch, model: Model, at_once: int) -> Layout:
-    """The layout of a batch for a model's mesh: a lane for each device that rows are shared out to."""
-    ways = model.mesh.size // model.mesh.shape["tensor"]
-    return lay_out(batch, shared=shares_prompts(model), at_once=at_once, lanes=ways)
-
-
-@dataclass(frozen=True)
-class Score:
-    """`score(params, batch)`: log-probabilities of the completions' tokens, float32 [B, T], 0 behind them."""
-
-    of_pieces: Callable[[Params, Pieces, jax.Array, int], jax.Array]
-    """Jitted: (weights, pieces, number of pieces, int32 [], most tokens of a prompt and its completion) → [I, R, W]."""
-    model: Model
-    micro_batch: int
-
-    def __call__(self, params: Params, batch: Batch) -> np.ndarray:
-        return self.begin(params, batch)()
-
-    def begin(self, params: Params, batch: Batch) -> Callable[[], np.ndarray]:
-        """Dispatches; what it returns waits."""
-        read = {name: batch[name] for name in ("tokens", "segments", "mask", "questions")}
-        layout = lay(read, self.model, self.micro_batch)
-        pieces = place(make_pieces(read, layout), self.model.mesh)
-        made = self.of_pieces(params, pieces, jnp.int32(layout.pieces), batch["tokens"].shape[1])
-        return lambda: layout.collect(hosts.fetch(made), batch["mask"].shape[1])
-
-
-def make_score(model: Model, temperature: float, micro_batch: int) -> Score:
-    """The scoring of a batch by any weights.
-
-    Args:
-        model: what computes.
-        temperature: of the sampler.
-        micro_batch: rows whose activations may exist at the same time, 0: all.
-    """
-
-    @functools.partial(jax.jit, static_argnums=3)
-    def of_pieces(params: Params, pieces: Pieces, count: jax.Array, length: int) -> jax.Array:
-        params = cast(params, model.dtype)
-
-        def put(i: jax.Array, out: jax.Array) -> jax.Array:
-            made = completion_logprobs(params, take_piece(pieces, i), model, temperature, length)[0]
-            return jax.lax.dynamic_update_index_in_dim(out, made, i, 0)
-
-        return jax.lax.fori_loop(0, count, put, jnp.zeros(pieces["tokens"].shape, jnp.float32))
-
-    return Score(of_pieces, model, micro_batch)
 
 
 @dataclass(frozen=True)
@@ -171,7 +55,7 @@ def make_update(
     state_shardings: TrainState,
     micro_batch: int,
 ) -> Update:
-    """The update of a policy; `micro_batch` as in `make_score`."""
+    """The update of a policy; `micro_batch` as in `completions.make_scoring`."""
 
     policy_loss = make_loss(algorithm)
 

@@ -129,6 +129,31 @@ def describe_model(model: settings.Model, mesh: Mesh, texts: Callable[[], Iterab
     return _on_mesh(model, mesh, folder, config, tokenizer, tokenization.stop_ids(tokenizer, folder))
 
 
+def describe_scorer(policy: Model, path: str = "", key: str = "") -> Model:
+    """A model that gives scores to what a policy writes: all of its weights are trained, and its tokens are the same.
+
+    Args:
+        policy: whose tokenizer, mesh and dtype it takes.
+        path: a Hugging Face folder or name, of a language model or of one that gives scores; empty: the policy's own.
+        key: what held the path, for the error line.
+
+    Raises:
+        UsageError: no such folder, weights that do not fit, or another tokenizer.
+    """
+    if not path:
+        config = dataclasses.replace(policy.config, heads=("score",), lora=None)
+        return dataclasses.replace(policy, config=config, adapters=None)
+    folder = huggingface.local_folder(path)
+    config = dataclasses.replace(families.read_config(folder), heads=("score",))
+    if tokenization.load_tokenizer(str(folder)).get_vocab() != policy.tokenizer.get_vocab():
+        raise UsageError(f"{key}={path!r}: expected the policy's tokenizer, found another vocabulary")
+    _check_experts(config, policy.mesh)
+    kernel = attention.choose(policy.attention, policy.mesh.devices.flat[0], config, policy.dtype)
+    made = dataclasses.replace(policy, config=config, folder=folder, adapters=None, attention=kernel)
+    made.check_files()
+    return made
+
+
 def describe_by_config(model: settings.Model, mesh: Mesh) -> Model:
     """As `describe_model`, from `config.json` alone: for what is compiled and not run. The tokenizer is empty."""
     if model.path:

@@ -30,8 +30,8 @@ from rl_reason.parallel import hosts
 from rl_reason.parallel.mesh import make_mesh
 from rl_reason.recipes import bookkeeping, checks
 from rl_reason.recipes.accumulation import LOADS, Piece, Step, Sums, make_step, rows_at_once
+from rl_reason.recipes.completions import place
 from rl_reason.recipes.optimizer import TrainState, make_optimizer
-from rl_reason.recipes.policy_update import place
 from rl_reason.recipes.records import Clock, Records
 from rl_reason.recipes.setup import Model, describe_model
 from rl_reason.recipes.state import (

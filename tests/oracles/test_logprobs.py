@@ -15,9 +15,10 @@ from rl_reason.models.families import from_shape
 from rl_reason.models.logprobs import token_logprobs
 from rl_reason.parallel import compiled
 from rl_reason.parallel.mesh import make_constrain, make_mesh, replicated, sharding
+from rl_reason.recipes.completions import lay, make_score
 from rl_reason.recipes.layout import make_pieces
 from rl_reason.recipes.optimizer import init_state, state_shardings
-from rl_reason.recipes.policy_update import lay, make_score, make_update
+from rl_reason.recipes.policy_update import make_update
 from rl_reason.recipes.setup import Model
 from rl_reason.recipes.supervised import make_supervised_step
 

@@ -18,8 +18,8 @@ import transformers  # noqa: E402
 
 from rl_reason import settings  # noqa: E402
 from rl_reason.data.iterators import EncodedPrompt  # noqa: E402
+from rl_reason.recipes.completions import make_score  # noqa: E402
 from rl_reason.recipes.evaluation import start_sampling, to_host  # noqa: E402
-from rl_reason.recipes.policy_update import make_score  # noqa: E402
 from rl_reason.recipes.rollout import make_batch  # noqa: E402
 from rl_reason.sampling.sampler import make_sampler  # noqa: E402
 from tests.oracles.test_transformers import LONGROPE, SIZES, VOCAB, describe, load, our_logits, padded  # noqa: E402

@@ -12,8 +12,8 @@ from rl_reason.data.iterators import EncodedPrompt
 from rl_reason.models import decoder, lora, weights
 from rl_reason.models.families import from_shape
 from rl_reason.parallel import compiled
+from rl_reason.recipes.completions import make_score
 from rl_reason.recipes.evaluation import start_sampling, to_host
-from rl_reason.recipes.policy_update import make_score
 from rl_reason.recipes.rollout import make_batch
 from rl_reason.sampling import sampler as sampler_module
 from rl_reason.sampling.sampler import make_sampler

@@ -15,11 +15,12 @@ from rl_reason.errors import UsageError
 from rl_reason.models import decoder
 from rl_reason.models.decoder import REMAT_POLICIES
 from rl_reason.parallel.mesh import DECODING, Rules, make_mesh, mesh_axes, replicated, sharding
-from rl_reason.recipes import policy_update, supervised
+from rl_reason.recipes import completions, supervised
+from rl_reason.recipes.completions import lay, make_score, place
 from rl_reason.recipes.evaluation import Samples
 from rl_reason.recipes.layout import make_pieces
 from rl_reason.recipes.optimizer import init_state, make_optimizer, state_shardings
-from rl_reason.recipes.policy_update import lay, make_score, make_update, place
+from rl_reason.recipes.policy_update import make_update
 from rl_reason.recipes.rollout import advantages, cut_minibatches, make_batch, weigh
 from rl_reason.recipes.supervised import make_supervised_step
 
@@ -142,7 +143,7 @@ def test_what_is_recomputed(remat, near, params, describe, expected):
 )
 def test_rows_that_hold_their_prompts_themselves(sizes, micro_batch, near, params, describe, expected, monkeypatch):
     """As attention's kernels need them: packed with their prompts, they make the gradient of shared prompts."""
-    monkeypatch.setattr(policy_update, "shares_prompts", lambda model: False)
+    monkeypatch.setattr(completions, "shares_prompts", lambda model: False)
     model = describe(**sizes)
     layout = lay(near[0], model, micro_batch)
     assert layout.owners_IR is None and layout.pieces == (2 if sizes else 3)
