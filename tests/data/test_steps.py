@@ -14,7 +14,7 @@ def cut(text, separator="\n"):
     ends = make_step_ends(TOKENIZER, separator)(tokens)
     assert ends == sorted(set(ends)) and ends[-1] == len(tokens) - 1
     starts = [0, *(end + 1 for end in ends)]
-    return [TOKENIZER.decode(tokens[a : b + 1], skip_special_tokens=True) for a, b in zip(starts, ends)]
+    return [TOKENIZER.decode(tokens[a : b + 1], skip_special_tokens=True) for a, b in zip(starts, ends, strict=True)]
 
 
 @pytest.mark.parametrize(
