@@ -69,8 +69,18 @@ class Reward:
     """The reward of a completion: a weighted sum of named parts."""
 
     names: tuple = ("accuracy",)
-    """Short names (`rewards.REWARDS`) or `package.module:function`."""
+    """Short names (`rewards.REWARDS`) or `package.module:function`; "model": the reward model. The first that gives
+    verdicts says what is correct."""
     weights: tuple = (1.0,)
+    steps: str = ""
+    """Rewards of steps (`rewards.STEP_REWARDS`, or `package.module:function`, or "model"); empty: they have none."""
+    step_separator: str = "\n"
+    """What ends a step (`data.steps`)."""
+    model: str = ""
+    """Folder of a reward model, trained by the recipe `reward_model` or any with one score: what "model" means among
+    `names` and in `steps`."""
+    aggregation: str = "product"
+    """What a model that judges steps says of a completion: "product", "minimum" or "last" of its probabilities."""
     overlong: int = 0
     """Tokens before `sampling.max_length` over which a penalty rises to 1 (DAPO's soft one); 0: none."""
     timeout: float = 5.0
@@ -102,8 +112,9 @@ class Algorithm:
     """Completions of one exploration; `group_size` divides it."""
     advantage: str = "group"
     """"group": (r − mean)/std within the group (GRPO); "centered": r − mean only (Dr. GRPO); "leave_one_out": r − the
-    mean of the others (RLOO); "batch": r, whitened over the tokens of the batch (REINFORCE++); "group_batch": r − the
-    mean of the group, whitened so (REINFORCE++-baseline)."""
+    mean of the others (RLOO); "process": of a token the sum of its steps' rewards from there on, normalized in the
+    group (GRPO with process supervision); "batch": r, whitened over the tokens of the batch (REINFORCE++);
+    "group_batch": r − the mean of the group, whitened so (REINFORCE++-baseline)."""
     ddof: int = 0
     """Degrees of freedom taken off in the group's standard deviation."""
     eps: float = 1e-6

@@ -44,6 +44,12 @@ def make_step_ends(tokenizer: PreTrainedTokenizerBase, separator: str) -> StepEn
     return step_ends
 
 
+def cut(tokens: Sequence[int], ends: Sequence[int]) -> list[Sequence[int]]:
+    """The tokens of each step."""
+    starts = [0, *(end + 1 for end in ends[:-1])]
+    return [tokens[start : end + 1] for start, end in zip(starts, ends, strict=False)]
+
+
 def join_steps(steps: Sequence[str], separator: str) -> str:
     """The text of steps that are given one by one: a separator inside a step becomes a space."""
     return separator.join(step.replace(separator, " ").strip() for step in steps)

@@ -27,6 +27,33 @@ def group_relative(rewards_QG: jax.Array, normalize: bool = True, ddof: int = 0,
     return jnp.where(variance > 0, centered / (jnp.sqrt(variance) + eps), 0.0)
 
 
+def process_relative(rewards_QGT: jax.Array, ends_QGT: jax.Array, ddof: int = 0, eps: float = 1e-6) -> jax.Array:
+    """Advantages of tokens from rewards of steps (DeepSeekMath, arXiv 2402.03300, section 4.1.3).
+
+    r̃ = (r − mean R) / (std R + eps), R being the rewards of all steps of a group's completions, and
+    Â_t = Σ r̃_j over the steps j that end at t or later: a sum, so that longer solutions have larger ones.
+
+    Args:
+        rewards_QGT: float32, the reward of each step at the token that ends it.
+        ends_QGT: 1 there, else 0.
+        ddof: as in `group_relative`.
+        eps: likewise.
+
+    Returns:
+        float32 [Q, G, T]. A group of equal rewards has advantages 0, as does what stands behind the last step.
+    """
+    Q, G, T = rewards_QGT.shape
+    rewards_QN, ends_QN = rewards_QGT.reshape(Q, -1), ends_QGT.reshape(Q, -1)
+    count = jnp.sum(ends_QN, axis=1, keepdims=True)
+    # Seen from one of them, equal rewards are exactly 0.
+    first = jnp.take_along_axis(rewards_QN, jnp.argmax(ends_QN, axis=1, keepdims=True), axis=1)
+    shifted = (rewards_QN - first) * ends_QN
+    centered = (shifted - jnp.sum(shifted, axis=1, keepdims=True) / jnp.maximum(count, 1)) * ends_QN
+    variance = jnp.sum(centered**2, axis=1, keepdims=True) / jnp.maximum(count - ddof, 1)
+    normed = jnp.where(variance > 0, centered / (jnp.sqrt(variance) + eps), 0.0).reshape(Q, G, T)
+    return jnp.cumsum(normed[..., ::-1], axis=-1)[..., ::-1]
+
+
 def leave_one_out(rewards_QG: jax.Array) -> jax.Array:
     """r_i − the mean of the other rewards of the group (RLOO, arXiv 2402.14740)."""
     G = rewards_QG.shape[1]

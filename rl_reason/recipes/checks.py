@@ -12,7 +12,9 @@ from rl_reason.objectives.kl import KL_ESTIMATORS, KL_NAMES
 from rl_reason.objectives.reductions import REDUCTIONS
 from rl_reason.objectives.surrogates import CORRECTIONS, RATIO_LEVELS, SURROGATES
 from rl_reason.recipes.accumulation import rows_at_once
-from rl_reason.recipes.rollout import ADVANTAGES
+from rl_reason.recipes.learned_rewards import AGGREGATIONS
+from rl_reason.recipes.rollout import ADVANTAGES, OF_STEPS
+from rl_reason.rewards.combination import MODEL
 from rl_reason.sampling import logits
 from rl_reason.settings import Settings
 
@@ -139,6 +141,7 @@ def check_policy_gradient(settings: Settings) -> None:
             f"{sampling.max_length}"
         )
     _unread(settings, ("data.solutions",), "by policy-gradient training")
+    _check_reward_model(settings)
     if not algorithm.kl_coef:
         keys = ("algorithm.reference_every", "algorithm.kl_estimator", "algorithm.kl_in")
         _unread(settings, keys, "where config.algorithm.kl_coef is 0")
@@ -167,10 +170,44 @@ def check_policy_gradient(settings: Settings) -> None:
         raise UsageError(f"config.algorithm.correction_limit={algorithm.correction_limit!r}: expected at least 1")
     if settings.model.lora_rank or settings.model.lora_path:
         _unread(settings, ("algorithm.reference_every",), "with adapters: what lies beneath them is the reference")
-    if algorithm.advantage != "group":
+    if algorithm.advantage not in ("group", "process"):
         reason = f"by config.algorithm.advantage={algorithm.advantage!r}"
         whitened = algorithm.advantage in ("batch", "group_batch")
         _unread(settings, ("algorithm.ddof", "algorithm.eps")[: 1 if whitened else 2], reason)
+
+
+def _check_reward_model(settings: Settings) -> None:
+    """What a reward model and rewards of steps need, and what is read only with them."""
+    reward, advantage = settings.reward, settings.algorithm.advantage
+    asks = MODEL in reward.names or reward.steps == MODEL
+    if asks and not reward.model:
+        key = "names" if MODEL in reward.names else "steps"
+        raise UsageError(f"config.reward.{key}={getattr(reward, key)!r}: expected config.reward.model, a folder")
+    if reward.model and not asks:
+        raise UsageError(
+            f"config.reward.model={reward.model!r}: is not asked; expected 'model' in config.reward.names or as "
+            "config.reward.steps"
+        )
+    _one_of("reward.aggregation", reward.aggregation, AGGREGATIONS)
+    if not asks:
+        _unread(settings, ("reward.aggregation",), "without a reward model")
+    if advantage in OF_STEPS and not reward.steps:
+        raise UsageError(
+            f"config.algorithm.advantage={advantage!r}: needs rewards of steps; expected config.reward.steps, for "
+            "example 'calculations' or 'model'"
+        )
+    if reward.steps and advantage not in OF_STEPS:
+        raise UsageError(
+            f"config.reward.steps={reward.steps!r}: is not read by config.algorithm.advantage={advantage!r}; expected "
+            f"'' or an advantage of steps: {', '.join(OF_STEPS)}"
+        )
+    if not reward.steps and MODEL not in reward.names:
+        _unread(settings, ("reward.step_separator",), "where steps have no rewards")
+    if advantage == "process" and settings.algorithm.kl_in == "reward":
+        raise UsageError(
+            "config.algorithm.kl_in='reward': config.algorithm.advantage='process' takes rewards of steps only; "
+            "expected 'loss'"
+        )
 
 
 def check_supervised(settings: Settings) -> None:

@@ -45,8 +45,12 @@ class Samples:
     def take(self, rows: np.ndarray) -> Samples:
         return Samples(self.tokens[rows], self.logprobs[rows], self.lengths[rows], self.finished[rows])
 
+    def rows(self) -> list[list[int]]:
+        """The tokens of each completion."""
+        return [row[:n].tolist() for row, n in zip(self.tokens, self.lengths, strict=True)]
+
     def texts(self, model: Model) -> list[str]:
-        return [decode(model.tokenizer, row[:n]) for row, n in zip(self.tokens, self.lengths, strict=True)]
+        return [decode(model.tokenizer, row) for row in self.rows()]
 
 
 def start_sampling(

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
 import numpy as np
 
@@ -22,6 +22,8 @@ class Exploration:
     texts: list[str]
     samples: Samples
     graded: Graded
+    ends: list[list[int]] = field(default_factory=list)
+    """[B], where the steps of a completion end, as indices of its tokens; empty where steps have no rewards."""
 
     @staticmethod
     def join(parts: Sequence[Exploration]) -> Exploration:
@@ -31,6 +33,7 @@ class Exploration:
             texts=[text for part in parts for text in part.texts],
             samples=Samples.join([part.samples for part in parts]),
             graded=Graded.join([part.graded for part in parts]),
+            ends=[ends for part in parts for ends in part.ends],
         )
 
     @property
@@ -40,7 +43,21 @@ class Exploration:
     def differing(self) -> np.ndarray:
         """The questions whose completions have different rewards, int [Q']: the others teach nothing within a group."""
         rewards_QG = self.graded.total.reshape(-1, self.group_size)
-        return np.flatnonzero(rewards_QG.max(axis=1) > rewards_QG.min(axis=1))
+        differ_Q = rewards_QG.max(axis=1) > rewards_QG.min(axis=1)
+        for q in range(len(self.asked) if self.graded.steps else 0):
+            rows = self.graded.steps[q * self.group_size : (q + 1) * self.group_size]
+            differ_Q[q] |= len({reward for row in rows for reward in row}) > 1
+        return np.flatnonzero(differ_Q)
+
+    def step_rewards(self) -> tuple[np.ndarray, np.ndarray]:
+        """The reward of each step at the token that ends it, float32 [B, T], and 1 at these tokens. What is given for
+        the whole completion counts with its last step."""
+        rewards_BT, ends_BT = np.zeros((2, *self.samples.tokens.shape), np.float32)
+        for row, (ends, rewards) in enumerate(zip(self.ends, self.graded.steps, strict=True)):
+            ends_BT[row, ends] = 1
+            rewards_BT[row, ends] = rewards
+            rewards_BT[row, ends[-1:]] += self.graded.total[row]
+        return rewards_BT, ends_BT
 
     def first_differing(self, count: int) -> Exploration:
         """So many questions: those whose completions differ, in their order, then of the others what is missing."""
@@ -56,4 +73,5 @@ class Exploration:
             texts=[self.texts[row] for row in rows],
             samples=self.samples.take(rows),
             graded=self.graded.take(rows),
+            ends=[self.ends[row] for row in rows] if self.ends else [],
         )

@@ -12,6 +12,7 @@ Resuming: config of the folder → newest checkpoint → state, reference, posit
 
 from __future__ import annotations
 
+import dataclasses
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -22,7 +23,9 @@ import optax
 
 from rl_reason.data import sources
 from rl_reason.data.iterators import EncodedPrompt, encode_all, padded_length, prompt_iterator
+from rl_reason.data.steps import cut, make_step_ends
 from rl_reason.data.templates import find_template
+from rl_reason.data.tokenization import decode
 from rl_reason.parallel import hosts
 from rl_reason.parallel.mesh import make_mesh
 from rl_reason.recipes import bookkeeping, checks
@@ -31,6 +34,7 @@ from rl_reason.recipes.completions import Score, make_score
 from rl_reason.recipes.evaluation import HeldOut, Samples, start_sampling, to_host
 from rl_reason.recipes.exploration import Exploration
 from rl_reason.recipes.grading import grade
+from rl_reason.recipes.learned_rewards import describe_reward_model, load_reward_model
 from rl_reason.recipes.optimizer import make_optimizer
 from rl_reason.recipes.policy_update import Update, make_update
 from rl_reason.recipes.records import Clock, Records
@@ -46,7 +50,7 @@ from rl_reason.recipes.state import (
     train_shardings,
     without_frozen,
 )
-from rl_reason.rewards.combination import Rewarder, reward_functions
+from rl_reason.rewards.combination import MODEL, Rewarder, reward_functions, step_function
 from rl_reason.rewards.length import overlong_penalty
 from rl_reason.runtime.checkpoints import Checkpoints
 from rl_reason.runtime.metrics import MetricsWriter
@@ -86,7 +90,7 @@ def run(settings: Settings, workdir_path: str | Path) -> None:
         MetricsWriter(workdir, start or -1, enabled=hosts.is_first()) as metrics,
         Progress(settings.steps, start, "train", enabled=hosts.is_first()) as progress,
     ):
-        explore = _make_explore(settings, task, rewarder)
+        explore = _make_explore(settings, task, rewarder, steps.micro_batch)
         records = Records(workdir, metrics, progress, settings.log.every, SHOWN)
         evaluate = bookkeeping.make_evaluate(
             settings, model, task.held_out, rewarder, metrics, settings.sampling.max_length, task.rows
@@ -125,7 +129,8 @@ def run(settings: Settings, workdir_path: str | Path) -> None:
             # Advantage, update.
             batch, scores = begun or _begin_scores(trained.asked, trained.samples, state, score, settings, task)
             batch |= {name: wait() for name, wait in scores.items()}
-            batch["advantages"] = advantages(trained.graded.total, batch, algorithm)
+            steps_rewarded = trained.step_rewards() if settings.reward.steps else None
+            batch["advantages"] = advantages(trained.graded.total, batch, algorithm, steps_rewarded)
             clock.lap("time/score_s")
             updated = _update(batch, state, update, settings, step)
 
@@ -158,6 +163,8 @@ class Steps:
     sampler: Sampler
     score: Score
     update: Update
+    micro_batch: int
+    """Rows whose activations may exist at the same time."""
 
 
 def make_steps(settings: Settings, model: Model) -> Steps:
@@ -187,6 +194,7 @@ def make_steps(settings: Settings, model: Model) -> Steps:
         sampler=sampler,
         score=make_score(model, sampling.temperature, micro_batch),
         update=make_update(model, algorithm, optimizer, sampling.temperature, places, micro_batch),
+        micro_batch=micro_batch,
     )
 
 
@@ -203,6 +211,8 @@ class _Task:
     held_out: list[HeldOut]
     rows: int
     """Completions that are sampled at the same time."""
+    reward_model: Model | None
+    """What gives learned rewards."""
 
 
 def _prepare(settings: Settings) -> _Task:
@@ -210,6 +220,7 @@ def _prepare(settings: Settings) -> _Task:
     checks.check_policy_gradient(settings)
     algorithm, data = settings.algorithm, settings.data
     reward_functions(settings.reward)
+    step_function(settings.reward)
     template = find_template(data.template)
     problems = sources.load(data.name, data.split, data.dir, settings.seed)
     problems = problems[: data.problems or len(problems)]
@@ -228,6 +239,7 @@ def _prepare(settings: Settings) -> _Task:
         prompt_length=prompt_length,
         held_out=bookkeeping.load_held_out(settings, model),
         rows=rows_at_once(settings.sampling.batch_size, algorithm.batch_size),
+        reward_model=describe_reward_model(settings.reward, model) if settings.reward.model else None,
     )
 
 
@@ -250,19 +262,40 @@ def _make_sample(settings: Settings, task: _Task, steps: Steps) -> Callable:
     return sample
 
 
-def _make_explore(settings: Settings, task: _Task, rewarder: Rewarder) -> Callable[..., Exploration]:
+def _make_explore(settings: Settings, task: _Task, rewarder: Rewarder, micro_batch: int) -> Callable[..., Exploration]:
     """`explore(prompts, samples, step, progress)` grades the samples; tells of the first rewards that failed."""
+    reward = settings.reward
     group, limit = settings.algorithm.group_size, settings.sampling.max_length
+    step_ends = make_step_ends(task.model.tokenizer, reward.step_separator)
+    judge = None
+    if task.reward_model:
+        judge = load_reward_model(reward, task.reward_model, micro_batch, settings.seed)
+    needs_ends = bool(reward.steps) or (judge is not None and judge.kind == "process")
 
     def explore(asked: Sequence[EncodedPrompt], samples: Samples, step: int, progress: Progress) -> Exploration:
         texts = samples.texts(task.model)
         problems = [task.problems[prompt.index] for prompt in asked for _ in range(group)]
-        graded = grade(rewarder, texts, problems)
-        if settings.reward.overlong:
-            graded = graded.plus("overlong", overlong_penalty(samples.lengths, limit, settings.reward.overlong))
+        ends = [step_ends(row) for row in samples.rows()] if needs_ends else []
+        if judge:  # The device works while the rules do.
+            length = padded_length(asked, task.prompt_length)
+            wait = judge.begin(make_batch(asked, samples, group, length, task.model.pad_id))
+        steps = [
+            [decode(task.model.tokenizer, step) for step in cut(row, of_row)]
+            for row, of_row in zip(samples.rows(), ends, strict=False)
+        ]
+        graded = grade(rewarder, texts, problems, steps or None)
+        if judge:
+            scores_BT = wait()
+            if MODEL in reward.names:
+                weight = reward.weights[reward.names.index(MODEL)]
+                graded = graded.plus(MODEL, judge.of_completions(scores_BT, samples.lengths, ends), weight)
+            if reward.steps == MODEL:
+                graded = dataclasses.replace(graded, steps=judge.of_steps(scores_BT, ends))
+        if reward.overlong:
+            graded = graded.plus("overlong", overlong_penalty(samples.lengths, limit, reward.overlong))
         for failure in graded.failures[:3]:
             progress.note(failure_line(step, failure, problems))
-        return Exploration(list(asked), problems, texts, samples, graded)
+        return Exploration(list(asked), problems, texts, samples, graded, ends)
 
     return explore
 

@@ -9,13 +9,15 @@ import jax.numpy as jnp
 import numpy as np
 
 from rl_reason.data.iterators import EncodedPrompt, left_pad
-from rl_reason.objectives.advantages import group_relative, leave_one_out, whiten
+from rl_reason.objectives.advantages import group_relative, leave_one_out, process_relative, whiten
 from rl_reason.objectives.kl import KL_ESTIMATORS
 from rl_reason.objectives.reductions import token_weights
 from rl_reason.recipes.evaluation import Samples
 from rl_reason.settings import Algorithm
 
 Batch = dict[str, np.ndarray]
+Steps = tuple[np.ndarray, np.ndarray]
+"""Of each token the reward of the step that it ends, and 1 where it ends one: float32 [B, T]."""
 
 
 def make_batch(
@@ -44,12 +46,15 @@ def make_batch(
     }
 
 
-def advantages(rewards_B: np.ndarray, batch: Batch, algorithm: Algorithm) -> np.ndarray:
+def advantages(rewards_B: np.ndarray, batch: Batch, algorithm: Algorithm, steps: Steps | None = None) -> np.ndarray:
     """Of completions, float32 [B], or of their tokens, [B, T].
 
     They are those of the whole exploration, and do not depend on how it is cut up afterwards. With
-    `kl_in="reward"` the batch holds `reference_logprobs`.
+    `kl_in="reward"` the batch holds `reference_logprobs`; `steps` is what "process" reads in place of `rewards_B`.
     """
+    if algorithm.advantage == "process":
+        assert steps is not None
+        return _of_steps(steps, algorithm)
     rewards_QG, mask_BT = jnp.asarray(rewards_B).reshape(-1, algorithm.group_size), jnp.asarray(batch["mask"])
     penalty_BT = _penalty(batch, algorithm) * mask_BT
     if algorithm.advantage not in WHITENED:
@@ -60,6 +65,13 @@ def advantages(rewards_B: np.ndarray, batch: Batch, algorithm: Algorithm) -> np.
     # A token answers for what comes after it.
     to_come_BT = jnp.cumsum(penalty_BT[:, ::-1], axis=1)[:, ::-1]
     return np.asarray(whiten(advantages_B[:, None] * mask_BT - to_come_BT, mask_BT, algorithm.eps))
+
+
+def _of_steps(steps: Steps, algorithm: Algorithm) -> np.ndarray:
+    in_groups = lambda x: jnp.asarray(x).reshape(-1, algorithm.group_size, x.shape[1])  # noqa: E731
+    rewards_BT, ends_BT = steps
+    made = process_relative(in_groups(rewards_BT), in_groups(ends_BT), algorithm.ddof, algorithm.eps)
+    return np.asarray(made).reshape(rewards_BT.shape)
 
 
 def _penalty(batch: Batch, algorithm: Algorithm) -> jax.Array:
@@ -78,7 +90,11 @@ _OF_REWARDS: dict[str, Callable[[jax.Array, Algorithm], jax.Array]] = {
     "group_batch": lambda r, _: group_relative(r, False),
 }
 """By `algorithm.advantage`: the advantages [Q, G] of rewards, before the whitening of a batch."""
-ADVANTAGES, WHITENED = tuple(_OF_REWARDS), ("batch", "group_batch")
+ADVANTAGES, WHITENED = (*_OF_REWARDS, "process"), ("batch", "group_batch")
+
+
+OF_STEPS = ("process",)
+"""Those that read rewards of steps."""
 
 
 def cut_minibatches(batch: Batch, count: int, seed: Sequence[int]) -> list[Batch]:

@@ -16,11 +16,13 @@ import numpy as np
 
 from rl_reason.errors import UsageError
 from rl_reason.registry import resolve
-from rl_reason.rewards import REWARDS, VERDICTS
+from rl_reason.rewards import REWARDS, STEP_REWARDS, VERDICTS
 from rl_reason.rewards.verdict import UnparseableGold
 from rl_reason.runtime.workers import Outcome, Pool
 from rl_reason.settings import Reward
 
+MODEL = "model"
+"""Among the names of rewards, or as that of steps: the reward model in `reward.model`, which the recipe asks."""
 KINDS = ("timeout", "crash", "error", "nonfinite", "unparseable")
 _LARGEST = float(np.finfo(np.float32).max)
 
@@ -41,6 +43,8 @@ class Graded:
     """How often each of `KINDS` happened, over all parts. "error": it raised, or returned what is no reward."""
     failures: list[dict] = field(default_factory=list)
     """One for each timeout, crash, error and nonfinite: index, part, kind, message, completion."""
+    steps: list[list[float]] = field(default_factory=list)
+    """[B], the reward of each step of a completion; empty where steps have none."""
 
     @staticmethod
     def join(shares: Sequence[Graded]) -> Graded:
@@ -57,11 +61,13 @@ class Graded:
                 for start, share in zip(starts, shares, strict=False)
                 for failure in share.failures
             ],
+            steps=[rewards for share in shares for rewards in share.steps],
         )
 
-    def plus(self, name: str, scores_B: np.ndarray) -> Graded:
-        """With one more part, of weight 1."""
-        return dataclasses.replace(self, total=self.total + scores_B, parts={**self.parts, name: scores_B})
+    def plus(self, name: str, scores_B: np.ndarray, weight: float = 1.0) -> Graded:
+        """With one more part."""
+        total = (self.total + weight * scores_B).astype(np.float32)
+        return dataclasses.replace(self, total=total, parts={**self.parts, name: scores_B})
 
     def take(self, rows: np.ndarray) -> Graded:
         """Some of the completions; the counts stay those of all."""
@@ -73,6 +79,7 @@ class Graded:
             extracted=[self.extracted[row] for row in rows],
             counts=self.counts,
             failures=[f | {"index": where[f["index"]]} for f in self.failures if f["index"] in where],
+            steps=[self.steps[row] for row in rows] if self.steps else [],
         )
 
     def to_json(self) -> dict[str, Any]:
@@ -106,11 +113,37 @@ def reward_functions(settings: Reward, key: str = "config.reward.names") -> list
         UsageError: an unknown name, or names and weights that do not fit together.
     """
     _check(settings, key)
-    resolved = [resolve(name, REWARDS, key) for name in settings.names]
+    names, _ = split_names(settings)
+    if not names:
+        raise UsageError(
+            f"{key}={settings.names!r}: expected a rule beside the model, of weight 0 if it shall only tell right from "
+            "wrong"
+        )
+    resolved = [resolve(name, REWARDS, key) for name in names]
     return [
         f"{function.__module__}:{function.__qualname__}" if name in REWARDS else name
-        for name, function in zip(settings.names, resolved, strict=True)
+        for name, function in zip(names, resolved, strict=True)
     ]
+
+
+def split_names(settings: Reward) -> tuple[tuple[str, ...], tuple[float, ...]]:
+    """Names and weights of the rules, without the part that a reward model scores."""
+    pairs = [(n, w) for n, w in zip(settings.names, settings.weights, strict=True) if n != MODEL]
+    return tuple(n for n, _ in pairs), tuple(w for _, w in pairs)
+
+
+def step_function(settings: Reward) -> str:
+    """The rule that rewards steps, as `package.module:function`; empty where there is none, or a model does it.
+
+    Raises:
+        UsageError: an unknown name, or an empty separator.
+    """
+    if not settings.step_separator:
+        raise UsageError("config.reward.step_separator='': expected the text that ends a step")
+    if settings.steps in ("", MODEL):
+        return ""
+    function = resolve(settings.steps, STEP_REWARDS, "config.reward.steps")
+    return f"{function.__module__}:{function.__qualname__}" if settings.steps in STEP_REWARDS else settings.steps
 
 
 class Rewarder:
@@ -126,11 +159,17 @@ class Rewarder:
 
     def __init__(self, settings: Reward, key: str = "config.reward.names"):
         self._functions = reward_functions(settings, key)
+        self._step_function = step_function(settings)
         self._settings = settings
-        self._pool = Pool(settings.workers, preload=self._functions)
+        preload = [*self._functions, *filter(None, [self._step_function])]
+        self._pool = Pool(settings.workers, preload=preload)
 
     def grade(
-        self, completions: Sequence[str], problems: Sequence[Mapping], progress: Callable[[int], None] | None = None
+        self,
+        completions: Sequence[str],
+        problems: Sequence[Mapping],
+        progress: Callable[[int], None] | None = None,
+        steps: Sequence[Sequence[str]] | None = None,
     ) -> Graded:
         """The rewards of B completions, each to the problem at the same index.
 
@@ -138,6 +177,7 @@ class Rewarder:
             completions: B texts.
             problems: B problems of plain values.
             progress: called with the number of calls that ended since the last time; there are B for each part.
+            steps: B times the texts of a completion's steps, where a rule rewards them.
 
         Raises:
             RunError: a reward cannot be imported in a worker.
@@ -145,7 +185,7 @@ class Rewarder:
         if len(completions) != len(problems):
             raise ValueError(f"{len(completions)} completions of {len(problems)} problems")
         items = list(zip(completions, problems, strict=True))
-        names = self._settings.names
+        names, weights = split_names(self._settings)
         grades = [
             [_grade(outcome) for outcome in self._pool.map(function, items, self._settings.timeout, progress)]
             for function in self._functions
@@ -153,7 +193,6 @@ class Rewarder:
         parts = {
             name: np.array([grade.score for grade in row], np.float32) for name, row in zip(names, grades, strict=True)
         }
-        weights = np.array(self._settings.weights, np.float64)
         total = sum(weight * part.astype(np.float64) for weight, part in zip(weights, parts.values(), strict=True))
         judge = next((row for row in grades if any(grade.verdict is not None for grade in row)), grades[0])
         counts = dict.fromkeys(KINDS, 0)
@@ -173,6 +212,17 @@ class Rewarder:
                     )
                 elif grade.verdict == "unparseable":
                     counts["unparseable"] += 1
+        of_steps: list[list[float]] = []
+        if steps is not None and self._step_function:
+            pairs = list(zip(steps, problems, strict=True))
+            outcomes = self._pool.map(self._step_function, pairs, self._settings.timeout)
+            for index, (outcome, (texts, _)) in enumerate(zip(outcomes, pairs, strict=True)):
+                rewards, kind, message = _grade_steps(outcome, len(texts))
+                of_steps.append(rewards)
+                if kind:
+                    counts[kind] += 1
+                    failure = {"index": index, "part": self._settings.steps, "kind": kind, "message": message}
+                    failures.append(failure | {"completion": completions[index]})
         return Graded(
             total=np.clip(total, -_LARGEST, _LARGEST).astype(np.float32),
             parts=parts,
@@ -180,6 +230,7 @@ class Rewarder:
             extracted=[grade.extracted for grade in judge],
             counts=counts,
             failures=failures,
+            steps=of_steps,
         )
 
     def close(self) -> None:
@@ -207,6 +258,21 @@ def _grade(outcome: Outcome) -> _Grade:
     if not abs(value) <= _LARGEST:  # Also where it is NaN.
         return _Grade(0.0, "nonfinite", f"returned {_short(value)}, expected a finite number", extracted=extracted)
     return _Grade(float(value), verdict=verdict, extracted=extracted)
+
+
+def _grade_steps(outcome: Outcome, count: int) -> tuple[list[float], str, str]:
+    """Rewards of `count` steps, and one of `KINDS` with a message where there are none: then they are 0."""
+    nothing = [0.0] * count
+    if outcome.status != "ok":
+        return nothing, outcome.status, outcome.message
+    value = outcome.value
+    if not isinstance(value, list) or not all(isinstance(one, (int, float)) for one in value):
+        return nothing, "error", f"returned {type(value).__name__}, expected a list of numbers"
+    if len(value) != count:
+        return nothing, "error", f"returned {len(value)} numbers, expected one for each of {count} steps"
+    if not all(abs(one) <= _LARGEST for one in value):
+        return nothing, "nonfinite", "returned a number that is not finite"
+    return [float(one) for one in value], "", ""
 
 
 def _verdict(grade: _Grade) -> str:

@@ -8,7 +8,7 @@ from rl_reason.data.tokenization import train_tokenizer
 TOKENIZER = train_tokenizer(["one line\nanother line\n\nand 3*4=12\n"] * 50, 300)
 
 
-def cut(text, separator="\n"):
+def cut_text(text, separator="\n"):
     """The text of each step, by its tokens."""
     tokens = [*TOKENIZER(text)["input_ids"], TOKENIZER.eos_token_id]
     ends = make_step_ends(TOKENIZER, separator)(tokens)
@@ -30,11 +30,11 @@ def cut(text, separator="\n"):
     ],
 )
 def test_lines(text, steps):
-    assert cut(text) == steps
+    assert cut_text(text) == steps
 
 
 def test_a_separator_of_several_tokens():
-    assert cut("one lineSTEPanother lineSTEP", "STEP") == ["one lineSTEP", "another lineSTEP"]
+    assert cut_text("one lineSTEPanother lineSTEP", "STEP") == ["one lineSTEP", "another lineSTEP"]
 
 
 def test_no_tokens_no_steps():
@@ -46,11 +46,11 @@ def test_as_many_as_lines_that_are_not_blank(seed):
     """Against the text: whatever the tokens are, each step holds one line that is not blank."""
     rng = random.Random(seed)
     text = "".join(rng.choices("ab1 \n\né", k=rng.randint(0, 24)))
-    steps = cut(text)
+    steps = cut_text(text)
     assert "".join(steps) == text
     full = [line for line in text.split("\n") if line.strip()]
     assert [step.strip("\n").strip() for step in steps if step.strip()] == [line.strip() for line in full]
 
 
 def test_joined_steps_are_found_again():
-    assert cut(join_steps(["one\nline", " another "], "\n")) == ["one line\n", "another"]
+    assert cut_text(join_steps(["one\nline", " another "], "\n")) == ["one line\n", "another"]
