@@ -13,7 +13,7 @@ def cut_text(text, separator="\n"):
     tokens = [*TOKENIZER(text)["input_ids"], TOKENIZER.eos_token_id]
     ends = make_step_ends(TOKENIZER, separator)(tokens)
     assert ends == sorted(set(ends)) and ends[-1] == len(tokens) - 1
-    starts = [0, *(end + 1 for end in ends)]
+    starts = [0, *(end + 1 for end in ends[:-1])]
     return [TOKENIZER.decode(tokens[a : b + 1], skip_special_tokens=True) for a, b in zip(starts, ends, strict=True)]
 
 
