@@ -24,6 +24,7 @@ minutes on two CPU cores. It deviates in size (16 questions of 8 samples, length
 a model needs, and in adding R1-Zero's format reward, at a tenth of the weight.
 """
 
+from rl_reason.objectives import methods
 from rl_reason.runtime.config import check_variant
 from rl_reason.settings import defaults
 
@@ -31,7 +32,7 @@ from rl_reason.settings import defaults
 def get_config(variant: str = ""):
     check_variant(variant, ("tiny",))
     config = defaults()
-    config.recipe = "policy_gradient"
+    methods.choose(config, "grpo")
     config.steps = 1000
     config.model.path = "Qwen/Qwen2.5-Math-7B"
     config.model.remat = "layer"
@@ -46,7 +47,6 @@ def get_config(variant: str = ""):
     config.sampling.batch_size = 256
     config.algorithm.group_size = 64
     config.algorithm.batch_size = 1024
-    config.algorithm.updates = 1
     config.algorithm.learning_rate = 1e-6
     config.algorithm.kl_coef = 0.04
     config.algorithm.clip_low = 0.2

@@ -36,16 +36,16 @@ ALIGNMENT = 64
 DTYPES = {"bfloat16": ml_dtypes.bfloat16, "float32": np.float32, "float16": np.float16}
 
 
-def local_folder(path: str, weights: bool = True) -> Path:
+def local_folder(path: str, weights: bool = True, key: str = "config.model.path") -> Path:
     """The folder of a model: `path` itself, or the snapshot of a Hugging Face name, downloaded where needed.
 
-    Without `weights` it need hold no more than `config.json`.
+    Without `weights` it need hold no more than `config.json`. `key` held the path, for the error line.
     """
     folder = Path(path).expanduser()
     if folder.is_dir():
         return folder
     if path.startswith((".", "/", "~")) or path.count("/") != 1:
-        raise UsageError(f"config.model.path={path!r}: no such folder (and no Hugging Face name, which is owner/model)")
+        raise UsageError(f"{key}={path!r}: no such folder (and no Hugging Face name, which is owner/model)")
     from huggingface_hub import snapshot_download
 
     kept = ["*.json", "*.safetensors", "*.model", "*.jinja", "*.txt"] if weights else ["config.json"]
@@ -53,9 +53,7 @@ def local_folder(path: str, weights: bool = True) -> Path:
         return Path(snapshot_download(path, allow_patterns=kept))
     except Exception as error:  # the hub raises many kinds; all of them mean that the model is not there
         reason = " ".join(str(error).split())[:200]
-        raise UsageError(
-            f"config.model.path={path!r}: no such folder, and the model hub did not give it: {reason}"
-        ) from error
+        raise UsageError(f"{key}={path!r}: no such folder, and the model hub did not give it: {reason}") from error
 
 
 _Cut = tuple[tuple[int, int], ...]

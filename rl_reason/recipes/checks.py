@@ -104,7 +104,7 @@ def check_policy_gradient(settings: Settings) -> None:
     logits.check(sampling.temperature, sampling.top_k, sampling.top_p, sampling.min_p, "config.sampling.")
     if sampling.temperature == 0:
         raise UsageError("config.sampling.temperature=0: a policy is trained on samples; expected more than 0")
-    if algorithm.group_size < 2 and algorithm.advantage != "batch":
+    if algorithm.group_size < 2 and algorithm.advantage not in ("batch", "reward"):
         raise UsageError(
             f"config.algorithm.group_size={algorithm.group_size}: expected at least 2, to compare within a group, as "
             f"config.algorithm.advantage={algorithm.advantage!r} does"

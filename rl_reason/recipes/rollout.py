@@ -86,6 +86,7 @@ _OF_REWARDS: dict[str, Callable[[jax.Array, Algorithm], jax.Array]] = {
     "group": lambda r, algorithm: group_relative(r, True, algorithm.ddof, algorithm.eps),
     "centered": lambda r, _: group_relative(r, False),
     "leave_one_out": lambda r, _: leave_one_out(r),
+    "reward": lambda r, _: r,
     "batch": lambda r, _: r,
     "group_batch": lambda r, _: group_relative(r, False),
 }

@@ -36,6 +36,9 @@ def rollout_metrics(drawn: Exploration, batch: Batch) -> dict[str, float]:
     if correct.any() and not correct.all():
         metrics["tokens/correct"] = lengths[correct].mean()
         metrics["tokens/wrong"] = lengths[~correct].mean()
+    if graded.steps:
+        metrics["reward/step"] = np.mean([reward for row in graded.steps for reward in row])
+        metrics["steps/completion"] = np.mean([len(row) for row in graded.steps])
     metrics |= {f"reward/{name}": scores.mean() for name, scores in graded.parts.items()}
     metrics |= {f"grader/{kind}": count for kind, count in graded.counts.items()}
     return {name: float(value) for name, value in metrics.items()}
@@ -58,6 +61,7 @@ def sample_records(step: int, count: int, trained: Exploration, batch: Batch, mo
             "answer": problems[row]["answer"],
             "rewards": {name: float(scores[row]) for name, scores in graded.parts.items()},
             "reward": float(graded.total[row]),
+            **({"step_rewards": graded.steps[row]} if graded.steps else {}),
             "verdict": graded.verdicts[row],
             # Of the first token, where they differ.
             "advantage": float(np.ravel(batch["advantages"][row])[0]),

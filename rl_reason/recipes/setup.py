@@ -143,7 +143,7 @@ def describe_scorer(policy: Model, path: str = "", key: str = "") -> Model:
     if not path:
         config = dataclasses.replace(policy.config, heads=("score",), lora=None)
         return dataclasses.replace(policy, config=config, adapters=None)
-    folder = huggingface.local_folder(path)
+    folder = huggingface.local_folder(path, key=key)
     config = dataclasses.replace(families.read_config(folder), heads=("score",))
     if tokenization.load_tokenizer(str(folder)).get_vocab() != policy.tokenizer.get_vocab():
         raise UsageError(f"{key}={path!r}: expected the policy's tokenizer, found another vocabulary")
