@@ -11,8 +11,8 @@ token's advantage is the sum of the normalized rewards of the steps that end at 
     python -m rl_reason.train --config=configs/prm_math.py --workdir=runs/prm_math
     python -m rl_reason.train --config=configs/grpo_process_math.py --workdir=DIR
 
-Variant `tiny`: generated word problems, whose steps are calculations that can be checked exactly: a rule in the place of
-the reward model, two minutes on two CPU cores. With a model trained on such labels:
+Variant `tiny`: generated word problems, whose steps are calculations that can be checked exactly: a rule in the place
+of the reward model, two minutes on two CPU cores. With a model trained on such labels:
 
     python -m rl_reason.train --config=configs/prm_math.py:tiny --workdir=runs/prm_tiny
     python -m rl_reason.train --config=configs/grpo_process_math.py:tiny --config.reward.steps=model \

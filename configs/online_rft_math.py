@@ -1,10 +1,10 @@
 """Online RFT on GSM8K and MATH (DeepSeekMath, arXiv 2402.03300, section 5.2.1 and appendix A.1.3, figure 5).
 
-Published: on DeepSeekMath-Instruct 1.3B, Online RFT is far ahead of RFT in the later part of training and behind GRPO, on
-GSM8K and on MATH; the figure gives curves, no numbers.
+Published: on DeepSeekMath-Instruct 1.3B, Online RFT is far ahead of RFT in the later part of training and behind GRPO,
+on GSM8K and on MATH; the figure gives curves, no numbers.
 The method: outputs of the policy as it is, the right ones all push with coefficient 1, the wrong ones do nothing, and
-there is no KL term; each output counts by 1/|o|, over all outputs of the batch. Scale, data and learning rate are those of
-`configs/grpo_math.py`, of which the paper does not say that they differ, and so are the deviations that stand there.
+there is no KL term; each output counts by 1/|o|, over all outputs of the batch. Scale, data and learning rate are those
+of `configs/grpo_math.py`, of which the paper does not say that they differ; so are the deviations that stand there.
 
     python -m rl_reason.train --config=configs/online_rft_math.py --workdir=DIR
 

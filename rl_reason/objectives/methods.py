@@ -1,8 +1,9 @@
-"""The unified view of DeepSeekMath (arXiv 2402.03300, section 5.2 and appendix A): a method is where its data come from,
-what rewards them, the coefficient of each token's gradient, and how tokens become one sum.
+"""The unified view of DeepSeekMath (arXiv 2402.03300, section 5.2 and appendix A): a method is where its data come
+from, what rewards them, the coefficient of each token's gradient, and how tokens become one sum.
 
-    ∇J(θ) = E_{(q, o) ~ data} [ Σ_t w_t · GC(q, o, t) · ∇ log π_θ(o_t | q, o_<t) ],  w_t from the reduction: 1/|o| in the
-    paper
+    ∇J(θ) = E_{(q, o) ~ data} [ Σ_t w_t · GC(q, o, t) · ∇ log π_θ(o_t | q, o_<t) ]
+
+with w_t by the reduction, in the paper 1/|o|.
 
 The losses of the recipes are written for their own reasons, with ratios that are clipped and log-probabilities that are
 kept; for one update of the policy that sampled, their gradient is this sum. Tests compare the two for each row.
@@ -19,8 +20,8 @@ import jax.numpy as jnp
 
 Tokens = Mapping[str, jax.Array]
 """What coefficients read of B completions, float32: `mask` [B, T]; `logprobs` and `reference_logprobs` [B, T];
-`rewards` [B] of whole completions; `advantages` [B, T]; `partners` int32 [B], the row of a completion's other half where
-they are pairs, and `is_chosen` [B]."""
+`rewards` [B] of whole completions; `advantages` [B, T]; `partners` int32 [B], the row of a completion's other half
+where they are pairs, and `is_chosen` [B]."""
 
 Coefficient = Callable[[Tokens, float], jax.Array]
 """(completions, β) → GC of each token, float32 [B, T]."""
@@ -107,8 +108,8 @@ METHODS: dict[str, Method] = {
         "policy_gradient", ONE_UPDATE | {"advantage": "process", "kl_in": "loss", "kl_estimator": "k3"},
     ),
 }  # fmt: skip
-"""Online methods are those whose data are the policy's own. PPO's settings are those of one update; with more, its ratio
-leaves 1 and is clipped."""
+"""Online methods are those whose data are the policy's own. PPO's settings are those of one update; with more, its
+ratio leaves 1 and is clipped."""
 
 
 def choose(config: Any, name: str) -> None:

@@ -1,4 +1,4 @@
-"""The unified view: for each method the gradient that its recipe computes is Σ w · GC · ∇log π, row by row of the table.
+"""The unified view: for each method the gradient that its recipe computes is Σ w · GC · ∇log π, row by row.
 
 The left side is the recipe's own: packed rows, shared prompts, pieces, jitted. The right side is one completion a row,
 a plain softmax, and the table's coefficient."""
