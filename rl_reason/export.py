@@ -49,31 +49,29 @@ def main() -> None:
     from rl_reason.parallel import hosts
     from rl_reason.parallel.mesh import make_mesh
     from rl_reason.recipes.bookkeeping import check_base, export_model
-    from rl_reason.recipes.optimizer import make_optimizer
     from rl_reason.recipes.setup import describe_model
-    from rl_reason.recipes.state import abstract_state, final_weights, needs_reference
+    from rl_reason.recipes.state import final_weights
     from rl_reason.runtime.checkpoints import Checkpoints
 
     with hosts.joined(*(flags[name] for name in HOSTS)):
         # The run's folder holds config and tokenizer; adapters stand on weights that are where they were.
         description = dataclasses.replace(settings.model, path=str(workdir.model))
         model = describe_model(description, make_mesh(settings_module.Mesh(fsdp=-1, data=1)), lambda: ())
-        # The schedule's length changes no array of the state.
-        abstract = abstract_state(model, make_optimizer(settings.algorithm, 1), needs_reference(settings))
         with Checkpoints(workdir.checkpoints, keep=0, read_only=True) as checkpoints:
-            restored = checkpoints.restore_latest(abstract)
+            restored = checkpoints.restore_part({"train": {"params": model.trained()}})
         if restored is None:
             raise UsageError(f"--workdir={flags['workdir']}: the run has no finished checkpoint yet")
-        step, state, _ = restored
+        step, state = restored
+        trained = state["train"]["params"]
         if flags["adapters"]:
-            lora.save_adapters(output, model.config, state["train"].params, settings.model.path)
+            lora.save_adapters(output, model.config, trained, settings.model.path)
         else:
             # Where the weights themselves were trained, those that they started from are not needed.
             needs_base = model.config.lora and settings.model.path
             base = huggingface.local_folder(settings.model.path) if needs_base else None
             start = dataclasses.replace(model, folder=base)
             check_base(workdir, start)
-            weights = final_weights(start, state["train"], settings.seed)
+            weights = final_weights(start, trained, settings.seed)
             export_model(output, model, weights, flags["dtype"] or huggingface.source_dtype(model.config))
         if hosts.is_first():
             print(f"The policy after step {step} is in {output}")

@@ -113,8 +113,9 @@ class Algorithm:
     advantage: str = "group"
     """"group": (r − mean)/std within the group (GRPO); "centered": r − mean only (Dr. GRPO); "leave_one_out": r − the
     mean of the others (RLOO); "reward": r itself (Online RFT); "process": of a token the sum of its steps' rewards from
-    there on, normalized in the group (GRPO with process supervision); "batch": r, whitened over the tokens of the batch
-    (REINFORCE++); "group_batch": r − the mean of the group, whitened so (REINFORCE++-baseline)."""
+    there on, normalized in the group (GRPO with process supervision); "gae": by a critic (PPO, `critic`); "batch": r,
+    whitened over the tokens of the batch (REINFORCE++); "group_batch": r − the mean of the group, whitened so
+    (REINFORCE++-baseline)."""
     ddof: int = 0
     """Degrees of freedom taken off in the group's standard deviation."""
     eps: float = 1e-6
@@ -175,6 +176,33 @@ class Algorithm:
 
 
 @dataclass(frozen=True)
+class Critic:
+    """PPO's model of what is still to be won, with `algorithm.advantage="gae"` (arXiv 1707.06347, section 5)."""
+
+    kind: str = "none"
+    """"none"; "separate": a model of its own, as large as the one that it starts from; "shared": a layer on the
+    policy's last hidden states."""
+    path: str = ""
+    """Folder of a language model or of a reward model that a separate critic starts from; empty: the policy's."""
+    gamma: float = 1.0
+    """γ, the discount of what comes later, by token."""
+    gae_lambda: float = 0.95
+    """λ: 0 believes the critic, 1 the rewards."""
+    whiten: bool = True
+    """Whether advantages are whitened over the tokens of the batch."""
+    bootstrap: bool = False
+    """Whether a completion that was cut off goes on with what the critic expects; else nothing comes after it."""
+    value_clip: float = 0.2
+    """How far a value may move from what it was at sampling, in the loss; 0: as far as it likes."""
+    coef: float = 0.1
+    """Weight of a shared critic's loss beside the policy's."""
+    learning_rate: float = 1e-5
+    """Of a separate critic; the rest of its optimizer is the policy's."""
+    pretrain_steps: int = 0
+    """So many steps at the beginning train a separate critic alone."""
+
+
+@dataclass(frozen=True)
 class Evaluation:
     """Held-out problems, sampled before, during and after training."""
 
@@ -230,6 +258,7 @@ class Settings:
     reward: Reward = Reward()
     sampling: Sampling = Sampling()
     algorithm: Algorithm = Algorithm()
+    critic: Critic = Critic()
     evaluation: Evaluation = Evaluation()
     checkpoint: Checkpoint = Checkpoint()
     mesh: Mesh = Mesh()

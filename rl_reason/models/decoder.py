@@ -280,7 +280,19 @@ def prefill(
     return made.hidden, kept
 
 
-def predictors(
+class States(NamedTuple):
+    """Final hidden states of whole sequences."""
+
+    own: jax.Array
+    """Of each token, [B, T, D]."""
+    before: jax.Array
+    """For each token that of the one before it, which predicts it, [B, T, D]. Before the first token of a segment
+    stands the last one of the prompt; without prompts, what stands there means nothing."""
+    loads: jax.Array | None
+    """Of experts (`experts.loads`), [L, X]."""
+
+
+def states(
     params: Params,
     tokens_BT: jax.Array,
     segments_BT: jax.Array,
@@ -291,13 +303,12 @@ def predictors(
     kernel: str = "xla",
     length: int = 0,
     counted_BT: jax.Array | None = None,
-) -> tuple[jax.Array, jax.Array | None]:
-    """For each token the final hidden state of the one before it, which predicts it, [B, T, D].
+) -> States:
+    """Runs rows that continue prompts. The arguments that `forward` does not have:
 
-    The arguments that `forward` does not have:
+    Args:
         prompts: what the segments of each row continue, all of a row the same prompt; None: nothing. Its attention is
-            plain. Before the first token of a segment stands the last one of the prompt; without prompts, what stands
-            there means nothing.
+            plain.
         counted_BT: bool, the tokens that count for the loads of experts; None: those of segments.
     """
     counted_BT = segments_BT > 0 if counted_BT is None else counted_BT
@@ -306,23 +317,7 @@ def predictors(
     if made.last is not None:
         starts_BT = jnp.pad(segments_BT[:, 1:] != segments_BT[:, :-1], ((0, 0), (1, 0)), constant_values=True)
         before_BTD = jnp.where(starts_BT[..., None], made.last[:, None], before_BTD)
-    return constrain(before_BTD, ("batch", "time", "width")), made.loads
-
-
-def own_states(
-    params: Params,
-    tokens_BT: jax.Array,
-    segments_BT: jax.Array,
-    prompts: Prompts | None,
-    config: ModelConfig,
-    remat: str = "none",
-    constrain: Constrain = no_constraint,
-    kernel: str = "xla",
-    length: int = 0,
-) -> jax.Array:
-    """For each token its own final hidden state, [B, T, D]; the arguments are those of `predictors`."""
-    made = _run(params, tokens_BT, segments_BT, prompts, config, remat, constrain, kernel, length, segments_BT > 0)
-    return constrain(made.hidden, ("batch", "time", "width"))
+    return States(made.hidden, constrain(before_BTD, ("batch", "time", "width")), made.loads)
 
 
 class _Made(NamedTuple):

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 import json
 import logging
 import os
@@ -154,8 +155,12 @@ def _appears(file: Path, seconds: float = 60.0) -> bool:
 
 
 def export_model(folder: Path, model: Model, params: Params, dtype: str) -> None:
-    """A Hugging Face folder: config, safetensors, tokenizer with its chat template. Written by the first host."""
-    huggingface.save_params(folder, model.config, params, dtype)
+    """A Hugging Face folder: config, safetensors, tokenizer with its chat template. Written by the first host.
+
+    Of a policy with a critic's layer the policy alone is written.
+    """
+    heads = ("vocabulary",) if "vocabulary" in model.config.heads else model.config.heads
+    huggingface.save_params(folder, dataclasses.replace(model.config, heads=heads), params, dtype)
     if hosts.is_first():
         _write_description(folder, model)
 

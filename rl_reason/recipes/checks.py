@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 import logging
 import operator
 
@@ -104,7 +105,7 @@ def check_policy_gradient(settings: Settings) -> None:
     logits.check(sampling.temperature, sampling.top_k, sampling.top_p, sampling.min_p, "config.sampling.")
     if sampling.temperature == 0:
         raise UsageError("config.sampling.temperature=0: a policy is trained on samples; expected more than 0")
-    if algorithm.group_size < 2 and algorithm.advantage not in ("batch", "reward"):
+    if algorithm.group_size < 2 and algorithm.advantage not in ("batch", "reward", "gae"):
         raise UsageError(
             f"config.algorithm.group_size={algorithm.group_size}: expected at least 2, to compare within a group, as "
             f"config.algorithm.advantage={algorithm.advantage!r} does"
@@ -141,6 +142,7 @@ def check_policy_gradient(settings: Settings) -> None:
             f"{sampling.max_length}"
         )
     _unread(settings, ("data.solutions",), "by policy-gradient training")
+    _check_critic(settings)
     _check_reward_model(settings)
     if not algorithm.kl_coef:
         keys = ("algorithm.reference_every", "algorithm.kl_estimator", "algorithm.kl_in")
@@ -172,8 +174,44 @@ def check_policy_gradient(settings: Settings) -> None:
         _unread(settings, ("algorithm.reference_every",), "with adapters: what lies beneath them is the reference")
     if algorithm.advantage not in ("group", "process"):
         reason = f"by config.algorithm.advantage={algorithm.advantage!r}"
-        whitened = algorithm.advantage in ("batch", "group_batch")
+        whitened = algorithm.advantage in ("batch", "group_batch") or settings.critic.whiten
         _unread(settings, ("algorithm.ddof", "algorithm.eps")[: 1 if whitened else 2], reason)
+
+
+def _check_critic(settings: Settings) -> None:
+    """A critic and the advantages that it makes go together; what each kind reads."""
+    critic, algorithm = settings.critic, settings.algorithm
+    _one_of("critic.kind", critic.kind, ("none", "separate", "shared"))
+    if algorithm.advantage == "gae" and critic.kind == "none":
+        raise UsageError(
+            "config.algorithm.advantage='gae': config.critic.kind='none' gives no values; expected 'separate' or "
+            "'shared'"
+        )
+    if critic.kind == "none":
+        keys = tuple(f"critic.{field.name}" for field in dataclasses.fields(critic))
+        _unread(settings, keys, f"by config.algorithm.advantage={algorithm.advantage!r}, which has no critic")
+        return
+    if algorithm.advantage != "gae":
+        raise UsageError(
+            f"config.critic.kind={critic.kind!r}: config.algorithm.advantage={algorithm.advantage!r} has no critic; "
+            "expected 'gae'"
+        )
+    for key in ("gamma", "gae_lambda"):
+        if not 0 <= getattr(critic, key) <= 1:
+            raise UsageError(f"config.critic.{key}={getattr(critic, key)!r}: expected 0 to 1")
+    _at_least("critic.value_clip", critic.value_clip, 0)
+    _at_least("critic.pretrain_steps", critic.pretrain_steps, 0)
+    if critic.kind == "separate":
+        _unread(settings, ("critic.coef",), "by config.critic.kind='separate', which has a loss of its own")
+        if not critic.learning_rate > 0:
+            raise UsageError(f"config.critic.learning_rate={critic.learning_rate!r}: expected more than 0")
+        return
+    keys = ("critic.path", "critic.learning_rate", "critic.pretrain_steps")
+    _unread(settings, keys, "by config.critic.kind='shared', which is a part of the policy")
+    if not critic.coef > 0:
+        raise UsageError(f"config.critic.coef={critic.coef!r}: expected more than 0")
+    if settings.model.lora_rank or settings.model.lora_path:
+        raise UsageError("config.critic.kind='shared': adapters leave its layer as it is; expected 'separate'")
 
 
 def _check_reward_model(settings: Settings) -> None:
@@ -191,7 +229,7 @@ def _check_reward_model(settings: Settings) -> None:
     _one_of("reward.aggregation", reward.aggregation, AGGREGATIONS)
     if not asks:
         _unread(settings, ("reward.aggregation",), "without a reward model")
-    if advantage in OF_STEPS and not reward.steps:
+    if advantage == "process" and not reward.steps:
         raise UsageError(
             f"config.algorithm.advantage={advantage!r}: needs rewards of steps; expected config.reward.steps, for "
             "example 'calculations' or 'model'"
@@ -199,7 +237,7 @@ def _check_reward_model(settings: Settings) -> None:
     if reward.steps and advantage not in OF_STEPS:
         raise UsageError(
             f"config.reward.steps={reward.steps!r}: is not read by config.algorithm.advantage={advantage!r}; expected "
-            f"'' or an advantage of steps: {', '.join(OF_STEPS)}"
+            f"'' or an advantage that reads rewards of steps: {', '.join(OF_STEPS)}"
         )
     if not reward.steps and MODEL not in reward.names:
         _unread(settings, ("reward.step_separator",), "where steps have no rewards")

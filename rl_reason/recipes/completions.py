@@ -31,26 +31,23 @@ def shares_prompts(model: Model) -> bool:
     return model.attention == "xla"
 
 
-def completion_logprobs(
-    params: Params, piece: Piece, model: Model, temperature: float, length: int
-) -> tuple[jax.Array, jax.Array, jax.Array | None]:
-    """Log-probabilities and entropies of each token, float32 [R, W]; they mean something on completions only.
+def completion_states(params: Params, piece: Piece, model: Model, length: int) -> decoder.States:
+    """The hidden states of a piece's tokens.
 
     Args:
         params: in the compute dtype.
         piece: of `layout.make_pieces`.
         model: what computes.
-        temperature: of the sampler.
         length: most tokens of a prompt and its completion.
-
-    Returns:
-        Beside the two, the loads of experts by tokens of completions (`decoder.forward`).
     """
-    hidden, loads = decoder.predictors(
+    prompts = None
+    if "owners" in piece:
+        prompts = decoder.Prompts(piece["prompt_tokens"], piece["prompt_segments"], piece["owners"])
+    return decoder.states(
         params,
         piece["tokens"],
         piece["segments"],
-        _prompts(piece),
+        prompts,
         model.config,
         model.remat,
         model.constrain,
@@ -58,8 +55,15 @@ def completion_logprobs(
         length,
         piece["mask"] > 0,
     )
-    logprobs, entropies = token_logprobs(
-        hidden,
+
+
+def completion_logprobs(
+    params: Params, states: decoder.States, piece: Piece, model: Model, temperature: float
+) -> tuple[jax.Array, jax.Array]:
+    """Log-probabilities and entropies of each token at the sampler's temperature, float32 [R, W]; they mean something
+    on completions only."""
+    return token_logprobs(
+        states.before,
         decoder.head_weights(params),
         piece["tokens"],
         temperature,
@@ -67,46 +71,18 @@ def completion_logprobs(
         model.constrain,
         model.config.final_softcap,
     )
-    return logprobs, entropies, loads
-
-
-def completion_values(params: Params, piece: Piece, model: Model, length: int) -> jax.Array:
-    """The score of what stands before each token, float32 [R, W]: what a critic expects from there on."""
-    hidden, _ = decoder.predictors(
-        params,
-        piece["tokens"],
-        piece["segments"],
-        _prompts(piece),
-        model.config,
-        model.remat,
-        model.constrain,
-        model.attention,
-        length,
-    )
-    return decoder.scores(params, hidden)
 
 
 def completion_scores(params: Params, piece: Piece, model: Model, length: int) -> jax.Array:
     """The score of each token with all before it, float32 [R, W]: what a reward model gives."""
-    hidden = decoder.own_states(
-        params,
-        piece["tokens"],
-        piece["segments"],
-        _prompts(piece),
-        model.config,
-        model.remat,
-        model.constrain,
-        model.attention,
-        length,
-    )
-    return decoder.scores(params, hidden)
+    return decoder.scores(params, completion_states(params, piece, model, length).own)
 
 
-def _prompts(piece: Piece) -> decoder.Prompts | None:
-    """What the rows of a piece continue, where they share prompts."""
-    if "owners" not in piece:
-        return None
-    return decoder.Prompts(piece["prompt_tokens"], piece["prompt_segments"], piece["owners"])
+def completion_values(params: Params, piece: Piece, model: Model, length: int) -> jax.Array:
+    """The score of what stands before each token, a critic's value, and of what stands there with it: float32
+    [R, W, 2]."""
+    states = completion_states(params, piece, model, length)
+    return jnp.stack([decoder.scores(params, states.before), decoder.scores(params, states.own)], axis=-1)
 
 
 def pieces_sharding(x: np.ndarray, mesh: Mesh) -> NamedSharding:
@@ -127,10 +103,12 @@ def lay(batch: Batch, model: Model, at_once: int) -> Layout:
 
 @dataclass(frozen=True)
 class Score:
-    """`score(params, batch)`: a number of each of the completions' tokens, float32 [B, T], 0 behind them."""
+    """`score(params, batch)`: a number of each of the completions' tokens, or several, float32 [B, T, …], 0 behind
+    them."""
 
     of_pieces: Callable[[Params, Pieces, jax.Array, int], jax.Array]
-    """Jitted: (weights, pieces, number of pieces, int32 [], most tokens of a prompt and its completion) → [I, R, W]."""
+    """Jitted: (weights, pieces, number of pieces, int32 [], most tokens of a prompt and its completion) →
+    [I, R, W, …]."""
     model: Model
     micro_batch: int
 
@@ -147,7 +125,7 @@ class Score:
 
 
 OfPiece = Callable[[Params, Piece, Model, int], jax.Array]
-"""(weights in the compute dtype, piece, model, most tokens of a prompt and its completion) → float32 [R, W]."""
+"""(weights in the compute dtype, piece, model, most tokens of a prompt and its completion) → float32 [R, W, …]."""
 
 
 def make_scoring(model: Model, of_piece: OfPiece, micro_batch: int) -> Score:
@@ -163,11 +141,14 @@ def make_scoring(model: Model, of_piece: OfPiece, micro_batch: int) -> Score:
     def of_pieces(params: Params, pieces: Pieces, count: jax.Array, length: int) -> jax.Array:
         params = cast(params, model.dtype)
 
-        def put(i: jax.Array, out: jax.Array) -> jax.Array:
-            made = of_piece(params, take_piece(pieces, i), model, length)
-            return jax.lax.dynamic_update_index_in_dim(out, made, i, 0)
+        def make(i: jax.Array | int) -> jax.Array:
+            return of_piece(params, take_piece(pieces, i), model, length)
 
-        return jax.lax.fori_loop(0, count, put, jnp.zeros(pieces["tokens"].shape, jnp.float32))
+        def put(i: jax.Array, out: jax.Array) -> jax.Array:
+            return jax.lax.dynamic_update_index_in_dim(out, make(i), i, 0)
+
+        one = jax.eval_shape(make, 0)
+        return jax.lax.fori_loop(0, count, put, jnp.zeros((len(pieces["tokens"]), *one.shape), one.dtype))
 
     return Score(of_pieces, model, micro_batch)
 
@@ -176,6 +157,7 @@ def make_score(model: Model, temperature: float, micro_batch: int) -> Score:
     """log π of each token at the sampler's temperature."""
 
     def of_piece(params: Params, piece: Piece, model: Model, length: int) -> jax.Array:
-        return completion_logprobs(params, piece, model, temperature, length)[0]
+        states = completion_states(params, piece, model, length)
+        return completion_logprobs(params, states, piece, model, temperature)[0]
 
     return make_scoring(model, of_piece, micro_batch)

@@ -51,10 +51,11 @@ class Layout:
         return out
 
     def collect(self, x_IRW: np.ndarray, length: int) -> np.ndarray:
-        """Back from the layout: [B, length], 0 behind each completion."""
-        out = np.zeros((len(self.lengths_B), length), x_IRW.dtype)
+        """Back from the layout: [B, length, …], 0 behind each completion."""
+        of_token = x_IRW.shape[3:]
+        out = np.zeros((len(self.lengths_B), length, *of_token), x_IRW.dtype)
         into, places = self._places()
-        out[places] = x_IRW.reshape(-1)[into]
+        out[places] = x_IRW.reshape(-1, *of_token)[into]
         return out
 
     def _places(self) -> tuple[np.ndarray, tuple[np.ndarray, np.ndarray]]:

@@ -63,14 +63,14 @@ def kind_of(config: ModelConfig) -> str:
     return label if label in ("outcome", "process") else "preference"
 
 
-def describe_reward_model(reward: Reward, policy: Model) -> Model:
-    """The reward model, without its weights.
+def describe_reward_model(reward: Reward, policy: Model, by_config: bool = False) -> Model:
+    """The reward model, without its weights; `by_config` as in `setup.describe_scorer`.
 
     Raises:
         UsageError: no such folder, one whose tokenizer is not the policy's, or one that does not judge steps where
             `steps` asks it to.
     """
-    model = describe_scorer(policy, reward.model, "config.reward.model")
+    model = describe_scorer(policy, reward.model, "config.reward.model", by_config)
     architecture = (model.config.hf.get("architectures") or ["none"])[0]
     if not architecture.endswith("ForSequenceClassification"):
         raise UsageError(

@@ -24,9 +24,11 @@ from rl_reason.parallel import compiled
 from rl_reason.parallel.mesh import make_mesh, replicated, sharding
 from rl_reason.recipes import checks, policy_gradient, supervised
 from rl_reason.recipes.accumulation import Pieces, Step, rows_at_once
-from rl_reason.recipes.completions import lay, pieces_sharding
+from rl_reason.recipes.completions import completion_scores, lay, make_scoring, pieces_sharding
+from rl_reason.recipes.critic import CRITIC_ALONE, CRITIC_READS, describe_critic, with_shared_critic
 from rl_reason.recipes.evaluation import Samples
 from rl_reason.recipes.layout import make_pieces
+from rl_reason.recipes.learned_rewards import describe_reward_model
 from rl_reason.recipes.optimizer import TrainState, make_optimizer
 from rl_reason.recipes.rollout import cut_minibatches, make_batch, weigh
 from rl_reason.recipes.setup import Model, check_length, describe_by_config
@@ -69,7 +71,7 @@ def plan(settings: Settings, devices: Sequence[jax.Device], memory: int | None) 
     """
     if settings.recipe not in PLANS:
         raise UsageError(f"config.recipe={settings.recipe!r}: cannot be planned; expected {' or '.join(PLANS)}")
-    model = describe_by_config(settings.model, make_mesh(settings.mesh, devices))
+    model = with_shared_critic(describe_by_config(settings.model, make_mesh(settings.mesh, devices)), settings)
     state, calls = PLANS[settings.recipe](settings, model)
     report: dict[str, Any] = {
         "devices": model.mesh.size,
@@ -88,7 +90,8 @@ def plan(settings: Settings, devices: Sequence[jax.Device], memory: int | None) 
             report["functions"][call.name] = _measure(call, report["state"], memory)
             progress.advance(1)
     functions = report["functions"].values()
-    by_phase = {"sampling": ("prefill", "decode"), "update": ("gradients", "update")}
+    updating = ("gradients", "update", "critic_gradients", "critic_update")
+    by_phase = {"sampling": ("prefill", "decode"), "update": updating}
     report["peak"] = {phase: _greatest(report, names) for phase, names in by_phase.items()}
     report["flops_step"] = sum(made["flops"] * made["calls"] for made in functions)
     report["fits"] = None if memory is None else all(made["fits"] for made in functions)
@@ -173,6 +176,8 @@ def state_bytes(state: State) -> dict[str, int]:
         "optimizer": device_bytes((train.opt_state, train.updates)),
         "reference": device_bytes(state.get("reference", ())),
         "frozen": device_bytes(train.frozen),
+        "critic": device_bytes(state.get("critic", ())),
+        "reward model": device_bytes(state.get("reward_model", ())),
     }
 
 
@@ -182,7 +187,8 @@ def _policy_gradient(settings: Settings, model: Model) -> tuple[State, list[Call
     prompt = settings.data.max_prompt_length
     check_length(model, prompt, sampling.max_length, "config.sampling.max_length")
     checks.check_rows(settings, model.mesh)
-    steps = policy_gradient.make_steps(settings, model)
+    critic = describe_critic(settings, model, by_config=True)
+    steps = policy_gradient.make_steps(settings, model, critic)
     state = _with_frozen(steps.abstract, model)
     updates = algorithm.updates * algorithm.minibatches
 
@@ -201,12 +207,28 @@ def _policy_gradient(settings: Settings, model: Model) -> tuple[State, list[Call
         Call(f"score_{name}", steps.score.of_pieces, (params, pieces, number, length), 1, rows, count)
         for name, params in scored.items()
     ]
+    if steps.values:
+        learner: TrainState = state["critic"] if steps.critic else state["train"]
+        scores += [Call("values", steps.values.of_pieces, (learner.policy, pieces, number, length), 1, rows, count)]
+        batch |= {name: batch["sampler_logprobs"] for name in CRITIC_ALONE}
+    if settings.reward.model:
+        judge = describe_reward_model(settings.reward, model, by_config=True)
+        params = _in_dtype(weights.abstract(weights.table(judge.config), judge.shardings()), judge)
+        state["reward_model"] = params
+        score = make_scoring(judge, completion_scores, steps.micro_batch)
+        scores += [Call("score_reward", score.of_pieces, (params, pieces, number, length), 1, rows, count)]
     read_too = [*scored, "old"] if algorithm.old_logprobs == "sampler" else scored
     batch |= {f"{name}_logprobs": batch["sampler_logprobs"] for name in read_too}
     part = cut_minibatches(batch, algorithm.minibatches, (settings.seed,))[0]
     part, _ = weigh(part, algorithm.reduction, sampling.max_length)
+    learned = []
+    if steps.update_critic:
+        read = {name: part.pop(name) if name in CRITIC_ALONE else part[name] for name in CRITIC_READS}
+        pieces, count = _pieces(read, model, steps.micro_batch)
+        learned = _step(steps.update_critic.step(length), state["critic"], pieces, count, updates, "critic_")
     pieces, count = _pieces(part, model, steps.update.micro_batch)
-    return state, [*sampled, *scores, *_step(steps.update.step(length), state, pieces, count, updates)]
+    learned += _step(steps.update.step(length), state["train"], pieces, count, updates)
+    return state, [*sampled, *scores, *learned]
 
 
 def _sampling(settings: Settings, model: Model, sampler: Sampler, params: weights.Params) -> list[Call]:
@@ -250,20 +272,20 @@ def _supervised(settings: Settings, model: Model) -> tuple[State, list[Call]]:
     kinds = {"tokens": np.int32, "segments": np.int32, "weights": np.float32}
     count, shape = algorithm.batch_size // rows, (rows, settings.sampling.max_length)
     pieces = {name: np.empty((count, *shape), kind) for name, kind in kinds.items()}
-    return state, _step(step, state, _shapes(pieces, model), count, 1)
+    return state, _step(step, state["train"], _shapes(pieces, model), count, 1)
 
 
-def _step(step: Step, state: State, pieces: Pieces, count: int, updates: int) -> list[Call]:
+def _step(step: Step, train: TrainState, pieces: Pieces, count: int, updates: int, prefix: str = "") -> list[Call]:
     """The two functions of an optimizer step; `updates`: how many there are in a step of the run."""
-    train, number = state["train"], jax.ShapeDtypeStruct((), jnp.float32)
+    number = jax.ShapeDtypeStruct((), jnp.float32)
     whole = jax.ShapeDtypeStruct((), jnp.int32)
     shapes = jax.eval_shape(step.gradients, train, pieces, whole)
     places = jax.tree.map(lambda x: x.sharding, train.params)
     totals = dataclasses.replace(shapes, gradients=jax.tree.map(_placed, shapes.gradients, places))
     rows, within = pieces["tokens"].shape[1], {"gradients": device_bytes(totals.gradients)}
     return [
-        Call("gradients", step.gradients, (train, pieces, whole), updates, rows, count, within),
-        Call("update", step.finish, (train, totals, number, number), updates, rows * count, within=within),
+        Call(f"{prefix}gradients", step.gradients, (train, pieces, whole), updates, rows, count, within),
+        Call(f"{prefix}update", step.finish, (train, totals, number, number), updates, rows * count, within=within),
     ]
 
 
@@ -279,13 +301,17 @@ def _with_frozen(state: State, model: Model) -> State:
     if not model.config.lora:
         return state
     params = weights.abstract(weights.table(model.config), model.shardings())
-    frozen = jax.tree.map(
+    train: TrainState = state["train"]
+    return {**state, "train": dataclasses.replace(train, frozen=_in_dtype(params, model))}
+
+
+def _in_dtype(params: weights.Params, model: Model) -> weights.Params:
+    """Shapes of weights in the compute dtype."""
+    return jax.tree.map(
         lambda x, like: jax.ShapeDtypeStruct(x.shape, x.dtype, sharding=like.sharding),
         jax.eval_shape(lambda p: weights.cast(p, model.dtype), params),
         params,
     )
-    train: TrainState = state["train"]
-    return {**state, "train": dataclasses.replace(train, frozen=frozen)}
 
 
 def _batch(settings: Settings, model: Model) -> dict[str, np.ndarray]:

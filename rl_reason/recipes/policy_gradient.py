@@ -1,10 +1,10 @@
-"""Iterative GRPO: DeepSeekMath (arXiv 2402.03300), algorithm 1.
+"""Iterative GRPO: DeepSeekMath (arXiv 2402.03300), algorithm 1; and, with a critic, PPO (arXiv 1707.06347).
 
     for each step:
         sample G completions for each question       (sampling)
-        reward them                                  (rewards, on the host)
-        advantages within each group                 (objectives)
-        μ passes of minibatch updates                (policy_update)
+        reward them                                  (rewards, on the host; a reward model, on the device)
+        advantages within each group, or by a critic (objectives)
+        μ passes of minibatch updates                (policy_update, critic)
         now and then: π_ref ← π_θ
 
 Resuming: config of the folder → newest checkpoint → state, reference, position in the data → records after it dropped.
@@ -30,18 +30,27 @@ from rl_reason.parallel import hosts
 from rl_reason.parallel.mesh import make_mesh
 from rl_reason.recipes import bookkeeping, checks
 from rl_reason.recipes.accumulation import rows_at_once
-from rl_reason.recipes.completions import Score, make_score
+from rl_reason.recipes.completions import Score, completion_values, make_score, make_scoring
+from rl_reason.recipes.critic import (
+    CRITIC_ALONE,
+    CriticUpdate,
+    advantages_by_critic,
+    describe_critic,
+    make_critic_update,
+    with_shared_critic,
+)
 from rl_reason.recipes.evaluation import HeldOut, Samples, start_sampling, to_host
 from rl_reason.recipes.exploration import Exploration
 from rl_reason.recipes.grading import grade
 from rl_reason.recipes.learned_rewards import describe_reward_model, load_reward_model
-from rl_reason.recipes.optimizer import make_optimizer
+from rl_reason.recipes.optimizer import TrainState, make_optimizer
 from rl_reason.recipes.policy_update import Update, make_update
 from rl_reason.recipes.records import Clock, Records
 from rl_reason.recipes.rollout import Batch, advantages, cut_minibatches, make_batch, weigh
 from rl_reason.recipes.rollout_records import failure_line, rollout_metrics, sample_records
 from rl_reason.recipes.setup import Model, check_length, describe_model
 from rl_reason.recipes.state import (
+    Learner,
     State,
     abstract_state,
     copy_weights,
@@ -75,10 +84,10 @@ def run(settings: Settings, workdir_path: str | Path) -> None:
     model = task.model
     workdir = bookkeeping.find_run(workdir_path, settings, model)
 
-    steps = make_steps(settings, model)
-    sample, score, update = _make_sample(settings, task, steps), steps.score, steps.update
+    steps = make_steps(settings, model, task.critic)
+    sample = _make_sample(settings, task, steps)
     start, state, data_state = restore_or_start(
-        steps.abstract, model, steps.optimizer, workdir.checkpoints, settings.seed
+        steps.abstract, model, steps.optimizer, workdir.checkpoints, settings.seed, steps.critic
     )
     if data_state:
         task.data.set_state(data_state)
@@ -111,7 +120,7 @@ def run(settings: Settings, workdir_path: str | Path) -> None:
 
             # The log-probabilities that the loss compares with are computed while the host grades, if it is known that
             # these completions are trained on.
-            begun = None if algorithm.resample else _begin_scores(asked, samples, state, score, settings, task)
+            begun = None if algorithm.resample else _begin_scores(asked, samples, state, steps, settings, task)
 
             # Reward; further questions in place of those whose completions all have the same.
             trained = drawn = explore(asked, samples, step, progress)
@@ -127,14 +136,22 @@ def run(settings: Settings, workdir_path: str | Path) -> None:
                 clock.lap("time/resample_s")
 
             # Advantage, update.
-            batch, scores = begun or _begin_scores(trained.asked, trained.samples, state, score, settings, task)
+            batch, scores = begun or _begin_scores(trained.asked, trained.samples, state, steps, settings, task)
             batch |= {name: wait() for name, wait in scores.items()}
             steps_rewarded = trained.step_rewards() if settings.reward.steps else None
-            batch["advantages"] = advantages(trained.graded.total, batch, algorithm, steps_rewarded)
+            watched: dict[str, float] = {}
+            if "values" in batch:
+                finished = trained.samples.finished
+                made, watched = advantages_by_critic(
+                    trained.graded.total, batch, batch.pop("values"), finished, settings, steps_rewarded
+                )
+                batch |= made
+            else:
+                batch["advantages"] = advantages(trained.graded.total, batch, algorithm, steps_rewarded)
             clock.lap("time/score_s")
-            updated = _update(batch, state, update, settings, step)
+            updated = _update(batch, state, steps, settings, step)
 
-            values = rollout_metrics(drawn, batch)
+            values = rollout_metrics(drawn, batch) | watched
             records.pend(
                 step, clock, batch, updated, values, sample_records(step, settings.log.samples, trained, batch, model)
             )
@@ -163,17 +180,32 @@ class Steps:
     sampler: Sampler
     score: Score
     update: Update
+    values: Score | None
+    """Of a critic."""
+    critic: Learner | None
+    """A critic of its own."""
+    update_critic: CriticUpdate | None
     micro_batch: int
     """Rows whose activations may exist at the same time."""
 
 
-def make_steps(settings: Settings, model: Model) -> Steps:
+def make_steps(settings: Settings, model: Model, critic_model: Model | None) -> Steps:
     """What is compiled for a run, here or ahead of time (`recipes.planning`)."""
     algorithm, sampling = settings.algorithm, settings.sampling
-    optimizer = make_optimizer(algorithm, settings.steps * algorithm.updates * algorithm.minibatches)
-    abstract = abstract_state(model, optimizer, needs_reference(settings))
+    updates = settings.steps * algorithm.updates * algorithm.minibatches
+    optimizer = make_optimizer(algorithm, updates)
+    critic = update_critic = values = None
+    if critic_model:
+        own = dataclasses.replace(algorithm, learning_rate=settings.critic.learning_rate)
+        critic = critic_model, make_optimizer(own, updates)
+    abstract = abstract_state(model, optimizer, needs_reference(settings), critic)
     places = train_shardings(abstract, model)
     micro_batch = rows_at_once(algorithm.micro_batch, algorithm.batch_size // algorithm.minibatches)
+    if critic:
+        places_of_critic = jax.tree.map(lambda x: x.sharding, abstract["critic"])
+        update_critic = make_critic_update(critic[0], settings.critic, critic[1], places_of_critic, micro_batch)
+    if settings.critic.kind != "none":
+        values = make_scoring(critic_model or model, completion_values, micro_batch)
     sampler = make_sampler(
         model.config,
         group_size=algorithm.group_size,
@@ -193,7 +225,18 @@ def make_steps(settings: Settings, model: Model) -> Steps:
         abstract=abstract,
         sampler=sampler,
         score=make_score(model, sampling.temperature, micro_batch),
-        update=make_update(model, algorithm, optimizer, sampling.temperature, places, micro_batch),
+        update=make_update(
+            model,
+            algorithm,
+            optimizer,
+            sampling.temperature,
+            places,
+            micro_batch,
+            settings.critic if settings.critic.kind == "shared" else None,
+        ),
+        values=values,
+        critic=critic,
+        update_critic=update_critic,
         micro_batch=micro_batch,
     )
 
@@ -213,6 +256,8 @@ class _Task:
     """Completions that are sampled at the same time."""
     reward_model: Model | None
     """What gives learned rewards."""
+    critic: Model | None
+    """A critic of its own."""
 
 
 def _prepare(settings: Settings) -> _Task:
@@ -225,7 +270,7 @@ def _prepare(settings: Settings) -> _Task:
     problems = sources.load(data.name, data.split, data.dir, settings.seed)
     problems = problems[: data.problems or len(problems)]
     texts = lambda: (problem["problem"] for problem in problems)  # noqa: E731
-    model = describe_model(settings.model, make_mesh(settings.mesh), texts)
+    model = with_shared_critic(describe_model(settings.model, make_mesh(settings.mesh), texts), settings)
     model.check_files()
     rows = model.config.vocab_size
     prompts = encode_all(problems, template, model.tokenizer, data.max_prompt_length, data.long_prompts, rows)
@@ -240,6 +285,7 @@ def _prepare(settings: Settings) -> _Task:
         held_out=bookkeeping.load_held_out(settings, model),
         rows=rows_at_once(settings.sampling.batch_size, algorithm.batch_size),
         reward_model=describe_reward_model(settings.reward, model) if settings.reward.model else None,
+        critic=describe_critic(settings, model),
     )
 
 
@@ -301,11 +347,11 @@ def _make_explore(settings: Settings, task: _Task, rewarder: Rewarder, micro_bat
 
 
 def _begin_scores(
-    asked: Sequence[EncodedPrompt], samples: Samples, state: State, score: Score, settings: Settings, task: _Task
+    asked: Sequence[EncodedPrompt], samples: Samples, state: State, steps: Steps, settings: Settings, task: _Task
 ) -> tuple[Batch, dict[str, Callable]]:
     """The batch of these completions, and what is to be waited for: log π_ref where there is a KL term, log π_old where
-    there is more than one update."""
-    algorithm = settings.algorithm
+    there is more than one update, a critic's values."""
+    algorithm, score = settings.algorithm, steps.score
     length = padded_length(asked, task.prompt_length)
     batch = make_batch(asked, samples, algorithm.group_size, length, task.model.pad_id)
     made: dict[str, Callable] = {}
@@ -316,16 +362,28 @@ def _begin_scores(
         made["old_logprobs"] = lambda: batch["sampler_logprobs"]
     elif algorithm.updates * algorithm.minibatches > 1:
         made["old_logprobs"] = score.begin(state["train"].policy, batch)
+    if steps.values:
+        learner: TrainState = state["critic"] if steps.critic else state["train"]
+        made["values"] = steps.values.begin(learner.policy, batch)
     return batch, made
 
 
-def _update(batch: Batch, state: State, update: Update, settings: Settings, step: int) -> list[dict[str, jax.Array]]:
-    """μ passes over the batch, in minibatches; changes `state`, returns the metrics of each update, not waited for."""
+def _update(batch: Batch, state: State, steps: Steps, settings: Settings, step: int) -> list[dict[str, jax.Array]]:
+    """μ passes over the batch, in minibatches; changes `state`, returns the metrics of each update, not waited for.
+
+    A critic of its own learns from the same minibatches, in the first steps alone.
+    """
     algorithm = settings.algorithm
     metrics: list[dict[str, jax.Array]] = []
     for inner in range(algorithm.updates):
         for part in cut_minibatches(batch, algorithm.minibatches, (settings.seed, step, inner)):
             part, denominator = weigh(part, algorithm.reduction, settings.sampling.max_length)
-            state["train"], made = update(state["train"], part, denominator)
+            made: dict[str, jax.Array] = {}
+            if steps.update_critic:
+                state["critic"], made = steps.update_critic(state["critic"], part, denominator)
+                part = {name: x for name, x in part.items() if name not in CRITIC_ALONE}
+            if step > settings.critic.pretrain_steps:
+                state["train"], of_policy = steps.update(state["train"], part, denominator)
+                made = made | of_policy
             metrics.append(made)
     return metrics

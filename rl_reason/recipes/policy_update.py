@@ -10,14 +10,16 @@ import jax
 import numpy as np
 import optax
 
+from rl_reason.models import decoder
 from rl_reason.models.weights import Params, cast
 from rl_reason.objectives.policy_loss import PolicyLoss, differences
 from rl_reason.recipes.accumulation import LOADS, Piece, Step, Sums, make_step
-from rl_reason.recipes.completions import Batch, completion_logprobs, lay, place
+from rl_reason.recipes.completions import Batch, completion_logprobs, completion_states, lay, place
+from rl_reason.recipes.critic import value_sums
 from rl_reason.recipes.layout import make_pieces
 from rl_reason.recipes.optimizer import TrainState
 from rl_reason.recipes.setup import Model
-from rl_reason.settings import Algorithm
+from rl_reason.settings import Algorithm, Critic
 
 
 @dataclass(frozen=True)
@@ -54,13 +56,16 @@ def make_update(
     temperature: float,
     state_shardings: TrainState,
     micro_batch: int,
+    shared: Critic | None = None,
 ) -> Update:
-    """The update of a policy; `micro_batch` as in `completions.make_scoring`."""
+    """The update of a policy; `micro_batch` as in `completions.make_scoring`, `shared` a critic on its last layer."""
 
     policy_loss = make_loss(algorithm)
 
     def loss_sum(length: int, params: Params, piece: Piece) -> tuple[jax.Array, Sums]:
-        logprobs, entropies, loads = completion_logprobs(cast(params, model.dtype), piece, model, temperature, length)
+        params = cast(params, model.dtype)
+        states = completion_states(params, piece, model, length)
+        logprobs, entropies = completion_logprobs(params, states, piece, model, temperature)
         mask = piece["mask"]
         old = piece.get("old_logprobs", jax.lax.stop_gradient(logprobs))
         loss, sums = policy_loss(
@@ -76,13 +81,16 @@ def make_update(
         )
         if algorithm.old_logprobs == "sampler":  # Then only the update itself tells what the trainer computes.
             sums |= differences(jax.lax.stop_gradient(logprobs), piece["sampler_logprobs"], mask)
-        return loss, sums if loads is None else sums | {LOADS: loads}
+        if shared:
+            value_loss, watched = value_sums(decoder.scores(params, states.before), piece, shared)
+            loss, sums = loss + shared.coef * value_loss, sums | watched
+        return loss, sums if states.loads is None else sums | {LOADS: states.loads}
 
     @functools.cache
     def step(length: int) -> Step:
         return make_step(functools.partial(loss_sum, length), optimizer, state_shardings, model.mesh)
 
-    skips_zeros = not (policy_loss.kl_coef or policy_loss.entropy_coef)
+    skips_zeros = not (policy_loss.kl_coef or policy_loss.entropy_coef or shared)
     return Update(step, model, micro_batch, skips_zeros)
 
 

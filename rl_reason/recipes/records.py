@@ -78,8 +78,9 @@ class Records:
         seconds = clock.last - clock.started
         tokens = values.get("tokens/sampled", values["tokens/update"])
         values |= clock.laps | {"time/step_s": seconds, "tokens/s": tokens / seconds}
-        for name in ("loss", "optimizer/grad_norm", "optimizer/update_norm"):
-            if not np.isfinite(values[name]):
+        for name in ("loss", "optimizer/grad_norm", "optimizer/update_norm", "critic/loss", "critic/grad_norm"):
+            # A critic may learn alone.
+            if not np.isfinite(values.get(name, 0)):
                 file = self._workdir.path / f"nonfinite_batch_{step}.npz"
                 if hosts.is_first():
                     np.savez_compressed(file, **dict(batch))

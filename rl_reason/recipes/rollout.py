@@ -74,6 +74,18 @@ def _of_steps(steps: Steps, algorithm: Algorithm) -> np.ndarray:
     return np.asarray(made).reshape(rewards_BT.shape)
 
 
+def token_rewards(rewards_B: np.ndarray, batch: Batch, algorithm: Algorithm, steps: Steps | None = None) -> jax.Array:
+    """What each token is given, float32 [B, T]: a completion's reward at its last one, or the rewards of its steps
+    where these end, less the KL penalty where that is in the reward."""
+    mask_BT = jnp.asarray(batch["mask"])
+    if steps is None:
+        is_last_BT = mask_BT - jnp.pad(mask_BT[:, 1:], ((0, 0), (0, 1)))
+        given_BT = is_last_BT * jnp.asarray(rewards_B)[:, None]
+    else:
+        given_BT = jnp.asarray(steps[0])
+    return given_BT - _penalty(batch, algorithm) * mask_BT
+
+
 def _penalty(batch: Batch, algorithm: Algorithm) -> jax.Array:
     """What is taken off the reward of each token, [B, T], of the policy that sampled."""
     if algorithm.kl_in != "reward":
@@ -91,11 +103,11 @@ _OF_REWARDS: dict[str, Callable[[jax.Array, Algorithm], jax.Array]] = {
     "group_batch": lambda r, _: group_relative(r, False),
 }
 """By `algorithm.advantage`: the advantages [Q, G] of rewards, before the whitening of a batch."""
-ADVANTAGES, WHITENED = (*_OF_REWARDS, "process"), ("batch", "group_batch")
+ADVANTAGES, WHITENED = (*_OF_REWARDS, "process", "gae"), ("batch", "group_batch")
 
 
-OF_STEPS = ("process",)
-"""Those that read rewards of steps."""
+OF_STEPS = ("process", "gae")
+"""Those that read rewards of steps. A critic's, "gae", are made by `critic.advantages_by_critic`."""
 
 
 def cut_minibatches(batch: Batch, count: int, seed: Sequence[int]) -> list[Batch]:

@@ -129,13 +129,14 @@ def describe_model(model: settings.Model, mesh: Mesh, texts: Callable[[], Iterab
     return _on_mesh(model, mesh, folder, config, tokenizer, tokenization.stop_ids(tokenizer, folder))
 
 
-def describe_scorer(policy: Model, path: str = "", key: str = "") -> Model:
+def describe_scorer(policy: Model, path: str = "", key: str = "", by_config: bool = False) -> Model:
     """A model that gives scores to what a policy writes: all of its weights are trained, and its tokens are the same.
 
     Args:
         policy: whose tokenizer, mesh and dtype it takes.
         path: a Hugging Face folder or name, of a language model or of one that gives scores; empty: the policy's own.
         key: what held the path, for the error line.
+        by_config: whether `config.json` is enough, for what is compiled and not run.
 
     Raises:
         UsageError: no such folder, weights that do not fit, or another tokenizer.
@@ -143,14 +144,15 @@ def describe_scorer(policy: Model, path: str = "", key: str = "") -> Model:
     if not path:
         config = dataclasses.replace(policy.config, heads=("score",), lora=None)
         return dataclasses.replace(policy, config=config, adapters=None)
-    folder = huggingface.local_folder(path, key=key)
+    folder = huggingface.local_folder(path, weights=not by_config, key=key)
     config = dataclasses.replace(families.read_config(folder), heads=("score",))
-    if tokenization.load_tokenizer(str(folder)).get_vocab() != policy.tokenizer.get_vocab():
+    if not by_config and tokenization.load_tokenizer(str(folder)).get_vocab() != policy.tokenizer.get_vocab():
         raise UsageError(f"{key}={path!r}: expected the policy's tokenizer, found another vocabulary")
     _check_experts(config, policy.mesh)
     kernel = attention.choose(policy.attention, policy.mesh.devices.flat[0], config, policy.dtype)
     made = dataclasses.replace(policy, config=config, folder=folder, adapters=None, attention=kernel)
-    made.check_files()
+    if not by_config:
+        made.check_files()
     return made
 
 

@@ -1,11 +1,13 @@
 """The training state on the mesh: made from the model's weights, or restored from the newest checkpoint.
 
-A checkpoint holds {"train": TrainState} and, where a KL term needs it, "reference": weights in the compute dtype. What
-lies frozen beneath adapters is read from its files again; it is the reference then.
+A checkpoint holds {"train": TrainState} and, where there is a critic of its own, "critic": TrainState, and where a KL
+term needs it, "reference": weights in the compute dtype. What lies frozen beneath adapters is read from its files
+again; it is the reference then.
 """
 
 from __future__ import annotations
 
+import dataclasses
 from pathlib import Path
 
 import jax
@@ -20,7 +22,7 @@ from rl_reason.runtime.checkpoints import Checkpoints
 from rl_reason.settings import Settings
 
 State = dict
-"""{"train": TrainState, "reference": Params}, the latter only where it is needed."""
+"""{"train": TrainState, "critic": TrainState, "reference": Params}, the latter two only where they are needed."""
 
 
 def needs_reference(settings: Settings) -> bool:
@@ -29,7 +31,12 @@ def needs_reference(settings: Settings) -> bool:
     return settings.recipe != "supervised" and settings.algorithm.kl_coef > 0 and not adapters
 
 
-def abstract_state(model: Model, optimizer: optax.GradientTransformation, with_reference: bool) -> State:
+Learner = tuple[Model, optax.GradientTransformation]
+
+
+def abstract_state(
+    model: Model, optimizer: optax.GradientTransformation, with_reference: bool, critic: Learner | None = None
+) -> State:
     """Shapes, dtypes and shardings of the state as checkpoints hold it, without its arrays."""
     params = model.trained()
     places = state_shardings(params, optimizer, replicated(model.mesh))
@@ -40,11 +47,13 @@ def abstract_state(model: Model, optimizer: optax.GradientTransformation, with_r
     state: State = {"train": place(jax.eval_shape(lambda p: init_state(p, optimizer), params), places)}
     if with_reference:
         state["reference"] = place(jax.eval_shape(lambda p: cast(p, model.dtype), params), places.params)
+    if critic:
+        state["critic"] = abstract_state(*critic, with_reference=False)["train"]
     return state
 
 
 def train_shardings(abstract: State, model: Model) -> TrainState:
-    """Where the whole state lies."""
+    """Where all of the policy's part lies."""
     places = jax.tree.map(lambda x: x.sharding, abstract["train"])
     return places.replace(frozen=model.shardings()) if model.config.lora else places
 
@@ -55,7 +64,12 @@ def without_frozen(state: State) -> State:
 
 
 def restore_or_start(
-    abstract: State, model: Model, optimizer: optax.GradientTransformation, folder: Path, seed: int
+    abstract: State,
+    model: Model,
+    optimizer: optax.GradientTransformation,
+    folder: Path,
+    seed: int,
+    critic: Learner | None = None,
 ) -> tuple[int, State, dict]:
     """(steps behind it, state, position in the data) of the newest checkpoint, or a fresh start: (0, state, {}).
 
@@ -74,16 +88,22 @@ def restore_or_start(
     state = {}
     if "reference" in abstract:
         state["reference"] = copy_weights(trained, model)
-    places = jax.tree.map(lambda x: x.sharding, abstract["train"])
-    start = jax.jit(lambda p: init_state(p, optimizer), out_shardings=places)(trained)
-    return 0, {**state, "train": start.replace(frozen=frozen)}, {}
+    if critic:
+        state["critic"] = _start(critic[0].load_params(seed), critic[1], abstract["critic"])
+    start = _start(trained, optimizer, abstract["train"])
+    return 0, {**state, "train": dataclasses.replace(start, frozen=frozen)}, {}
 
 
-def final_weights(model: Model, train: TrainState, seed: int) -> Params:
+def _start(params: Params, optimizer: optax.GradientTransformation, abstract: TrainState) -> TrainState:
+    places = jax.tree.map(lambda x: x.sharding, abstract)
+    return jax.jit(lambda p: init_state(p, optimizer), out_shardings=places)(params)
+
+
+def final_weights(model: Model, trained: Params, seed: int) -> Params:
     """The policy as float32 weights without adapters, which are merged into those of the files."""
     if not model.config.lora:
-        return train.params
-    return merge(model.load_params(seed), train.params, model.config)
+        return trained
+    return merge(model.load_params(seed), trained, model.config)
 
 
 def copy_weights(params: Params, model: Model) -> Params:

@@ -60,7 +60,7 @@ def make_supervised_step(model: Model, optimizer: optax.GradientTransformation, 
 
     def loss_sum(params: Params, piece: Piece) -> tuple[jax.Array, Sums]:
         params = cast(params, model.dtype)
-        hidden, loads = decoder.predictors(
+        states = decoder.states(
             params,
             piece["tokens"],
             piece["segments"],
@@ -71,7 +71,7 @@ def make_supervised_step(model: Model, optimizer: optax.GradientTransformation, 
             model.attention,
         )
         logprobs, entropies = token_logprobs(
-            hidden,
+            states.before,
             decoder.head_weights(params),
             piece["tokens"],
             chunk=model.logprob_chunk,
@@ -79,7 +79,7 @@ def make_supervised_step(model: Model, optimizer: optax.GradientTransformation, 
             softcap=model.config.final_softcap,
         )
         sums = {"entropy": jnp.sum(piece["weights"] * entropies)}
-        return -jnp.sum(piece["weights"] * logprobs), sums if loads is None else sums | {LOADS: loads}
+        return -jnp.sum(piece["weights"] * logprobs), sums if states.loads is None else sums | {LOADS: states.loads}
 
     return make_step(loss_sum, optimizer, places, model.mesh)
 
@@ -160,6 +160,6 @@ def run(settings: Settings, workdir_path: str | Path) -> None:
             if bookkeeping.is_due(step, settings.checkpoint.every, settings.steps):
                 records.finish()
                 checkpoints.save(step, without_frozen(state), {"step": step})
-        weights = final_weights(model, state["train"], settings.seed)
+        weights = final_weights(model, state["train"].params, settings.seed)
         bookkeeping.export_model(workdir.path / "export", model, weights, source_dtype(model.config))
     bookkeeping.close_run(workdir)

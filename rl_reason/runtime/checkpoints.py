@@ -96,6 +96,14 @@ class Checkpoints:
           UsageError: the checkpoint is of a state with other arrays or shapes.
           RunError: the checkpoint is damaged.
         """
+        return self._restore_latest(abstract_state, whole=True)
+
+    def restore_part(self, abstract_part: State) -> tuple[int, State] | None:
+        """(step, part) of the newest checkpoint's state, of which nothing else is read; else as `restore_latest`."""
+        made = self._restore_latest(abstract_part, whole=False)
+        return made and made[:2]
+
+    def _restore_latest(self, abstract: State, whole: bool) -> tuple[int, State, dict[str, Any]] | None:
         step = self.latest_step()
         if step is None:
             return None
@@ -108,10 +116,13 @@ class Checkpoints:
             raise self._damaged(folder, error) from error
         if not saved:
             raise self._damaged(folder, ValueError("no description of its arrays"))
-        _check_shapes(folder, saved, _shapes(abstract_state))
-        args = ocp.args.Composite(state=ocp.args.StandardRestore(abstract_state), data=ocp.args.JsonRestore())
+        wanted = _shapes(abstract)
+        _check_shapes(folder, saved if whole else {name: saved[name] for name in wanted if name in saved}, wanted)
+        args = ocp.args.Composite(state=ocp.args.StandardRestore(abstract), data=ocp.args.JsonRestore())
         try:
             with _quiet_abandoned_reads():
+                if not whole:
+                    return step, jax.block_until_ready(_read_part(folder / "state", abstract)), {}
                 restored = self._manager.restore(step, args=args)
                 # Arrays arrive in the background: a failure shows here, not in the first step.
                 return step, jax.block_until_ready(restored["state"]), restored["data"]
@@ -144,6 +155,13 @@ class Checkpoints:
         older = [s for s in self._manager.all_steps() if s < int(folder.name)]
         advice = f"resume from step {max(older)}" if older else "start anew"
         return RunError(f"{folder}: damaged checkpoint ({_line(error)}); remove this folder to {advice}")
+
+
+def _read_part(folder: Path, abstract: State) -> State:
+    places = ocp.checkpoint_utils.construct_restore_args(abstract)
+    with ocp.PyTreeCheckpointer() as reader:
+        args = ocp.args.PyTreeRestore(abstract, restore_args=places, partial_restore=True)
+        return reader.restore(folder, args=args)
 
 
 def _shapes(tree: Any) -> dict[str, tuple[int, ...]]:

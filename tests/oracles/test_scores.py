@@ -41,7 +41,7 @@ def test_scores_of_a_classifier(family, tmp_path):
 
     tokens = np.random.default_rng(0).integers(1, 96, (3, 11))
     # Which token is judged is the library's choice: each prefix by itself shows every token's score.
-    hidden = decoder.own_states(params, jnp.array(tokens), jnp.ones((3, 11), jnp.int32), None, config)
+    hidden = decoder.states(params, jnp.array(tokens), jnp.ones((3, 11), jnp.int32), None, config).own
     ours = decoder.scores(params, hidden)
     for length in (1, 4, 11):
         with torch.no_grad():
