@@ -3,9 +3,9 @@ appendix A.3; DeepSeekMath, arXiv 2402.03300, section 4.1.1).
 
 Published: DeepSeek-R1's appendix A.3 compares PPO and GRPO on MATH with DeepSeek-Coder-V2-Lite: with λ = 0.95 PPO is
 considerably worse, with λ = 1 nearly as good, and it needs a critic as large as the policy; curves, no numbers.
-Settings: γ 1, λ 1, values clipped at 0.2, the KL penalty taken off each token's reward (k1), advantages whitened over the
-batch, four passes over an exploration; everything else is that of `configs/grpo_math.py`, so that the two compare. Where
-it deviates, beside what stands there:
+Settings: γ 1, λ 1, values clipped at 0.2, the KL penalty taken off each token's reward (k1), advantages whitened over
+the batch, four passes over an exploration; everything else is that of `configs/grpo_math.py`, so that the two compare.
+Where it deviates, beside what stands there:
 
 - The critic starts from the policy's weights, with a layer of zeros on top; the papers start it from the reward model,
   which is not public (`--config.critic.path=DIR` does). Its learning rate, 1e-5, is usual practice, as are 4 passes.

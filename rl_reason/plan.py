@@ -27,15 +27,18 @@ FLAGS: Spec = {
 
 
 def main() -> None:
+    written = dict(split_flags(sys.argv[1:]))
+    named = written.get("topology")
+    if named:
+        # jax reads the environment when it starts, and a config file may import it.
+        topologies.prepare(topologies.parse(named))
     settings, _, flags = load(sys.argv[1:], FLAGS, description=__doc__)
-    if "workdir" in dict(split_flags(sys.argv[1:])):
+    if "workdir" in written:
         raise UsageError("--workdir: a plan is no run; expected no such flag, --json names a file to write")
     topology = topologies.parse(flags["topology"])
     output = Path(flags["json"]) if flags["json"] else None
     if output and (output.is_dir() or not output.parent.is_dir()):
         raise UsageError(f"--json={flags['json']}: expected a file in a folder that exists")
-    topologies.prepare(topology)
-    # jax is imported after the environment is set, which says what it runs on.
     from rl_reason.recipes.planning import plan
 
     report = {"config": flags["config"], "topology": topology.name}

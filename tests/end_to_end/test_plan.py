@@ -168,7 +168,8 @@ def test_topology_that_cannot_be(refusal, topology, told):
         assert part in line
 
 
-def test_flags(refusal, tmp_path):
+def test_flags(refusal, tmp_path, monkeypatch):
+    monkeypatch.setattr(plan.topologies, "prepare", lambda topology: None)  # jax runs here already
     config = "--config=configs/grpo_math.py:tiny"
     assert "--topology" in refusal(plan.main, [config])
     assert "--workdir" in refusal(plan.main, [config, "--topology=cpu:2", f"--workdir={tmp_path}/run"])

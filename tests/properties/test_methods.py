@@ -18,6 +18,7 @@ from rl_reason.objectives.methods import METHODS
 from rl_reason.objectives.reductions import token_weights
 from rl_reason.parallel.mesh import replicated
 from rl_reason.recipes.completions import lay, make_score, place
+from rl_reason.recipes.critic import advantages_by_critic
 from rl_reason.recipes.evaluation import Samples
 from rl_reason.recipes.layout import make_pieces
 from rl_reason.recipes.optimizer import init_state, state_shardings
@@ -100,7 +101,12 @@ def test_policy_gradient_methods(name, seed, describe, params):
     batch["sampler_logprobs"] = logprobs + 1e-3
     batch["reference_logprobs"] = (logprobs + rng.normal(0, 0.4, logprobs.shape) * batch["mask"]).astype(np.float32)
     rewards = rng.integers(0, 2, len(logprobs)).astype(np.float32)
-    made = advantages(rewards, batch, algorithm, step_rewards(batch, rng))
+    if algorithm.advantage == "gae":
+        run = settings.Settings(algorithm=algorithm, critic=settings.Critic("separate", gamma=0.9))
+        values = rng.normal(size=(*logprobs.shape, 2)).astype(np.float32)
+        made = advantages_by_critic(rewards, batch, values, rewards > 0, run)[0]["advantages"]
+    else:
+        made = advantages(rewards, batch, algorithm, step_rewards(batch, rng))
     batch["advantages"] = made
     if not algorithm.kl_coef or algorithm.kl_in == "reward":
         del batch["reference_logprobs"]
