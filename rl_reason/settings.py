@@ -228,6 +228,21 @@ class Critic:
 
 
 @dataclass(frozen=True)
+class Retraining:
+    """Of the reward model in `reward.model`, at the end of each outer iteration (`algorithm.reference_every`), on what
+    the rules say of its completions (DeepSeekMath, arXiv 2402.03300, algorithm 1)."""
+
+    steps: int = 0
+    """Updates each time; 0: the reward model stays as it is."""
+    batch_size: int = 256
+    """Completions of an update."""
+    replay: float = 0.1
+    """Share of them that is from earlier iterations."""
+    learning_rate: float = 2e-5
+    """The rest of the optimizer is the policy's, without warm-up and schedule."""
+
+
+@dataclass(frozen=True)
 class Evaluation:
     """Held-out problems, sampled before, during and after training."""
 
@@ -285,6 +300,7 @@ class Settings:
     sampling: Sampling = Sampling()
     algorithm: Algorithm = Algorithm()
     critic: Critic = Critic()
+    retraining: Retraining = Retraining()
     evaluation: Evaluation = Evaluation()
     checkpoint: Checkpoint = Checkpoint()
     mesh: Mesh = Mesh()

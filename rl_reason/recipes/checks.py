@@ -170,9 +170,11 @@ def check_policy_gradient(settings: Settings) -> None:
     _unread(settings, ("data.solutions", *_OF_REWARD_MODELS), "by policy-gradient training")
     _check_critic(settings)
     _check_reward_model(settings)
+    _check_retraining(settings)
     if not algorithm.kl_coef:
-        keys = ("algorithm.reference_every", "algorithm.kl_estimator", "algorithm.kl_in")
-        _unread(settings, keys, "where config.algorithm.kl_coef is 0")
+        _unread(settings, ("algorithm.kl_estimator", "algorithm.kl_in"), "where config.algorithm.kl_coef is 0")
+        if not settings.retraining.steps:
+            _unread(settings, ("algorithm.reference_every",), "where config.algorithm.kl_coef is 0")
     if algorithm.kl_in == "reward" and algorithm.kl_estimator not in KL_ESTIMATORS:
         raise UsageError(
             f"config.algorithm.kl_estimator={algorithm.kl_estimator!r}: weighs a term of the loss, and "
@@ -238,6 +240,30 @@ def _check_critic(settings: Settings) -> None:
         raise UsageError(f"config.critic.coef={critic.coef!r}: expected more than 0")
     if settings.model.lora_rank or settings.model.lora_path:
         raise UsageError("config.critic.kind='shared': adapters leave its layer as it is; expected 'separate'")
+
+
+def _check_retraining(settings: Settings) -> None:
+    """What training the reward model on needs, and what is read only then."""
+    one, algorithm = settings.retraining, settings.algorithm
+    _at_least("retraining.steps", one.steps, 0)
+    if not one.steps:
+        _unread(settings, ("retraining.batch_size", "retraining.replay", "retraining.learning_rate"), NOT_RETRAINED)
+        return
+    if not settings.reward.model:
+        raise UsageError(f"config.retraining.steps={one.steps}: there is no reward model; expected config.reward.model")
+    if not algorithm.reference_every:
+        raise UsageError(
+            f"config.retraining.steps={one.steps}: config.algorithm.reference_every=0 means one iteration without an "
+            "end; expected the steps of an outer iteration"
+        )
+    _at_least("retraining.batch_size", one.batch_size, 1)
+    if not 0 <= one.replay < 1:
+        raise UsageError(f"config.retraining.replay={one.replay!r}: expected 0 or more, less than 1")
+    if not one.learning_rate > 0:
+        raise UsageError(f"config.retraining.learning_rate={one.learning_rate!r}: expected more than 0")
+
+
+NOT_RETRAINED = "where config.retraining.steps is 0"
 
 
 def _check_reward_model(settings: Settings) -> None:

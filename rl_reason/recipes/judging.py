@@ -23,16 +23,15 @@ def make_judge(
     model: Model, kind: str, make_batch: Callable[[Sequence[Item]], Batch], rows: int, micro_batch: int
 ) -> Judge:
     """`judge(params, items, progress)`, `rows` items at a time; `micro_batch` as in `completions.make_scoring`."""
-    score = make_scoring(model, completion_scores, micro_batch)
+    reward_model = RewardModel(kind, make_scoring(model, completion_scores, micro_batch), "product")
 
     def judge(params: Params, items: Sequence[Item], progress: Callable[[int], None]) -> dict:
-        reward_model = RewardModel(kind, params, score, "product")
         scores: list[np.ndarray] = []  # of each completion, at its ends
         for start in range(0, len(items), rows):
             part = list(items[start : start + rows])
             # The last part is filled up, so that there are few shapes.
             filled = part + part[:1] * (rows - len(part) if start else 0)
-            made_BT = reward_model.begin(make_batch(filled))()
+            made_BT = reward_model.begin(params, make_batch(filled))()
             flat = [one for item in part for one in item]
             scores += [row[one.ends] for row, one in zip(made_BT, flat, strict=False)]
             progress(len(part))

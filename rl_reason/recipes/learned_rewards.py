@@ -33,16 +33,14 @@ appendix F)."""
 class RewardModel:
     kind: str
     """"outcome", "process" or "preference"."""
-    params: Params
-    """In the compute dtype."""
     score: Score
     aggregation: str
     """Of what a process model says; a key of `AGGREGATIONS`."""
 
-    def begin(self, batch: Batch) -> Callable[[], np.ndarray]:
+    def begin(self, params: Params, batch: Batch) -> Callable[[], np.ndarray]:
         """Dispatches; what it returns waits, and gives the score of each token, float32 [B, T]: a probability, or of a
         preference model a number without a scale."""
-        wait = self.score.begin(self.params, batch)
+        wait = self.score.begin(params, batch)
         return wait if self.kind == "preference" else lambda: _sigmoid(wait())
 
     def of_completions(self, scores_BT: np.ndarray, lengths_B: np.ndarray, ends: Sequence[Sequence[int]]) -> np.ndarray:
@@ -85,10 +83,9 @@ def describe_reward_model(reward: Reward, policy: Model, by_config: bool = False
     return model
 
 
-def load_reward_model(reward: Reward, model: Model, micro_batch: int, seed: int) -> RewardModel:
-    """The weights, on the mesh; `micro_batch` as in `completions.make_scoring`."""
-    score = make_scoring(model, completion_scores, micro_batch)
-    return RewardModel(kind_of(model.config), model.load_params(seed, model.dtype), score, reward.aggregation)
+def make_reward_model(reward: Reward, model: Model, micro_batch: int) -> RewardModel:
+    """`micro_batch` as in `completions.make_scoring`."""
+    return RewardModel(kind_of(model.config), make_scoring(model, completion_scores, micro_batch), reward.aggregation)
 
 
 def _sigmoid(x: np.ndarray) -> np.ndarray:

@@ -188,7 +188,8 @@ def _policy_gradient(settings: Settings, model: Model) -> tuple[State, list[Call
     check_length(model, prompt, sampling.max_length, "config.sampling.max_length")
     checks.check_rows(settings, model.mesh)
     critic = describe_critic(settings, model, by_config=True)
-    steps = policy_gradient.make_steps(settings, model, critic)
+    judge = describe_reward_model(settings.reward, model, by_config=True) if settings.reward.model else None
+    steps = policy_gradient.make_steps(settings, model, critic, judge)
     state = _with_frozen(steps.abstract, model)
     updates = algorithm.updates * algorithm.minibatches
 
@@ -208,13 +209,13 @@ def _policy_gradient(settings: Settings, model: Model) -> tuple[State, list[Call
         for name, params in scored.items()
     ]
     if steps.values:
-        learner: TrainState = state["critic"] if steps.critic else state["train"]
+        learner: TrainState = state.get("critic", state["train"])
         scores += [Call("values", steps.values.of_pieces, (learner.policy, pieces, number, length), 1, rows, count)]
         batch |= {name: batch["sampler_logprobs"] for name in CRITIC_ALONE}
-    if settings.reward.model:
-        judge = describe_reward_model(settings.reward, model, by_config=True)
-        params = _in_dtype(weights.abstract(weights.table(judge.config), judge.shardings()), judge)
-        state["reward_model"] = params
+    if judge:
+        if "reward_model" not in state:  # It stays as it is, and lies there in the compute dtype.
+            state["reward_model"] = _in_dtype(weights.abstract(weights.table(judge.config), judge.shardings()), judge)
+        params = state["reward_model"].params if "reward_model" in steps.others else state["reward_model"]
         score = make_scoring(judge, completion_scores, steps.micro_batch)
         scores += [Call("score_reward", score.of_pieces, (params, pieces, number, length), 1, rows, count)]
     read_too = [*scored, "old"] if algorithm.old_logprobs == "sampler" else scored

@@ -5,7 +5,7 @@
         reward them                                  (rewards, on the host; a reward model, on the device)
         advantages within each group, or by a critic (objectives)
         μ passes of minibatch updates                (policy_update, critic)
-        now and then: π_ref ← π_θ
+        at the end of an iteration: π_ref ← π_θ, and the reward model is trained on (retraining)
 
 Resuming: config of the folder → newest checkpoint → state, reference, position in the data → records after it dropped.
 """
@@ -13,7 +13,7 @@ Resuming: config of the folder → newest checkpoint → state, reference, posit
 from __future__ import annotations
 
 import dataclasses
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -28,7 +28,7 @@ from rl_reason.data.templates import find_template
 from rl_reason.data.tokenization import decode
 from rl_reason.parallel import hosts
 from rl_reason.parallel.mesh import make_mesh
-from rl_reason.recipes import bookkeeping, checks
+from rl_reason.recipes import bookkeeping, checks, retraining
 from rl_reason.recipes.accumulation import rows_at_once
 from rl_reason.recipes.completions import Score, completion_values, make_score, make_scoring
 from rl_reason.recipes.critic import (
@@ -42,7 +42,7 @@ from rl_reason.recipes.critic import (
 from rl_reason.recipes.evaluation import HeldOut, Samples, start_sampling, to_host
 from rl_reason.recipes.exploration import Exploration
 from rl_reason.recipes.grading import grade
-from rl_reason.recipes.learned_rewards import describe_reward_model, load_reward_model
+from rl_reason.recipes.learned_rewards import describe_reward_model, make_reward_model
 from rl_reason.recipes.optimizer import TrainState, make_optimizer
 from rl_reason.recipes.policy_update import Update, make_update
 from rl_reason.recipes.records import Clock, Records
@@ -84,22 +84,25 @@ def run(settings: Settings, workdir_path: str | Path) -> None:
     model = task.model
     workdir = bookkeeping.find_run(workdir_path, settings, model)
 
-    steps = make_steps(settings, model, task.critic)
+    steps = make_steps(settings, model, task.critic, task.reward_model)
     sample = _make_sample(settings, task, steps)
     start, state, data_state = restore_or_start(
-        steps.abstract, model, steps.optimizer, workdir.checkpoints, settings.seed, steps.critic
+        steps.abstract, model, steps.optimizer, workdir.checkpoints, settings.seed, steps.others
     )
     if data_state:
         task.data.set_state(data_state)
     bookkeeping.make_run(workdir, settings, model)
 
+    judged = workdir.path / retraining.FILE
+    judged_files = [judged] if settings.retraining.steps else []
     with (
         Rewarder(settings.reward) as rewarder,
         Checkpoints(workdir.checkpoints, settings.checkpoint.keep) as checkpoints,
-        MetricsWriter(workdir, start or -1, enabled=hosts.is_first()) as metrics,
+        MetricsWriter(workdir, start or -1, enabled=hosts.is_first(), others=judged_files) as metrics,
         Progress(settings.steps, start, "train", enabled=hosts.is_first()) as progress,
     ):
         explore = _make_explore(settings, task, rewarder, steps.micro_batch)
+        retrain = _make_retrain(settings, task, steps, judged) if settings.retraining.steps else None
         records = Records(workdir, metrics, progress, settings.log.every, SHOWN)
         evaluate = bookkeeping.make_evaluate(
             settings, model, task.held_out, rewarder, metrics, settings.sampling.max_length, task.rows
@@ -123,7 +126,7 @@ def run(settings: Settings, workdir_path: str | Path) -> None:
             begun = None if algorithm.resample else _begin_scores(asked, samples, state, steps, settings, task)
 
             # Reward; further questions in place of those whose completions all have the same.
-            trained = drawn = explore(asked, samples, step, progress)
+            trained = drawn = explore(asked, samples, state, step, progress)
             clock.lap("time/reward_s")
             if algorithm.resample:
                 for draw in range(1, algorithm.resample + 1):
@@ -131,7 +134,7 @@ def run(settings: Settings, workdir_path: str | Path) -> None:
                         break
                     more = next(task.data)
                     samples = to_host(sample(state, more, step, draw))
-                    drawn = Exploration.join([drawn, explore(more, samples, step, progress)])
+                    drawn = Exploration.join([drawn, explore(more, samples, state, step, progress)])
                 trained = drawn.first_differing(len(asked))
                 clock.lap("time/resample_s")
 
@@ -152,12 +155,19 @@ def run(settings: Settings, workdir_path: str | Path) -> None:
             updated = _update(batch, state, steps, settings, step)
 
             values = rollout_metrics(drawn, batch) | watched
+            is_end = algorithm.reference_every > 0 and step % algorithm.reference_every == 0
+            if retrain:
+                metrics.write_others(judged, retraining.judged_records(step, drawn))
+                if is_end:
+                    state["reward_model"], of_retraining = retrain(state["reward_model"], step)
+                    values |= of_retraining
+                    clock.lap("time/reward_model_s")
             records.pend(
                 step, clock, batch, updated, values, sample_records(step, settings.log.samples, trained, batch, model)
             )
 
             # Reference, evaluation, checkpoint.
-            if "reference" in state and algorithm.reference_every and step % algorithm.reference_every == 0:
+            if "reference" in state and is_end:
                 state["reference"] = copy_weights(state["train"].policy, model)
             full = step == settings.steps
             wanted = settings.evaluation.samples if full else settings.evaluation.samples_during
@@ -182,30 +192,36 @@ class Steps:
     update: Update
     values: Score | None
     """Of a critic."""
-    critic: Learner | None
-    """A critic of its own."""
+    others: Mapping[str, Learner]
+    """What else learns, by its name in the state: "critic", where it is one of its own, and "reward_model"."""
     update_critic: CriticUpdate | None
     micro_batch: int
     """Rows whose activations may exist at the same time."""
 
 
-def make_steps(settings: Settings, model: Model, critic_model: Model | None) -> Steps:
+def make_steps(settings: Settings, model: Model, critic: Model | None, reward_model: Model | None) -> Steps:
     """What is compiled for a run, here or ahead of time (`recipes.planning`)."""
     algorithm, sampling = settings.algorithm, settings.sampling
     updates = settings.steps * algorithm.updates * algorithm.minibatches
     optimizer = make_optimizer(algorithm, updates)
-    critic = update_critic = values = None
-    if critic_model:
+    update_critic = values = None
+    others: dict[str, Learner] = {}
+    if critic:
         own = dataclasses.replace(algorithm, learning_rate=settings.critic.learning_rate)
-        critic = critic_model, make_optimizer(own, updates)
-    abstract = abstract_state(model, optimizer, needs_reference(settings), critic)
+        others["critic"] = critic, make_optimizer(own, updates)
+    if reward_model and settings.retraining.steps:
+        own = dataclasses.replace(
+            algorithm, learning_rate=settings.retraining.learning_rate, schedule="constant", warmup_steps=0
+        )
+        others["reward_model"] = reward_model, make_optimizer(own, updates)
+    abstract = abstract_state(model, optimizer, needs_reference(settings), others)
     places = train_shardings(abstract, model)
     micro_batch = rows_at_once(algorithm.micro_batch, algorithm.batch_size // algorithm.minibatches)
     if critic:
         places_of_critic = jax.tree.map(lambda x: x.sharding, abstract["critic"])
-        update_critic = make_critic_update(critic[0], settings.critic, critic[1], places_of_critic, micro_batch)
+        update_critic = make_critic_update(critic, settings.critic, others["critic"][1], places_of_critic, micro_batch)
     if settings.critic.kind != "none":
-        values = make_scoring(critic_model or model, completion_values, micro_batch)
+        values = make_scoring(critic or model, completion_values, micro_batch)
     sampler = make_sampler(
         model.config,
         group_size=algorithm.group_size,
@@ -235,7 +251,7 @@ def make_steps(settings: Settings, model: Model, critic_model: Model | None) -> 
             settings.critic if settings.critic.kind == "shared" else None,
         ),
         values=values,
-        critic=critic,
+        others=others,
         update_critic=update_critic,
         micro_batch=micro_batch,
     )
@@ -247,6 +263,7 @@ class _Task:
 
     model: Model
     problems: Sequence[dict]
+    prompts: Sequence[EncodedPrompt]
     data: grain.DatasetIterator
     """Batches of `EncodedPrompt`."""
     prompt_length: int
@@ -280,6 +297,7 @@ def _prepare(settings: Settings) -> _Task:
     return _Task(
         model=model,
         problems=problems,
+        prompts=prompts,
         data=prompt_iterator(prompts, algorithm.batch_size // algorithm.group_size, settings.seed),
         prompt_length=prompt_length,
         held_out=bookkeeping.load_held_out(settings, model),
@@ -309,22 +327,27 @@ def _make_sample(settings: Settings, task: _Task, steps: Steps) -> Callable:
 
 
 def _make_explore(settings: Settings, task: _Task, rewarder: Rewarder, micro_batch: int) -> Callable[..., Exploration]:
-    """`explore(prompts, samples, step, progress)` grades the samples; tells of the first rewards that failed."""
+    """`explore(prompts, samples, state, step, progress)` grades the samples; tells of the first rewards that failed."""
     reward = settings.reward
     group, limit = settings.algorithm.group_size, settings.sampling.max_length
     step_ends = make_step_ends(task.model.tokenizer, reward.step_separator)
-    judge = None
+    judge = frozen = None
     if task.reward_model:
-        judge = load_reward_model(reward, task.reward_model, micro_batch, settings.seed)
+        judge = make_reward_model(reward, task.reward_model, micro_batch)
+        if not settings.retraining.steps:
+            frozen = task.reward_model.load_params(settings.seed, task.reward_model.dtype)
     needs_ends = bool(reward.steps) or (judge is not None and judge.kind == "process")
 
-    def explore(asked: Sequence[EncodedPrompt], samples: Samples, step: int, progress: Progress) -> Exploration:
+    def explore(
+        asked: Sequence[EncodedPrompt], samples: Samples, state: State, step: int, progress: Progress
+    ) -> Exploration:
         texts = samples.texts(task.model)
         problems = [task.problems[prompt.index] for prompt in asked for _ in range(group)]
         ends = [step_ends(row) for row in samples.rows()] if needs_ends else []
         if judge:  # The device works while the rules do.
             length = padded_length(asked, task.prompt_length)
-            wait = judge.begin(make_batch(asked, samples, group, length, task.model.pad_id))
+            params = frozen or state["reward_model"].params
+            wait = judge.begin(params, make_batch(asked, samples, group, length, task.model.pad_id))
         steps = [
             [decode(task.model.tokenizer, step) for step in cut(row, of_row)]
             for row, of_row in zip(samples.rows(), ends, strict=False)
@@ -346,6 +369,14 @@ def _make_explore(settings: Settings, task: _Task, rewarder: Rewarder, micro_bat
     return explore
 
 
+def _make_retrain(settings: Settings, task: _Task, steps: Steps, judged: Path) -> retraining.Retrain:
+    places = jax.tree.map(lambda x: x.sharding, steps.abstract["reward_model"])
+    learner = steps.others["reward_model"]
+    return retraining.make_retrain(
+        settings, learner, places, task.prompts, task.prompt_length, judged, steps.micro_batch
+    )
+
+
 def _begin_scores(
     asked: Sequence[EncodedPrompt], samples: Samples, state: State, steps: Steps, settings: Settings, task: _Task
 ) -> tuple[Batch, dict[str, Callable]]:
@@ -363,7 +394,7 @@ def _begin_scores(
     elif algorithm.updates * algorithm.minibatches > 1:
         made["old_logprobs"] = score.begin(state["train"].policy, batch)
     if steps.values:
-        learner: TrainState = state["critic"] if steps.critic else state["train"]
+        learner: TrainState = state.get("critic", state["train"])
         made["values"] = steps.values.begin(learner.policy, batch)
     return batch, made
 

@@ -1,13 +1,15 @@
 """The training state on the mesh: made from the model's weights, or restored from the newest checkpoint.
 
-A checkpoint holds {"train": TrainState} and, where there is a critic of its own, "critic": TrainState, and where a KL
-term needs it, "reference": weights in the compute dtype. What lies frozen beneath adapters is read from its files
-again; it is the reference then.
+A checkpoint holds {"train": TrainState} and, where there is a critic of its own or a reward model that is trained on,
+"critic" and "reward_model": TrainState, and where a KL term needs it, "reference": weights in the compute dtype. What
+lies frozen beneath adapters is read from its files again; it is the reference then.
 """
 
 from __future__ import annotations
 
 import dataclasses
+import types
+from collections.abc import Mapping
 from pathlib import Path
 
 import jax
@@ -22,7 +24,7 @@ from rl_reason.runtime.checkpoints import Checkpoints
 from rl_reason.settings import Settings
 
 State = dict
-"""{"train": TrainState, "critic": TrainState, "reference": Params}, the latter two only where they are needed."""
+"""{"train", "critic", "reward_model": TrainState, "reference": Params}, the latter ones only where they are needed."""
 
 
 def needs_reference(settings: Settings) -> bool:
@@ -35,9 +37,13 @@ Learner = tuple[Model, optax.GradientTransformation]
 
 
 def abstract_state(
-    model: Model, optimizer: optax.GradientTransformation, with_reference: bool, critic: Learner | None = None
+    model: Model,
+    optimizer: optax.GradientTransformation,
+    with_reference: bool,
+    others: Mapping[str, Learner] = types.MappingProxyType({}),
 ) -> State:
-    """Shapes, dtypes and shardings of the state as checkpoints hold it, without its arrays."""
+    """Shapes, dtypes and shardings of the state as checkpoints hold it, without its arrays. `others`: a critic, a
+    reward model, what else learns, by its name in the state."""
     params = model.trained()
     places = state_shardings(params, optimizer, replicated(model.mesh))
 
@@ -47,8 +53,8 @@ def abstract_state(
     state: State = {"train": place(jax.eval_shape(lambda p: init_state(p, optimizer), params), places)}
     if with_reference:
         state["reference"] = place(jax.eval_shape(lambda p: cast(p, model.dtype), params), places.params)
-    if critic:
-        state["critic"] = abstract_state(*critic, with_reference=False)["train"]
+    for name, learner in others.items():
+        state[name] = abstract_state(*learner, with_reference=False)["train"]
     return state
 
 
@@ -69,7 +75,7 @@ def restore_or_start(
     optimizer: optax.GradientTransformation,
     folder: Path,
     seed: int,
-    critic: Learner | None = None,
+    others: Mapping[str, Learner] = types.MappingProxyType({}),
 ) -> tuple[int, State, dict]:
     """(steps behind it, state, position in the data) of the newest checkpoint, or a fresh start: (0, state, {}).
 
@@ -88,8 +94,8 @@ def restore_or_start(
     state = {}
     if "reference" in abstract:
         state["reference"] = copy_weights(trained, model)
-    if critic:
-        state["critic"] = _start(critic[0].load_params(seed), critic[1], abstract["critic"])
+    for name, (other, of_other) in others.items():
+        state[name] = _start(other.load_params(seed), of_other, abstract[name])
     start = _start(trained, optimizer, abstract["train"])
     return 0, {**state, "train": dataclasses.replace(start, frozen=frozen)}, {}
 

@@ -28,15 +28,23 @@ class MetricsWriter:
       resume_step: the step that the restored state has reached: records of later steps are dropped, because those
         steps run again. −1: a fresh start, nothing is kept (0 keeps an evaluation made before the first step).
       enabled: False on all hosts but the first, which alone writes; then every method does nothing.
+      others: further files of records with a `step`, for `write_others`.
     """
 
-    def __init__(self, workdir: Workdir | str | os.PathLike, resume_step: int, *, enabled: bool = True):
+    def __init__(
+        self,
+        workdir: Workdir | str | os.PathLike,
+        resume_step: int,
+        *,
+        enabled: bool = True,
+        others: Iterable[Path] = (),
+    ):
         self._workdir = workdir if isinstance(workdir, Workdir) else Workdir(Path(workdir))
         self._files: dict[Path, TextIO] = {}
         self._enabled = enabled
         if not enabled:
             return
-        for path in (self._workdir.metrics, self._workdir.eval, self._workdir.samples):
+        for path in (self._workdir.metrics, self._workdir.eval, self._workdir.samples, *others):
             _truncate(path, resume_step)
             self._files[path] = open(path, "a", encoding="utf-8")  # noqa: SIM115 - closed in close()
         self._tensorboard = tensorboardX.SummaryWriter(
@@ -74,6 +82,11 @@ class MetricsWriter:
         """Lines of samples.jsonl: `step`, `prompt`, `completion`, `answer`, `rewards`, `advantage`."""
         if self._enabled:
             self._append(self._workdir.samples, [_step_first(record) for record in records])
+
+    def write_others(self, path: Path, records: Iterable[Mapping[str, Any]]) -> None:
+        """Lines of one of the other files."""
+        if self._enabled:
+            self._append(path, [_step_first(record) for record in records])
 
     def close(self) -> None:
         if not self._enabled:
