@@ -89,6 +89,31 @@ class Reward:
 
 
 @dataclass(frozen=True)
+class RewardModel:
+    """What a reward model learns, and from which labels (`recipes.reward_model`)."""
+
+    kind: str = "outcome"
+    """"outcome": whether a completion is right, told at its last token; "process": whether a step is, at the last token
+    of each; "preference": which of two completions is better (Bradley-Terry)."""
+    labels: str = "rules"
+    """Where they come from: "rules": completions are sampled and judged by `reward.names`, or their steps by
+    `reward.steps`; "rollouts": they are sampled, and a step is judged by how often the policy ends right from there
+    (Math-Shepherd); "file": `data.name` and `evaluation.name` are files that hold them (`data.labelled`)."""
+    policy: str = ""
+    """Folder of the policy that completions are sampled from; empty: `model.path`."""
+    every_token: bool = False
+    """Outcome: each token of a completion is told whether it ends right (arXiv 2110.14168), not only the last one."""
+    neutral_is_right: bool = True
+    """Process, from a file: a rating of 0 counts as right."""
+    first_error: bool = True
+    """Process: what is behind the first wrong step of a solution is not trained on (arXiv 2305.20050, section 2.6)."""
+    rollouts: int = 8
+    """Completions from each step."""
+    soft: bool = False
+    """The label of a step is the share of its rollouts that end right; else, whether any does (arXiv 2312.08935)."""
+
+
+@dataclass(frozen=True)
 class Sampling:
     """How completions are drawn while training."""
 
@@ -256,6 +281,7 @@ class Settings:
     model: Model = Model()
     data: Data = Data()
     reward: Reward = Reward()
+    reward_model: RewardModel = RewardModel()
     sampling: Sampling = Sampling()
     algorithm: Algorithm = Algorithm()
     critic: Critic = Critic()

@@ -213,8 +213,10 @@ def hf_config(config: ModelConfig, dtype: str) -> dict:
     kept |= {"num_nextn_predict_layers": 0} if "num_nextn_predict_layers" in kept else {}
     architecture = FAMILIES[config.family].architecture
     if "vocabulary" not in config.heads:
-        # As transformers calls a model with one score.
-        kept |= {"id2label": {"0": "score"}, "label2id": {"score": 0}}
+        # As transformers calls a model with one score, whose label says what it is trained for, where that is known.
+        labels = kept.get("id2label") or {}
+        label = labels["0"] if list(labels) == ["0"] else "score"
+        kept |= {"id2label": {"0": label}, "label2id": {label: 0}}
         kept.pop("architectures", None)
         architecture = architecture.replace("ForCausalLM", "ForSequenceClassification")
     return {"architectures": [architecture], **kept, "torch_dtype": dtype}

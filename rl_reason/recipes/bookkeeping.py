@@ -201,14 +201,16 @@ def close_run(workdir: Workdir) -> None:
         first, last = records[0], records[-1]
         rows = [[name, _percent(first, name), _percent(last, name)] for name in _shared_rates(first, last)]
         rows.append(["tokens/completion", f"{first['tokens/completion']:.1f}", f"{last['tokens/completion']:.1f}"])
-        title = f"{last['dataset']}: {last['n']} problems, {last['samples']} samples each"
+        title = f"{last['dataset']}: {last['n']} problems, {last['samples']:g} samples each"
         table(title, ["", f"before (step {first['step']})", f"after (step {last['step']})"], rows)
     print(f"The run is in {workdir.path}: open curves.png and report.html")
 
 
 def _shared_rates(first: dict, last: dict) -> list[str]:
-    names = [name for name in last if name.startswith(("pass@", "maj@")) and not name.endswith("_ci95")]
-    return [name for name in [*names, "format", "truncated"] if name in first and name in last]
+    parts = ("pass@", "maj@", "best@", "accuracy", "auc")
+    names = [name for name in last if name.split("/")[-1].startswith(parts) and not name.endswith("_ci95")]
+    is_known = lambda name: first.get(name) is not None and last.get(name) is not None  # noqa: E731
+    return [name for name in [*names, "format", "truncated"] if is_known(name)]
 
 
 def _percent(record: dict, name: str) -> str:

@@ -8,6 +8,7 @@ import operator
 
 from jax.sharding import Mesh
 
+from rl_reason.data.labelled import KINDS
 from rl_reason.errors import UsageError, nearest
 from rl_reason.objectives.kl import KL_ESTIMATORS, KL_NAMES
 from rl_reason.objectives.reductions import REDUCTIONS
@@ -17,9 +18,34 @@ from rl_reason.recipes.learned_rewards import AGGREGATIONS
 from rl_reason.recipes.rollout import ADVANTAGES, OF_STEPS
 from rl_reason.rewards.combination import MODEL
 from rl_reason.sampling import logits
-from rl_reason.settings import Settings
+from rl_reason.settings import RewardModel, Settings
 
 log = logging.getLogger(__name__)
+
+_OF_POLICIES = (
+    "advantage",
+    "ddof",
+    "eps",
+    "clip_low",
+    "clip_high",
+    "kl_coef",
+    "ratio_level",
+    "old_logprobs",
+    "resample",
+    "surrogate",
+    "dual_clip",
+    "kl_estimator",
+    "kl_in",
+    "entropy_coef",
+    "correction",
+    "correction_limit",
+    "reduction",
+    "updates",
+    "minibatches",
+    "reference_every",
+)
+"""Keys of `algorithm` that only policy gradients read."""
+_OF_REWARD_MODELS = tuple(f"reward_model.{field.name}" for field in dataclasses.fields(RewardModel))
 
 
 def _at_least(key: str, value: float, least: float) -> None:
@@ -141,7 +167,7 @@ def check_policy_gradient(settings: Settings) -> None:
             f"config.reward.overlong={settings.reward.overlong}: expected 0 to config.sampling.max_length="
             f"{sampling.max_length}"
         )
-    _unread(settings, ("data.solutions",), "by policy-gradient training")
+    _unread(settings, ("data.solutions", *_OF_REWARD_MODELS), "by policy-gradient training")
     _check_critic(settings)
     _check_reward_model(settings)
     if not algorithm.kl_coef:
@@ -258,25 +284,75 @@ def check_supervised(settings: Settings) -> None:
         raise UsageError("config.data.solutions=(): expected stages of how solutions are written (`data.solutions`)")
     sampling = ("top_k", "top_p", "min_p", "temperature", "batch_size")
     _unread(settings, tuple(f"sampling.{key}" for key in sampling), "by supervised training")
-    _unread(settings, ("reward.overlong",), "by supervised training")
-    unread: tuple[str, ...] = (
-        "group_size",
-        "advantage",
-        "ddof",
-        "eps",
-        "clip_low",
-        "clip_high",
-        "kl_coef",
-        "ratio_level",
-        "old_logprobs",
-        "resample",
-        "surrogate",
-        "dual_clip",
-        "kl_estimator",
-        "kl_in",
-        "entropy_coef",
-        "correction",
-        "correction_limit",
+    _unread(settings, ("reward.overlong", *_OF_REWARD_MODELS), "by supervised training")
+    _unread(settings, ("algorithm.group_size",), "by supervised training")
+    _unread(settings, tuple(f"algorithm.{key}" for key in _OF_POLICIES), "by supervised training")
+
+
+def check_reward_model(settings: Settings) -> None:
+    """The keys of `recipes.reward_model`."""
+    check_common(settings)
+    algorithm, learned = settings.algorithm, settings.reward_model
+    _one_of("reward_model.kind", learned.kind, KINDS)
+    _one_of("reward_model.labels", learned.labels, ("rules", "rollouts", "file"))
+    _at_least("reward_model.rollouts", learned.rollouts, 1)
+    _at_least("algorithm.micro_batch", algorithm.micro_batch, 0)
+    by = "by the training of reward models"
+    _unread(settings, tuple(f"algorithm.{key}" for key in _OF_POLICIES), by)
+    keys: tuple[str, ...] = (
+        "sampling.top_k",
+        "sampling.min_p",
+        "reward.overlong",
+        "reward.model",
+        "reward.aggregation",
     )
-    unread += ("reduction", "updates", "minibatches", "reference_every")
-    _unread(settings, tuple(f"algorithm.{key}" for key in unread), "by supervised training")
+    _unread(settings, (*keys, "data.solutions", "evaluation.samples_during"), by)
+    _unread(settings, ("model.lora_rank", "model.lora_path"), f"{by}: all weights are trained")
+    if learned.kind != "outcome":
+        _unread(settings, ("reward_model.every_token",), f"by config.reward_model.kind={learned.kind!r}")
+    if learned.kind != "process":
+        keys = ("reward_model.first_error", "reward_model.neutral_is_right", "reward_model.soft")
+        _unread(settings, (*keys, "reward.step_separator"), f"by config.reward_model.kind={learned.kind!r}")
+    if learned.kind != "process" or learned.labels != "rules":
+        _unread(settings, ("reward.steps",), "but where a process reward model learns from rules")
+    if learned.labels == "file":
+        keys = ("reward_model.policy", "reward.names", "reward.weights", "reward.timeout", "reward.workers")
+        keys += ("algorithm.group_size", "sampling.temperature", "sampling.top_p", "sampling.batch_size", "data.split")
+        keys += ("evaluation.samples", "evaluation.temperature", "evaluation.top_p", "evaluation.split", "data.dir")
+        _unread(settings, keys, "where config.reward_model.labels is 'file'")
+    else:
+        _check_sampled_labels(settings)
+    if learned.labels != "rollouts":
+        _unread(settings, ("reward_model.rollouts",), f"where config.reward_model.labels is {learned.labels!r}")
+    if learned.labels == "rules":
+        _unread(settings, ("reward_model.soft",), "where config.reward_model.labels is 'rules'")
+
+
+def _check_sampled_labels(settings: Settings) -> None:
+    """What the labels need that a reward model's training makes itself."""
+    sampling, learned, reward = settings.sampling, settings.reward_model, settings.reward
+    logits.check(sampling.temperature, 0, sampling.top_p, 0.0, "config.sampling.")
+    _at_least("algorithm.group_size", settings.algorithm.group_size, 1)
+    _at_least("sampling.batch_size", sampling.batch_size, 0)
+    if sampling.temperature == 0 and max(settings.algorithm.group_size, learned.rollouts) > 1:
+        raise UsageError("config.sampling.temperature=0: all completions would be the same; expected more than 0")
+    if learned.kind == "preference":
+        raise UsageError(
+            f"config.reward_model.labels={learned.labels!r}: rules do not compare completions; with "
+            "config.reward_model.kind='preference' expected 'file'"
+        )
+    if learned.kind == "outcome" and learned.labels == "rollouts":
+        raise UsageError(
+            "config.reward_model.labels='rollouts': are labels of steps; with config.reward_model.kind='outcome' "
+            "expected 'rules' or 'file'"
+        )
+    if MODEL in (*reward.names, reward.steps):
+        key = "names" if MODEL in reward.names else "steps"
+        value = getattr(reward, key)
+        raise UsageError(f"config.reward.{key}={value!r}: expected rules, which say what a reward model shall learn")
+    if learned.kind == "process" and learned.labels == "rules" and not reward.steps:
+        raise UsageError(
+            "config.reward.steps='': expected a rule, for example 'calculations', by which a process reward model "
+            "learns; or config.reward_model.labels='rollouts' or 'file'"
+        )
+    _unread(settings, ("reward_model.neutral_is_right",), f"where config.reward_model.labels is {learned.labels!r}")

@@ -28,7 +28,7 @@ State = dict
 def needs_reference(settings: Settings) -> bool:
     """Whether the run's loss has a KL term, whose reference is not what lies beneath adapters."""
     adapters = settings.model.lora_rank or settings.model.lora_path
-    return settings.recipe != "supervised" and settings.algorithm.kl_coef > 0 and not adapters
+    return settings.recipe not in ("supervised", "reward_model") and settings.algorithm.kl_coef > 0 and not adapters
 
 
 Learner = tuple[Model, optax.GradientTransformation]

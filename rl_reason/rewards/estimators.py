@@ -1,4 +1,5 @@
-"""What several samples of a problem tell: pass@1, pass@k, maj@k, and how sure the mean over problems is."""
+"""What several samples of a problem tell: pass@1, pass@k, maj@k, and how sure the mean over problems is; and how well
+scores tell right from wrong."""
 
 from __future__ import annotations
 
@@ -56,3 +57,21 @@ def mean_interval(values_N: np.ndarray, level: float = 0.95, draws: int = 2000, 
     tail = (1 - level) / 2
     low, high = np.quantile(means, [tail, 1 - tail])
     return float(low), float(high)
+
+
+def roc_auc(scores_N: np.ndarray, right_N: np.ndarray) -> float | None:
+    """The area under the ROC curve: the chance that something right has a higher score than something wrong.
+
+    Equal scores count one half. None where all are right, or all wrong. Not a number among the scores: neither is it.
+    """
+    scores_N, right_N = np.asarray(scores_N, np.float64), np.asarray(right_N, bool)
+    right = int(right_N.sum())
+    wrong = len(right_N) - right
+    if not right or not wrong:
+        return None
+    if not np.isfinite(scores_N).all():
+        return float("nan")
+    # Mann and Whitney's U by ranks, those of equal scores being their mean.
+    _, which, counts = np.unique(scores_N, return_inverse=True, return_counts=True)
+    ranks_N = (np.cumsum(counts) - (counts - 1) / 2)[which]
+    return float((ranks_N[right_N].sum() - right * (right + 1) / 2) / (right * wrong))

@@ -57,7 +57,8 @@ def calculations(steps: Sequence[str], problem: Mapping) -> list[float]:
         right = bool(written) or answer.extracted is not None
         for made in written:
             right = right and made is not None and left[made] > 0
-            left[made] -= 1
+            if made:
+                left[made] -= 1
         if answer.extracted is not None:
             right = right and answer.verdict == "correct" and not answered
             answered = True
