@@ -49,7 +49,7 @@ def main() -> None:
     from rl_reason.parallel import hosts
     from rl_reason.parallel.mesh import make_mesh
     from rl_reason.recipes.bookkeeping import check_base, export_model
-    from rl_reason.recipes.setup import describe_model
+    from rl_reason.recipes.setup import describe_model, describe_scorer
     from rl_reason.recipes.state import final_weights
     from rl_reason.runtime.checkpoints import Checkpoints
 
@@ -57,6 +57,8 @@ def main() -> None:
         # The run's folder holds config and tokenizer; adapters stand on weights that are where they were.
         description = dataclasses.replace(settings.model, path=str(workdir.model))
         model = describe_model(description, make_mesh(settings_module.Mesh(fsdp=-1, data=1)), lambda: ())
+        if settings.recipe == "reward_model":
+            model = describe_scorer(model)
         with Checkpoints(workdir.checkpoints, keep=0, read_only=True) as checkpoints:
             restored = checkpoints.restore_part({"train": {"params": model.trained()}})
         if restored is None:

@@ -18,7 +18,7 @@ from rl_reason.recipes.learned_rewards import AGGREGATIONS
 from rl_reason.recipes.rollout import ADVANTAGES, OF_STEPS
 from rl_reason.rewards.combination import MODEL
 from rl_reason.sampling import logits
-from rl_reason.settings import RewardModel, Settings
+from rl_reason.settings import Critic, RewardModel, Settings
 
 log = logging.getLogger(__name__)
 
@@ -45,6 +45,7 @@ _OF_POLICIES = (
     "reference_every",
 )
 """Keys of `algorithm` that only policy gradients read."""
+_OF_CRITICS = tuple(f"critic.{field.name}" for field in dataclasses.fields(Critic))
 _OF_REWARD_MODELS = tuple(f"reward_model.{field.name}" for field in dataclasses.fields(RewardModel))
 
 
@@ -216,8 +217,7 @@ def _check_critic(settings: Settings) -> None:
             "'shared'"
         )
     if critic.kind == "none":
-        keys = tuple(f"critic.{field.name}" for field in dataclasses.fields(critic))
-        _unread(settings, keys, f"by config.algorithm.advantage={algorithm.advantage!r}, which has no critic")
+        _unread(settings, _OF_CRITICS, f"by config.algorithm.advantage={algorithm.advantage!r}, which has no critic")
         return
     if algorithm.advantage != "gae":
         raise UsageError(
@@ -332,7 +332,7 @@ def check_reward_model(settings: Settings) -> None:
         "reward.model",
         "reward.aggregation",
     )
-    _unread(settings, (*keys, "data.solutions", "evaluation.samples_during"), by)
+    _unread(settings, (*keys, *_OF_CRITICS, "data.solutions", "evaluation.samples_during"), by)
     _unread(settings, ("model.lora_rank", "model.lora_path"), f"{by}: all weights are trained")
     if learned.kind != "outcome":
         _unread(settings, ("reward_model.every_token",), f"by config.reward_model.kind={learned.kind!r}")

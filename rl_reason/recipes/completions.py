@@ -98,7 +98,9 @@ def place(pieces: Mapping[str, np.ndarray], mesh: Mesh) -> Pieces:
 def lay(batch: Batch, model: Model, at_once: int) -> Layout:
     """The layout of a batch for a model's mesh: a lane for each device that rows are shared out to."""
     ways = model.mesh.size // model.mesh.shape["tensor"]
-    return lay_out(batch, shared=shares_prompts(model), at_once=at_once, lanes=ways)
+    # Prompts that hardly any completions share take less room beside theirs than rows of their own.
+    is_shared = 2 * len(np.unique(batch["questions"])) <= len(batch["questions"])
+    return lay_out(batch, shared=is_shared and shares_prompts(model), at_once=at_once, lanes=ways)
 
 
 @dataclass(frozen=True)

@@ -17,12 +17,13 @@ import jax.numpy as jnp
 import numpy as np
 
 from rl_reason.data.iterators import EncodedPrompt
+from rl_reason.data.labelled import Judged
 from rl_reason.errors import UsageError
 from rl_reason.models import weights
 from rl_reason.models.cache import CompletionCache
 from rl_reason.parallel import compiled
 from rl_reason.parallel.mesh import make_mesh, replicated, sharding
-from rl_reason.recipes import checks, policy_gradient, supervised
+from rl_reason.recipes import checks, policy_gradient, reward_model, supervised
 from rl_reason.recipes.accumulation import Pieces, Step, rows_at_once
 from rl_reason.recipes.completions import completion_scores, lay, make_scoring, pieces_sharding
 from rl_reason.recipes.critic import CRITIC_ALONE, CRITIC_READS, describe_critic, with_shared_critic
@@ -31,7 +32,7 @@ from rl_reason.recipes.layout import make_pieces
 from rl_reason.recipes.learned_rewards import describe_reward_model
 from rl_reason.recipes.optimizer import TrainState, make_optimizer
 from rl_reason.recipes.rollout import cut_minibatches, make_batch, weigh
-from rl_reason.recipes.setup import Model, check_length, describe_by_config
+from rl_reason.recipes.setup import Model, check_length, describe_by_config, describe_scorer
 from rl_reason.recipes.state import State, abstract_state, train_shardings
 from rl_reason.runtime.progress import Progress
 from rl_reason.sampling.sampler import Sampler
@@ -72,6 +73,8 @@ def plan(settings: Settings, devices: Sequence[jax.Device], memory: int | None) 
     if settings.recipe not in PLANS:
         raise UsageError(f"config.recipe={settings.recipe!r}: cannot be planned; expected {' or '.join(PLANS)}")
     model = with_shared_critic(describe_by_config(settings.model, make_mesh(settings.mesh, devices)), settings)
+    if settings.recipe == "reward_model":
+        model = describe_scorer(model)
     state, calls = PLANS[settings.recipe](settings, model)
     report: dict[str, Any] = {
         "devices": model.mesh.size,
@@ -290,8 +293,37 @@ def _step(step: Step, train: TrainState, pieces: Pieces, count: int, updates: in
     ]
 
 
+def _reward_model(settings: Settings, model: Model) -> tuple[State, list[Call]]:
+    """The training; what samples the labels is a policy's sampling, before the training's state is there."""
+    checks.check_reward_model(settings)
+    algorithm, kind = settings.algorithm, settings.reward_model.kind
+    prompt, completion = settings.data.max_prompt_length, settings.sampling.max_length
+    check_length(model, prompt, completion, "config.sampling.max_length")
+    optimizer = make_optimizer(algorithm, settings.steps)
+    state = abstract_state(model, optimizer, with_reference=False)
+    micro_batch, update = reward_model.make_steps(settings, model, optimizer, state)
+    # As many prompts as completions, which is the most that there can be.
+    ids = [0] * completion
+    ends: list[int] = [completion - 1]
+    targets: list[float | None] = [1.0]
+    sides = [Judged(str(i), [i + 1] * prompt, ids, ends, targets) for i in range(algorithm.batch_size)]
+    items = [(side, side) if kind == "preference" else (side,) for side in sides]
+    batch = reward_model.make_labelled_batch(items, (prompt, completion), model.pad_id)
+    scores = []
+    if kind == "preference":
+        read = {name: batch[name] for name in SCORED}
+        pieces, count = _pieces(read, model, micro_batch)
+        number = jax.ShapeDtypeStruct((), jnp.int32)
+        arguments = (state["train"].policy, pieces, number, prompt + completion)
+        scores = [Call("score", update.score.of_pieces, arguments, 1, pieces["tokens"].shape[1], count)]
+        batch, _ = reward_model.with_tangents(batch, np.zeros(batch["mask"].shape, np.float32))
+    pieces, count = _pieces(batch, model, micro_batch)
+    return state, [*scores, *_step(update.step(prompt + completion), state["train"], pieces, count, 1)]
+
+
 PLANS: dict[str, Callable[[Settings, Model], tuple[State, list[Call]]]] = {
     "policy_gradient": _policy_gradient,
+    "reward_model": _reward_model,
     "supervised": _supervised,
 }
 """`config.recipe` → the state of a run, and the functions of a step."""

@@ -27,14 +27,15 @@ from rl_reason.data.iterators import encode_all, left_pad, prompt_iterator
 from rl_reason.data.labelled import Encoding, Item, first_problems, read_labelled
 from rl_reason.data.templates import find_template
 from rl_reason.errors import UsageError
+from rl_reason.models import decoder
 from rl_reason.models.huggingface import source_dtype
 from rl_reason.models.weights import Params, cast
 from rl_reason.objectives.reward_models import classification_loss, preference_tangents, tangent_loss
 from rl_reason.parallel import hosts
 from rl_reason.parallel.mesh import make_mesh
 from rl_reason.recipes import bookkeeping, checks
-from rl_reason.recipes.accumulation import Piece, Step, Sums, make_step, rows_at_once
-from rl_reason.recipes.completions import Batch, Score, completion_scores, lay, make_scoring, place
+from rl_reason.recipes.accumulation import LOADS, Piece, Step, Sums, make_step, rows_at_once
+from rl_reason.recipes.completions import Batch, Score, completion_scores, completion_states, lay, make_scoring, place
 from rl_reason.recipes.evaluation import HeldOut
 from rl_reason.recipes.judging import make_judge
 from rl_reason.recipes.labelling import Sampling, make_labels
@@ -42,7 +43,7 @@ from rl_reason.recipes.layout import make_pieces
 from rl_reason.recipes.optimizer import TrainState, make_optimizer
 from rl_reason.recipes.records import Clock, Records
 from rl_reason.recipes.setup import Model, check_length, describe_model, describe_scorer
-from rl_reason.recipes.state import abstract_state, restore_or_start, train_shardings, without_frozen
+from rl_reason.recipes.state import State, abstract_state, restore_or_start, train_shardings, without_frozen
 from rl_reason.rewards.combination import Rewarder, reward_functions, step_function
 from rl_reason.runtime.checkpoints import Checkpoints
 from rl_reason.runtime.metrics import MetricsWriter
@@ -71,11 +72,7 @@ def run(settings: Settings, workdir_path: str | Path) -> None:
     optimizer = make_optimizer(algorithm, settings.steps)
     abstract = abstract_state(model, optimizer, with_reference=False)
     make_batch = functools.partial(make_labelled_batch, shape=labelled.shape(settings), pad_id=model.pad_id)
-    sides = 2 if settings.reward_model.kind == "preference" else 1
-    micro_batch = rows_at_once(algorithm.micro_batch, algorithm.batch_size * sides)
-    update = make_reward_update(
-        model, settings.reward_model.kind, optimizer, train_shardings(abstract, model), micro_batch
-    )
+    micro_batch, update = make_steps(settings, model, optimizer, abstract)
     start, state, data_state = restore_or_start(abstract, model, optimizer, workdir.checkpoints, settings.seed)
     if data_state:
         data.set_state(data_state)
@@ -108,6 +105,17 @@ def run(settings: Settings, workdir_path: str | Path) -> None:
         dtype = source_dtype(model.config)
         bookkeeping.export_model(workdir.path / "export", model, state["train"].params, dtype)
     bookkeeping.close_run(workdir)
+
+
+def make_steps(
+    settings: Settings, model: Model, optimizer: optax.GradientTransformation, abstract: State
+) -> tuple[int, RewardUpdate]:
+    """Rows whose activations may exist at the same time, and the update: what is compiled for a run, here or ahead of
+    time (`recipes.planning`)."""
+    kind = settings.reward_model.kind
+    rows = settings.algorithm.batch_size * (2 if kind == "preference" else 1)
+    micro_batch = rows_at_once(settings.algorithm.micro_batch, rows)
+    return micro_batch, make_reward_update(model, kind, optimizer, train_shardings(abstract, model), micro_batch)
 
 
 def make_labelled_batch(items: Sequence[Item], shape: tuple[int, int], pad_id: int) -> Batch:
@@ -187,13 +195,17 @@ def make_reward_update(
     """The update of a reward model of some kind; `micro_batch` as in `completions.make_scoring`."""
 
     def loss_sum(length: int, params: Params, piece: Piece) -> tuple[jax.Array, Sums]:
-        scores = completion_scores(cast(params, model.dtype), piece, model, length)
+        params = cast(params, model.dtype)
+        states = completion_states(params, piece, model, length)
+        scores = decoder.scores(params, states.own)
+        loads = {} if states.loads is None else {LOADS: states.loads}
         if kind == "preference":
-            return tangent_loss(scores, piece["at"], piece["values"], piece["slopes"]), {}
+            return tangent_loss(scores, piece["at"], piece["values"], piece["slopes"]), loads
         weights, is_right = piece["weights"], piece["targets"] >= 0.5
         loss, _ = classification_loss(scores, piece["targets"], weights)
         probabilities = jax.nn.sigmoid(scores)
         return loss, {
+            **loads,
             "accuracy": jnp.sum(weights * ((scores >= 0) == is_right)),
             "score/right": jnp.sum(weights * probabilities * is_right),
             "score/wrong": jnp.sum(weights * probabilities * ~is_right),

@@ -5,7 +5,7 @@ from itertools import combinations, product
 import numpy as np
 import pytest
 
-from rl_reason.rewards.estimators import majority, mean_interval, pass_at_k
+from rl_reason.rewards.estimators import majority, mean_interval, pass_at_k, roc_auc
 
 
 @pytest.mark.parametrize("samples", [1, 2, 5, 7])
@@ -81,3 +81,19 @@ def test_interval_is_as_wide_as_the_standard_error_says():
     assert mean_interval(values) == (low, high)
     assert mean_interval(np.ones(5)) == (1.0, 1.0)
     assert all(isinstance(bound, float) for bound in (low, high))
+
+
+@pytest.mark.parametrize("seed", range(20))
+def test_area_under_the_curve_counts_pairs(seed):
+    rng = np.random.default_rng(seed)
+    scores, right = rng.integers(0, 6, 40) / 4, rng.random(40) < 0.3
+    pairs = [(a > b) + 0.5 * (a == b) for a in scores[right] for b in scores[~right]]
+    assert roc_auc(scores, right) == pytest.approx(np.mean(pairs))
+
+
+def test_area_under_the_curve_at_its_ends():
+    assert roc_auc(np.array([1.0, 2, 3]), np.array([False, True, True])) == 1
+    assert roc_auc(np.array([1.0, 2, 3]), np.array([True, False, False])) == 0
+    assert roc_auc(np.ones(5), np.arange(5) < 2) == 0.5
+    assert roc_auc(np.ones(5), np.ones(5, bool)) is None and roc_auc(np.ones(5), np.zeros(5, bool)) is None
+    assert np.isnan(roc_auc(np.array([np.nan, 1.0]), np.array([True, False])))

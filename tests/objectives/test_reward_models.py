@@ -1,0 +1,81 @@
+"""Losses of reward models against numpy and finite differences."""
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+import pytest
+
+from rl_reason.objectives.reward_models import (
+    classification_loss,
+    preference_loss,
+    preference_tangents,
+    tangent_loss,
+)
+
+RNG = np.random.default_rng(0)
+SCORES = RNG.normal(0, 3, (4, 7))
+TARGETS = RNG.choice([0.0, 1.0, 0.3], (4, 7))
+WEIGHTS = RNG.choice([0.0, 1.0], (4, 7))
+CHOSEN, REJECTED = RNG.normal(0, 2, (2, 9))
+
+
+def sigmoid(x):
+    return 1 / (1 + np.exp(-x))
+
+
+def of_classification(scores):
+    p = sigmoid(scores)
+    return -(WEIGHTS * (TARGETS * np.log(p) + (1 - TARGETS) * np.log(1 - p))).sum()
+
+
+def of_preference(chosen, rejected):
+    return -np.log(sigmoid(chosen - rejected)).sum()
+
+
+def slopes_of(function, x, eps=1e-6):
+    """Central differences in float64."""
+    made = np.zeros_like(x)
+    for index in np.ndindex(x.shape):
+        step = np.zeros_like(x)
+        step[index] = eps
+        made[index] = (function(x + step) - function(x - step)) / (2 * eps)
+    return made
+
+
+def test_classification():
+    loss = lambda s: classification_loss(s, jnp.asarray(TARGETS), jnp.asarray(WEIGHTS))  # noqa: E731
+    (value, denominator), slopes = loss(jnp.asarray(SCORES)), jax.grad(lambda s: loss(s)[0])(jnp.asarray(SCORES))
+    np.testing.assert_allclose(value, of_classification(SCORES), rtol=1e-5)
+    assert float(denominator) == WEIGHTS.sum()
+    np.testing.assert_allclose(slopes, slopes_of(of_classification, SCORES), atol=1e-5)
+
+
+@pytest.mark.parametrize(("score", "target", "value"), [(1e4, 1.0, 0.0), (-1e4, 0.0, 0.0), (1e4, 0.0, 1e4)])
+def test_scores_far_from_0(score, target, value):
+    loss = lambda s: classification_loss(s, jnp.full(1, target), jnp.ones(1))[0]  # noqa: E731
+    made, slope = jax.value_and_grad(loss)(jnp.full(1, score))
+    assert float(made) == value and np.isfinite(slope).all()
+
+
+def test_preference():
+    value, count = preference_loss(jnp.asarray(CHOSEN), jnp.asarray(REJECTED))
+    np.testing.assert_allclose(value, of_preference(CHOSEN, REJECTED), rtol=1e-5)
+    assert float(count) == 9
+    by_chosen, by_rejected = jax.grad(lambda c, r: preference_loss(c, r)[0], (0, 1))(
+        jnp.asarray(CHOSEN), jnp.asarray(REJECTED)
+    )
+    np.testing.assert_allclose(by_chosen, slopes_of(lambda c: of_preference(c, REJECTED), CHOSEN), atol=1e-5)
+    np.testing.assert_allclose(by_rejected, slopes_of(lambda r: of_preference(CHOSEN, r), REJECTED), atol=1e-5)
+
+
+def test_tangents_are_the_loss_in_value_and_in_gradient():
+    """Each side by itself: the sides of a pair never meet in one function."""
+    at = jnp.stack([jnp.asarray(CHOSEN), jnp.asarray(REJECTED)], axis=1)
+    values, slopes = preference_tangents(at[:, 0], at[:, 1])
+    sides = [
+        jax.value_and_grad(tangent_loss)(at[:, side], at[:, side], values[:, side], slopes[:, side]) for side in (0, 1)
+    ]
+    np.testing.assert_allclose(sum(value for value, _ in sides), of_preference(CHOSEN, REJECTED), rtol=1e-5)
+    expected = jax.grad(lambda c, r: preference_loss(c, r)[0], (0, 1))(at[:, 0], at[:, 1])
+    for (_, made), theirs in zip(sides, expected, strict=True):
+        np.testing.assert_allclose(made, theirs, rtol=1e-5)
