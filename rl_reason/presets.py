@@ -139,6 +139,23 @@ def reinforce_pp_baseline(config: ConfigDict) -> None:
     )  # fmt: skip
 
 
+def ppo(config: ConfigDict) -> None:
+    """PPO (arXiv 1707.06347) as it is usual for language models, with the defaults of TRL's `PPOConfig`, version 0.4.1:
+    ratio and values clipped at 0.2, γ 1, λ 0.95, four passes over an exploration; advantages whitened, the KL taken off
+    each token's reward, mean over all tokens. β stays the config file's.
+
+    The critic is a model of its own, which starts from the policy's weights unless `critic.path` is set. DeepSeek-R1
+    (arXiv 2501.12948, appendix A.3) finds λ 1 much better on MATH: `--config.critic.gae_lambda=1`.
+    """
+    _set(
+        config, advantage="gae", ddof=0, eps=1e-6, surrogate="clip", ratio_level="token", clip_low=0.2, clip_high=0.2,
+        dual_clip=0.0, reduction="token_mean", kl_in="reward", kl_estimator="k1", updates=4,
+    )  # fmt: skip
+    config.critic.update(
+        {"kind": "separate", "gamma": 1.0, "gae_lambda": 0.95, "whiten": True, "bootstrap": False, "value_clip": 0.2}
+    )
+
+
 def trl(config: ConfigDict) -> None:
     """The defaults of TRL's `GRPOConfig`, version 1.16: `scale_rewards="group"` (one degree of freedom, 1e-4 added),
     `loss_type="dapo"`, `importance_sampling_level="token"`, `epsilon=0.2`, `beta=0`, `temperature=1`.
@@ -175,7 +192,7 @@ PRESETS: dict[str, Callable[[ConfigDict], None]] = {
     preset.__name__: preset
     for preset in (
         deepseekmath, r1_zero, r1_stage1, dr_grpo, dapo, gspo, cispo, sapo, rloo, reinforce_pp, reinforce_pp_baseline,
-        trl, verl, openrlhf,
+        ppo, trl, verl, openrlhf,
     )
 }  # fmt: skip
 

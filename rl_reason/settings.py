@@ -222,7 +222,7 @@ class Critic:
     coef: float = 0.1
     """Weight of a shared critic's loss beside the policy's."""
     learning_rate: float = 1e-5
-    """Of a separate critic; the rest of its optimizer is the policy's."""
+    """Of a separate critic; the rest of its optimizer is the policy's, a schedule's last rate in proportion."""
     pretrain_steps: int = 0
     """So many steps at the beginning train a separate critic alone."""
 

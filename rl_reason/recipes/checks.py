@@ -15,7 +15,7 @@ from rl_reason.objectives.reductions import REDUCTIONS
 from rl_reason.objectives.surrogates import CORRECTIONS, RATIO_LEVELS, SURROGATES
 from rl_reason.recipes.accumulation import rows_at_once
 from rl_reason.recipes.learned_rewards import AGGREGATIONS
-from rl_reason.recipes.rollout import ADVANTAGES, OF_STEPS
+from rl_reason.recipes.rollout import ADVANTAGES, OF_STEPS, WHITENED
 from rl_reason.rewards.combination import MODEL
 from rl_reason.sampling import logits
 from rl_reason.settings import Critic, RewardModel, Settings
@@ -45,8 +45,8 @@ _OF_POLICIES = (
     "reference_every",
 )
 """Keys of `algorithm` that only policy gradients read."""
-_OF_CRITICS = tuple(f"critic.{field.name}" for field in dataclasses.fields(Critic))
 _OF_REWARD_MODELS = tuple(f"reward_model.{field.name}" for field in dataclasses.fields(RewardModel))
+_OF_CRITICS = tuple(f"critic.{field.name}" for field in dataclasses.fields(Critic))
 
 
 def _at_least(key: str, value: float, least: float) -> None:
@@ -203,7 +203,8 @@ def check_policy_gradient(settings: Settings) -> None:
         _unread(settings, ("algorithm.reference_every",), "with adapters: what lies beneath them is the reference")
     if algorithm.advantage not in ("group", "process"):
         reason = f"by config.algorithm.advantage={algorithm.advantage!r}"
-        whitened = algorithm.advantage in ("batch", "group_batch") or settings.critic.whiten
+        by_critic = algorithm.advantage == "gae" and settings.critic.whiten
+        whitened = algorithm.advantage in WHITENED or by_critic
         _unread(settings, ("algorithm.ddof", "algorithm.eps")[: 1 if whitened else 2], reason)
 
 
@@ -217,7 +218,7 @@ def _check_critic(settings: Settings) -> None:
             "'shared'"
         )
     if critic.kind == "none":
-        _unread(settings, _OF_CRITICS, f"by config.algorithm.advantage={algorithm.advantage!r}, which has no critic")
+        _unread(settings, _OF_CRITICS, "where config.critic.kind is 'none'")
         return
     if algorithm.advantage != "gae":
         raise UsageError(
@@ -231,6 +232,11 @@ def _check_critic(settings: Settings) -> None:
     _at_least("critic.pretrain_steps", critic.pretrain_steps, 0)
     if critic.kind == "separate":
         _unread(settings, ("critic.coef",), "by config.critic.kind='separate', which has a loss of its own")
+        if critic.pretrain_steps >= settings.steps:
+            raise UsageError(
+                f"config.critic.pretrain_steps={critic.pretrain_steps}: leaves no step for the policy; expected less "
+                f"than config.steps={settings.steps}"
+            )
         if not critic.learning_rate > 0:
             raise UsageError(f"config.critic.learning_rate={critic.learning_rate!r}: expected more than 0")
         return
@@ -310,7 +316,7 @@ def check_supervised(settings: Settings) -> None:
         raise UsageError("config.data.solutions=(): expected stages of how solutions are written (`data.solutions`)")
     sampling = ("top_k", "top_p", "min_p", "temperature", "batch_size")
     _unread(settings, tuple(f"sampling.{key}" for key in sampling), "by supervised training")
-    _unread(settings, ("reward.overlong", *_OF_REWARD_MODELS), "by supervised training")
+    _unread(settings, ("reward.overlong", *_OF_REWARD_MODELS, *_OF_CRITICS), "by supervised training")
     _unread(settings, ("algorithm.group_size",), "by supervised training")
     _unread(settings, tuple(f"algorithm.{key}" for key in _OF_POLICIES), "by supervised training")
 
@@ -325,6 +331,7 @@ def check_reward_model(settings: Settings) -> None:
     _at_least("algorithm.micro_batch", algorithm.micro_batch, 0)
     by = "by the training of reward models"
     _unread(settings, tuple(f"algorithm.{key}" for key in _OF_POLICIES), by)
+    _unread(settings, _OF_CRITICS, by)
     keys: tuple[str, ...] = (
         "sampling.top_k",
         "sampling.min_p",

@@ -20,10 +20,10 @@ from rl_reason.objectives.value import explained_variance, value_loss
 from rl_reason.recipes.accumulation import Piece, Step, Sums, make_step
 from rl_reason.recipes.completions import completion_states, lay, place
 from rl_reason.recipes.layout import make_pieces
-from rl_reason.recipes.optimizer import TrainState
+from rl_reason.recipes.optimizer import TrainState, make_optimizer
 from rl_reason.recipes.rollout import Batch, Steps, token_rewards
 from rl_reason.recipes.setup import Model, describe_scorer
-from rl_reason.settings import Critic, Settings
+from rl_reason.settings import Algorithm, Critic, Settings
 
 Advantages = dict[str, np.ndarray]
 
@@ -105,6 +105,14 @@ class CriticUpdate:
         norms = {f"critic/{name.removeprefix('optimizer/')}": x for name, x in made.items() if name.endswith("_norm")}
         kept = {name: x for name, x in made.items() if name.startswith("critic/") or name == "tokens/update"}
         return state, norms | kept
+
+
+def make_critic_optimizer(algorithm: Algorithm, critic: Critic, updates: int) -> optax.GradientTransformation:
+    """The policy's optimizer at the critic's learning rate, which a schedule brings down by the same factor."""
+    factor = critic.learning_rate / algorithm.learning_rate
+    final = algorithm.final_learning_rate * factor
+    own = dataclasses.replace(algorithm, learning_rate=critic.learning_rate, final_learning_rate=final)
+    return make_optimizer(own, updates)
 
 
 CRITIC_ALONE = ("old_values", "returns")

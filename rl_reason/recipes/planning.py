@@ -192,6 +192,8 @@ def _policy_gradient(settings: Settings, model: Model) -> tuple[State, list[Call
     checks.check_rows(settings, model.mesh)
     critic = describe_critic(settings, model, by_config=True)
     judge = describe_reward_model(settings.reward, model, by_config=True) if settings.reward.model else None
+    if critic:
+        check_length(critic, prompt, sampling.max_length, "config.critic.path: config.sampling.max_length")
     steps = policy_gradient.make_steps(settings, model, critic, judge)
     state = _with_frozen(steps.abstract, model)
     updates = algorithm.updates * algorithm.minibatches
@@ -213,14 +215,19 @@ def _policy_gradient(settings: Settings, model: Model) -> tuple[State, list[Call
     ]
     if steps.values:
         learner: TrainState = state.get("critic", state["train"])
-        scores += [Call("values", steps.values.of_pieces, (learner.policy, pieces, number, length), 1, rows, count)]
+        own, count = _pieces(read, steps.values.model, steps.micro_batch)
+        arguments = (learner.policy, own, number, length)
+        scores += [Call("values", steps.values.of_pieces, arguments, 1, own["tokens"].shape[1], count)]
         batch |= {name: batch["sampler_logprobs"] for name in CRITIC_ALONE}
     if judge:
         if "reward_model" not in state:  # It stays as it is, and lies there in the compute dtype.
             state["reward_model"] = _in_dtype(weights.abstract(weights.table(judge.config), judge.shardings()), judge)
         params = state["reward_model"].params if "reward_model" in steps.others else state["reward_model"]
         score = make_scoring(judge, completion_scores, steps.micro_batch)
-        scores += [Call("score_reward", score.of_pieces, (params, pieces, number, length), 1, rows, count)]
+        own, count = _pieces(read, judge, steps.micro_batch)
+        scores += [
+            Call("score_reward", score.of_pieces, (params, own, number, length), 1, own["tokens"].shape[1], count)
+        ]
     read_too = [*scored, "old"] if algorithm.old_logprobs == "sampler" else scored
     batch |= {f"{name}_logprobs": batch["sampler_logprobs"] for name in read_too}
     part = cut_minibatches(batch, algorithm.minibatches, (settings.seed,))[0]
@@ -228,7 +235,7 @@ def _policy_gradient(settings: Settings, model: Model) -> tuple[State, list[Call
     learned = []
     if steps.update_critic:
         read = {name: part.pop(name) if name in CRITIC_ALONE else part[name] for name in CRITIC_READS}
-        pieces, count = _pieces(read, model, steps.micro_batch)
+        pieces, count = _pieces(read, steps.update_critic.model, steps.micro_batch)
         learned = _step(steps.update_critic.step(length), state["critic"], pieces, count, updates, "critic_")
     pieces, count = _pieces(part, model, steps.update.micro_batch)
     learned += _step(steps.update.step(length), state["train"], pieces, count, updates)

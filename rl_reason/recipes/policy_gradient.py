@@ -36,6 +36,7 @@ from rl_reason.recipes.critic import (
     CriticUpdate,
     advantages_by_critic,
     describe_critic,
+    make_critic_optimizer,
     make_critic_update,
     with_shared_critic,
 )
@@ -202,18 +203,17 @@ class Steps:
 def make_steps(settings: Settings, model: Model, critic: Model | None, reward_model: Model | None) -> Steps:
     """What is compiled for a run, here or ahead of time (`recipes.planning`)."""
     algorithm, sampling = settings.algorithm, settings.sampling
-    updates = settings.steps * algorithm.updates * algorithm.minibatches
-    optimizer = make_optimizer(algorithm, updates)
+    a_step = algorithm.updates * algorithm.minibatches
+    optimizer = make_optimizer(algorithm, (settings.steps - settings.critic.pretrain_steps) * a_step)
     update_critic = values = None
     others: dict[str, Learner] = {}
     if critic:
-        own = dataclasses.replace(algorithm, learning_rate=settings.critic.learning_rate)
-        others["critic"] = critic, make_optimizer(own, updates)
+        others["critic"] = critic, make_critic_optimizer(algorithm, settings.critic, settings.steps * a_step)
     if reward_model and settings.retraining.steps:
         own = dataclasses.replace(
             algorithm, learning_rate=settings.retraining.learning_rate, schedule="constant", warmup_steps=0
         )
-        others["reward_model"] = reward_model, make_optimizer(own, updates)
+        others["reward_model"] = reward_model, make_optimizer(own, settings.steps)
     abstract = abstract_state(model, optimizer, needs_reference(settings), others)
     places = train_shardings(abstract, model)
     micro_batch = rows_at_once(algorithm.micro_batch, algorithm.batch_size // algorithm.minibatches)
@@ -293,6 +293,11 @@ def _prepare(settings: Settings) -> _Task:
     prompts = encode_all(problems, template, model.tokenizer, data.max_prompt_length, data.long_prompts, rows)
     prompt_length = max(len(prompt.prompt_ids) for prompt in prompts)
     check_length(model, prompt_length, settings.sampling.max_length, "config.sampling.max_length")
+    critic = describe_critic(settings, model)
+    if critic:
+        check_length(
+            critic, prompt_length, settings.sampling.max_length, "config.critic.path: config.sampling.max_length"
+        )
     checks.check_rows(settings, model.mesh)
     return _Task(
         model=model,
@@ -303,7 +308,7 @@ def _prepare(settings: Settings) -> _Task:
         held_out=bookkeeping.load_held_out(settings, model),
         rows=rows_at_once(settings.sampling.batch_size, algorithm.batch_size),
         reward_model=describe_reward_model(settings.reward, model) if settings.reward.model else None,
-        critic=describe_critic(settings, model),
+        critic=critic,
     )
 
 

@@ -27,9 +27,9 @@ class Update:
     """`update(state, batch, denominator) -> (state, metrics)`: one optimizer step on one minibatch.
 
     The batch holds what `rollout.make_batch` and `rollout.weigh` make, `advantages` [B] or [B, T] and, where they are
-    needed, `old_logprobs` (else
-    the policy is the one that sampled: the ratio is 1 and has the gradient of log π) and `reference_logprobs` (else
-    there is no KL term). Takes the state's buffers; the metrics are not waited for.
+    needed, `old_logprobs` (else the policy is the one that sampled: the ratio is 1 and has the gradient of log π),
+    `reference_logprobs` (else there is no KL term), `old_values` and `returns` [B, T] (of a shared critic). Takes the
+    state's buffers; the metrics are not waited for.
     """
 
     step: Callable[[int], Step]

@@ -61,6 +61,10 @@ def panels(metrics: Collection[str], evaluated: bool) -> list[Panel]:
         Panel("Entropy", "nats per token", (("entropy", "entropy"),)),
         Panel("Gradient norm", "L2 norm before clipping", (("optimizer/grad_norm", "gradient"),)),
         Panel(
+            "Critic", "share of the returns' variance that it explains", (("critic/explained_variance", "explained"),)
+        ),
+        Panel("Loss of the critic", "½ (V − R)² per token", (("critic/loss", "loss"),)),
+        Panel(
             "Sampler − trainer log-probability",
             "|difference| (nats)",
             (("logprob_difference/mean", "mean"), ("logprob_difference/max", "maximum")),

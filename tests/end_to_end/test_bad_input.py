@@ -46,6 +46,33 @@ def refused(refusal, tiny_model, tmp_path):
             ["--config.algorithm.advantage=batch", "--config.algorithm.group_size=1", "--config.algorithm.resample=1"],
             ["resample=1", "group_size is 1"],
         ),
+        (["--config.algorithm.advantage=gae"], ["advantage='gae'", "critic.kind='none'"]),
+        (["--config.critic.kind=separate"], ["critic.kind='separate'", "advantage='group'"]),
+        (["--config.critic.gamma=0.9"], ["critic.gamma=0.9", "critic.kind is 'none'"]),
+        (["--preset=rloo", "--config.critic.whiten=false"], ["critic.whiten=False", "critic.kind is 'none'"]),
+        (["--preset=rloo", "--config.algorithm.eps=0.1"], ["eps=0.1", "advantage='leave_one_out'"]),
+        (
+            ["--preset=ppo", "--config.critic.whiten=false", "--config.algorithm.eps=0.1"],
+            ["eps=0.1", "advantage='gae'"],
+        ),
+        (["--preset=ppo", "--config.critic.coef=0.3"], ["critic.coef=0.3", "critic.kind='separate'"]),
+        (["--preset=ppo", "--config.critic.pretrain_steps=6"], ["critic.pretrain_steps=6", "config.steps=6"]),
+        (
+            ["--preset=ppo", "--config.critic.kind=shared", "--config.critic.pretrain_steps=1"],
+            ["critic.pretrain_steps=1", "critic.kind='shared'"],
+        ),
+        (
+            ["--preset=ppo", "--config.critic.kind=shared", "--config.critic.learning_rate=1e-3"],
+            ["critic.learning_rate=0.001", "critic.kind='shared'"],
+        ),
+        (
+            ["--preset=ppo", "--config.critic.kind=shared", "--config.model.lora_rank=2"],
+            ["critic.kind='shared'", "adapters"],
+        ),
+        (["--preset=ppo", "--config.critic.kind=seperate"], ["critic.kind='seperate'", "did you mean 'separate'"]),
+        (["--preset=ppo", "--config.critic.gae_lambda=1.5"], ["critic.gae_lambda=1.5", "0 to 1"]),
+        (["--preset=ppo", "--config.critic.value_clip=-1"], ["critic.value_clip=-1", "at least 0"]),
+        (["--preset=ppo", "--config.critic.path=/no/such/folder"], ["critic.path='/no/such/folder'", "no such folder"]),
     ],
     ids=lambda x: x[0] if isinstance(x, list) else x,
 )
