@@ -58,10 +58,14 @@ class Data:
     template: str = "r1_zero"
     """Prompt template: a short name (`data.templates.TEMPLATES`) or `package.module:function`."""
     max_prompt_length: int = 512
-    """Tokens. A longer prompt is an error, or dropped and counted with `long_prompts="drop"`."""
+    """Tokens. A longer prompt is an error, or dropped and counted with `long_prompts="drop"`; so is, in supervised
+    training, an example that is longer than a row."""
     long_prompts: str = "error"
     solutions: tuple = ()
-    """Supervised training only: stages (first step, ((style, share), …)) of how solutions are written."""
+    """Supervised training only: stages (first step, ((style, share), …)) of how solutions are written. Conversations
+    (rows with `messages`) do without it."""
+    row_length: int = 0
+    """Supervised training and rejection sampling: tokens of a row, which examples share; 0: `sampling.max_length`."""
 
 
 @dataclass(frozen=True)
@@ -159,7 +163,7 @@ class Algorithm:
     micro_batch: int = 0
     """Rows of the greatest length whose activations exist at the same time; 0: as many as a minibatch has. Completions
     share rows (`recipes.layout`), and a mesh has at least a row a device. In supervised training: a divisor of the
-    batch."""
+    batch, whose rows `batch_size` counts there."""
     reference_every: int = 0
     """Steps after which the reference becomes the policy (an outer iteration of algorithm 1); 0: never."""
     learning_rate: float = 1e-6

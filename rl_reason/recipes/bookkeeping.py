@@ -34,8 +34,11 @@ BASE = "base.json"
 
 
 def load_held_out(settings: Settings, model: Model) -> list[HeldOut]:
-    """The data sets of the evaluations inside a run, each by itself; all of their prompts fit."""
+    """The data sets of the evaluations inside a run, each by itself; all of their prompts fit. None where there are no
+    evaluations."""
     evaluation, data = settings.evaluation, settings.data
+    if not evaluation.samples and not evaluation.every:
+        return []
     name = evaluation.name or data.name
     template = find_template(data.template)
     loaded = []
@@ -45,7 +48,7 @@ def load_held_out(settings: Settings, model: Model) -> list[HeldOut]:
         rows = model.config.vocab_size
         prompts = encode_all(problems, template, model.tokenizer, data.max_prompt_length, data.long_prompts, rows)
         longest = max(len(prompt.prompt_ids) for prompt in prompts)
-        if settings.recipe != "supervised":
+        if settings.recipe != "supervised" or data.row_length:
             check_length(model, longest, settings.sampling.max_length, "config.sampling.max_length")
         # A file has no splits: without a name of its own, an evaluation sees the problems that are trained on.
         label = one if one.endswith(".jsonl") else f"{one}/{evaluation.split}"

@@ -140,7 +140,7 @@ def check_policy_gradient(settings: Settings) -> None:
             f"config.reward.overlong={settings.reward.overlong}: expected 0 to config.sampling.max_length="
             f"{sampling.max_length}"
         )
-    _unread(settings, ("data.solutions",), "by policy-gradient training")
+    _unread(settings, ("data.solutions", "data.row_length"), "by policy-gradient training")
     _check_reward_model(settings)
     if not algorithm.kl_coef:
         keys = ("algorithm.reference_every", "algorithm.kl_estimator", "algorithm.kl_in")
@@ -210,35 +210,46 @@ def _check_reward_model(settings: Settings) -> None:
         )
 
 
-def check_supervised(settings: Settings) -> None:
-    """The keys of `recipes.supervised`."""
-    check_common(settings)
+def _check_examples(settings: Settings) -> None:
+    """What training on examples in rows reads of `algorithm`, and what it does not."""
     algorithm = settings.algorithm
     micro_batch = rows_at_once(algorithm.micro_batch, algorithm.batch_size)
     _divides("algorithm.micro_batch", micro_batch, "algorithm.batch_size", algorithm.batch_size)
-    if not settings.data.solutions:
-        raise UsageError("config.data.solutions=(): expected stages of how solutions are written (`data.solutions`)")
+    _at_least("data.row_length", settings.data.row_length, 0)
+    _one_of("data.long_prompts", settings.data.long_prompts, ("error", "drop"))
+    _one_of("algorithm.reduction", algorithm.reduction, ("sequence_mean", "token_mean"))
+    _unread(settings, tuple(f"algorithm.{key}" for key in OF_POLICY_GRADIENT), "by supervised training")
+
+
+OF_POLICY_GRADIENT = (
+    "group_size",
+    "advantage",
+    "ddof",
+    "eps",
+    "clip_low",
+    "clip_high",
+    "kl_coef",
+    "ratio_level",
+    "old_logprobs",
+    "resample",
+    "surrogate",
+    "dual_clip",
+    "kl_estimator",
+    "kl_in",
+    "entropy_coef",
+    "correction",
+    "correction_limit",
+    "updates",
+    "minibatches",
+    "reference_every",
+)
+"""Of `config.algorithm`, what a policy gradient alone reads."""
+
+
+def check_supervised(settings: Settings) -> None:
+    """The keys of `recipes.supervised`."""
+    check_common(settings)
+    _check_examples(settings)
     sampling = ("top_k", "top_p", "min_p", "temperature", "batch_size")
     _unread(settings, tuple(f"sampling.{key}" for key in sampling), "by supervised training")
     _unread(settings, ("reward.overlong",), "by supervised training")
-    unread: tuple[str, ...] = (
-        "group_size",
-        "advantage",
-        "ddof",
-        "eps",
-        "clip_low",
-        "clip_high",
-        "kl_coef",
-        "ratio_level",
-        "old_logprobs",
-        "resample",
-        "surrogate",
-        "dual_clip",
-        "kl_estimator",
-        "kl_in",
-        "entropy_coef",
-        "correction",
-        "correction_limit",
-    )
-    unread += ("reduction", "updates", "minibatches", "reference_every")
-    _unread(settings, tuple(f"algorithm.{key}" for key in unread), "by supervised training")
