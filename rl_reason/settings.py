@@ -103,7 +103,34 @@ class Sampling:
     top_p: float = 1.0
     min_p: float = 0.0
     batch_size: int = 0
-    """Completions that are sampled at the same time, at most; 0: the whole batch."""
+    """Completions that are sampled at the same time, at most; 0: the whole batch, or 1024 that are collected."""
+
+
+@dataclass(frozen=True)
+class Collect:
+    """Completions of the training questions, sampled once by the policy as it starts (`recipes.collecting`)."""
+
+    samples: int = 64
+    """Of a question."""
+    threshold: float = 1.0
+    """A completion of at least this reward is a right one."""
+    keep: int = 4
+    """Rejection sampling: of a question's right ones, at most so many that differ (`data.selection`); 0: all."""
+
+
+@dataclass(frozen=True)
+class Preference:
+    """Direct preference optimization (arXiv 2305.18290). `algorithm.reduction` says how the log-ratios of tokens become
+    a completion's: "sequence_sum" (equation 7) or "sequence_mean" (DeepSeekMath, 1/|o|); `algorithm.batch_size` counts
+    pairs."""
+
+    pairs: str = ""
+    """A file of rows with `problem`, `chosen` and `rejected`; empty: right and wrong completions of the policy as it
+    starts (`config.collect`)."""
+    most: int = 4
+    """Pairs of a question, at most, where they are sampled."""
+    beta: float = 0.1
+    """β: how far the policy may go from the reference, which is the policy as it starts."""
 
 
 @dataclass(frozen=True)
@@ -233,6 +260,8 @@ class Settings:
     data: Data = Data()
     reward: Reward = Reward()
     sampling: Sampling = Sampling()
+    collect: Collect = Collect()
+    preference: Preference = Preference()
     algorithm: Algorithm = Algorithm()
     evaluation: Evaluation = Evaluation()
     checkpoint: Checkpoint = Checkpoint()

@@ -4,7 +4,11 @@ from __future__ import annotations
 
 from collections.abc import Callable
 
-from rl_reason.recipes import policy_gradient, supervised
+from rl_reason.recipes import policy_gradient, rejection, supervised
 
-RECIPES: dict[str, Callable] = {"policy_gradient": policy_gradient.run, "supervised": supervised.run}
+RECIPES: dict[str, Callable] = {
+    "policy_gradient": policy_gradient.run,
+    "supervised": supervised.run,
+    "rejection": rejection.run,
+}
 """`config.recipe` → `run(settings, workdir)`."""

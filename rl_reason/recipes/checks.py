@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import logging
+import math
 import operator
 
 from jax.sharding import Mesh
@@ -140,7 +141,8 @@ def check_policy_gradient(settings: Settings) -> None:
             f"config.reward.overlong={settings.reward.overlong}: expected 0 to config.sampling.max_length="
             f"{sampling.max_length}"
         )
-    _unread(settings, ("data.solutions", "data.row_length"), "by policy-gradient training")
+    others = ("data.solutions", "data.row_length", *OF_COLLECTING, *OF_PREFERENCE)
+    _unread(settings, others, "by policy-gradient training")
     _check_reward_model(settings)
     if not algorithm.kl_coef:
         keys = ("algorithm.reference_every", "algorithm.kl_estimator", "algorithm.kl_in")
@@ -250,6 +252,67 @@ def check_supervised(settings: Settings) -> None:
     """The keys of `recipes.supervised`."""
     check_common(settings)
     _check_examples(settings)
-    sampling = ("top_k", "top_p", "min_p", "temperature", "batch_size")
-    _unread(settings, tuple(f"sampling.{key}" for key in sampling), "by supervised training")
-    _unread(settings, ("reward.overlong",), "by supervised training")
+    by = "by supervised training"
+    _unread(settings, (*OF_SAMPLING, *OF_LEARNED_REWARDS, *OF_COLLECTING, *OF_PREFERENCE), by)
+
+
+def check_rejection(settings: Settings) -> None:
+    """The keys of `recipes.rejection`."""
+    check_common(settings)
+    _check_examples(settings)
+    _check_collecting(settings)
+    _at_least("collect.keep", settings.collect.keep, 0)
+    _unread(settings, ("data.solutions", *OF_PREFERENCE), "by rejection sampling")
+
+
+def check_preference(settings: Settings) -> None:
+    """The keys of `recipes.preference`."""
+    check_common(settings)
+    algorithm, preference = settings.algorithm, settings.preference
+    _at_least("algorithm.micro_batch", algorithm.micro_batch, 0)
+    _one_of("algorithm.reduction", algorithm.reduction, ("sequence_sum", "sequence_mean"))
+    _one_of("data.long_prompts", settings.data.long_prompts, ("error", "drop"))
+    if not preference.beta > 0:
+        raise UsageError(f"config.preference.beta={preference.beta!r}: expected more than 0")
+    by = "by preference training"
+    _unread(settings, tuple(f"algorithm.{key}" for key in OF_POLICY_GRADIENT), by)
+    _unread(settings, ("data.solutions", "data.row_length", "collect.keep"), by)
+    if preference.pairs:
+        keys = (*OF_SAMPLING, *OF_LEARNED_REWARDS, *OF_COLLECTING, "preference.most")
+        _unread(settings, keys, "where config.preference.pairs names a file")
+    else:
+        _check_collecting(settings)
+        _at_least("preference.most", preference.most, 1)
+
+
+OF_SAMPLING = tuple(f"sampling.{key}" for key in ("top_k", "top_p", "min_p", "temperature", "batch_size"))
+OF_COLLECTING = ("collect.samples", "collect.threshold", "collect.keep")
+OF_PREFERENCE = ("preference.pairs", "preference.most", "preference.beta")
+OF_LEARNED_REWARDS = (
+    "reward.overlong",
+    "reward.steps",
+    "reward.step_separator",
+    "reward.model",
+    "reward.aggregation",
+)
+"""What is rewarded beside the rules."""
+
+
+def _check_collecting(settings: Settings) -> None:
+    """The keys of `recipes.collecting`."""
+    sampling, collect = settings.sampling, settings.collect
+    logits.check(sampling.temperature, sampling.top_k, sampling.top_p, sampling.min_p, "config.sampling.")
+    _at_least("sampling.batch_size", sampling.batch_size, 0)
+    _at_least("collect.samples", collect.samples, 1)
+    if sampling.temperature == 0 and collect.samples > 1:
+        raise UsageError(
+            f"config.collect.samples={collect.samples}: expected 1 at temperature 0, where all are the same"
+        )
+    if not math.isfinite(collect.threshold):
+        raise UsageError(f"config.collect.threshold={collect.threshold!r}: expected a finite number")
+    if MODEL in settings.reward.names:
+        raise UsageError(
+            f"config.reward.names={settings.reward.names!r}: completions that are collected are graded by rules; "
+            "expected no 'model'"
+        )
+    _unread(settings, OF_LEARNED_REWARDS, "where completions are collected")

@@ -1,6 +1,6 @@
 """The training state on the mesh: made from the model's weights, or restored from the newest checkpoint.
 
-A checkpoint holds {"train": TrainState} and, where a KL term needs it, "reference": weights in the compute dtype. What
+A checkpoint holds {"train": TrainState} and, where the loss needs it, "reference": weights in the compute dtype. What
 lies frozen beneath adapters is read from its files again; it is the reference then.
 """
 
@@ -24,9 +24,10 @@ State = dict
 
 
 def needs_reference(settings: Settings) -> bool:
-    """Whether the run's loss has a KL term, whose reference is not what lies beneath adapters."""
-    adapters = settings.model.lora_rank or settings.model.lora_path
-    return settings.recipe != "supervised" and settings.algorithm.kl_coef > 0 and not adapters
+    """Whether the run's loss compares with a reference, which is not what lies beneath adapters."""
+    if settings.recipe in ("supervised", "rejection") or settings.model.lora_rank or settings.model.lora_path:
+        return False
+    return settings.recipe == "preference" or settings.algorithm.kl_coef > 0
 
 
 def abstract_state(model: Model, optimizer: optax.GradientTransformation, with_reference: bool) -> State:

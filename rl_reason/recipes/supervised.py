@@ -11,7 +11,6 @@ folder.
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass
 from pathlib import Path
 
 import jax
@@ -34,23 +33,14 @@ from rl_reason.recipes import bookkeeping, checks
 from rl_reason.recipes.accumulation import LOADS, Piece, Step, Sums, make_step, rows_at_once
 from rl_reason.recipes.completions import place
 from rl_reason.recipes.evaluation import HeldOut
-from rl_reason.recipes.optimizer import TrainState, make_optimizer
+from rl_reason.recipes.optimizer import TrainState
 from rl_reason.recipes.records import Clock, Records
 from rl_reason.recipes.setup import Model, describe_model
-from rl_reason.recipes.state import (
-    State,
-    abstract_state,
-    final_weights,
-    needs_reference,
-    restore_or_start,
-    train_shardings,
-    without_frozen,
-)
+from rl_reason.recipes.state import final_weights, without_frozen
 from rl_reason.rewards.combination import Rewarder, reward_functions
 from rl_reason.runtime.checkpoints import Checkpoints
 from rl_reason.runtime.metrics import MetricsWriter
 from rl_reason.runtime.progress import Progress
-from rl_reason.runtime.workdir import Workdir
 from rl_reason.settings import Settings
 
 TOKENIZER_PROBLEMS = 5000
@@ -140,38 +130,18 @@ def run(settings: Settings, workdir_path: str | Path) -> None:
     batches(1, 0)  # Of problems that are made, a row too short for the first is told before anything is written.
     held_out = bookkeeping.load_held_out(settings, model)
     reward_functions(settings.reward)
-    begun = begin(settings, model, workdir_path)
+    begun = bookkeeping.begin(settings, model, workdir_path, make_supervised_step)
     with Rewarder(settings.reward) as rewarder:
         fine_tune(settings, begun, batches, examples.count, held_out, rewarder)
 
 
-@dataclass(frozen=True)
-class Begun:
-    """A run whose folder is made, at its start or behind its newest checkpoint."""
-
-    model: Model
-    workdir: Workdir
-    step: Step
-    start: int
-    """Steps behind it."""
-    state: State
-    position: dict
-    """In the data."""
-
-
-def begin(settings: Settings, model: Model, workdir_path: str | Path) -> Begun:
-    """Finds or makes the folder, and the state."""
-    workdir = bookkeeping.find_run(workdir_path, settings, model)
-    optimizer = make_optimizer(settings.algorithm, settings.steps)
-    abstract = abstract_state(model, optimizer, needs_reference(settings))
-    step = make_supervised_step(model, optimizer, train_shardings(abstract, model))
-    start, state, position = restore_or_start(abstract, model, optimizer, workdir.checkpoints, settings.seed)
-    bookkeeping.make_run(workdir, settings, model)
-    return Begun(model, workdir, step, start, state, position)
-
-
 def fine_tune(
-    settings: Settings, begun: Begun, batches: Batches, count: int, held_out: Sequence[HeldOut], rewarder: Rewarder
+    settings: Settings,
+    begun: bookkeeping.Begun,
+    batches: Batches,
+    count: int,
+    held_out: Sequence[HeldOut],
+    rewarder: Rewarder,
 ) -> None:
     """The loop over batches of `count` examples, with its evaluations and checkpoints; then `export/`."""
     model, workdir, start, state = begun.model, begun.workdir, begun.start, begun.state
