@@ -2,9 +2,9 @@
 
 DeepSeekMath writes DPO into its table of methods and gives no numbers of it.
 The method: outputs of the fine-tuned model as it starts, pairs of a right and a wrong one of a question; the reference
-is that model. What no paper says of this task, chosen here: β 0.1 and learning rate 5e-7 with 128 pairs a step, 16
-outputs a question at temperature 1, at most 4 pairs of a question. It starts from `configs/sft_math.py`'s export; the
-deviations of data and model that stand there are also these.
+is that model. What no paper says of this task, chosen here: β 0.1 and learning rate 5e-7 with 128 pairs a step, 64
+outputs a question at temperature 1 as the paper's GRPO samples, at most 4 pairs of a question. It starts from
+`configs/sft_math.py`'s export; the deviations of data and model that stand there are also these.
 
     python -m rl_reason.train --config=configs/dpo_math.py --workdir=DIR
     python -m rl_reason.train --config=configs/dpo_math.py --config.algorithm.reduction=sequence_mean \
@@ -32,7 +32,7 @@ def get_config(variant: str = ""):
     config.data.row_length = 0
     config.sampling.temperature = 1.0
     config.sampling.batch_size = 512
-    config.collect.samples = 16
+    config.collect.samples = 64
     config.collect.threshold = 1.0
     config.preference.beta = 0.1
     config.preference.most = 4
@@ -40,12 +40,12 @@ def get_config(variant: str = ""):
     config.algorithm.learning_rate = 5e-7
     config.algorithm.warmup_steps = 20
     if variant == "tiny":
-        config.steps = 60
+        config.steps = 40
         config.model.path = "checkpoints/tiny"
         config.data.problems = 2_000
         config.sampling.batch_size = 1024
         config.collect.samples = 8
-        config.algorithm.batch_size = 64
+        config.algorithm.batch_size = 32
         config.algorithm.learning_rate = 1e-4
         config.algorithm.warmup_steps = 5
     return config

@@ -278,7 +278,9 @@ def check_preference(settings: Settings) -> None:
     _unread(settings, tuple(f"algorithm.{key}" for key in OF_POLICY_GRADIENT), by)
     _unread(settings, ("data.solutions", "data.row_length", "collect.keep"), by)
     if preference.pairs:
-        keys = (*OF_SAMPLING, *OF_LEARNED_REWARDS, *OF_COLLECTING, "preference.most")
+        _at_least("sampling.batch_size", settings.sampling.batch_size, 0)  # which evaluations read
+        drawn = tuple(key for key in OF_SAMPLING if key != "sampling.batch_size")
+        keys = (*drawn, *OF_LEARNED_REWARDS, *OF_COLLECTING, "preference.most")
         _unread(settings, keys, "where config.preference.pairs names a file")
     else:
         _check_collecting(settings)
