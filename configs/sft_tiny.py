@@ -33,6 +33,7 @@ def get_config(variant: str = ""):
     config.sampling.max_length = 160
     config.reward.names = ("number",)
     config.algorithm.batch_size = 48
+    config.algorithm.reduction = "token_mean"
     config.algorithm.learning_rate = 3e-3
     config.algorithm.schedule = "cosine"
     config.algorithm.final_learning_rate = 1e-4

@@ -58,10 +58,14 @@ class Data:
     template: str = "r1_zero"
     """Prompt template: a short name (`data.templates.TEMPLATES`) or `package.module:function`."""
     max_prompt_length: int = 512
-    """Tokens. A longer prompt is an error, or dropped and counted with `long_prompts="drop"`."""
+    """Tokens. A longer prompt is an error, or dropped and counted with `long_prompts="drop"`; so is, in supervised
+    training, an example that is longer than a row."""
     long_prompts: str = "error"
     solutions: tuple = ()
-    """Supervised training only: stages (first step, ((style, share), …)) of how solutions are written."""
+    """Supervised training only: stages (first step, ((style, share), …)) of how solutions are written. Conversations
+    (rows with `messages`) do without it."""
+    row_length: int = 0
+    """Supervised training and rejection sampling: tokens of a row, which examples share; 0: `sampling.max_length`."""
 
 
 @dataclass(frozen=True)
@@ -124,7 +128,34 @@ class Sampling:
     top_p: float = 1.0
     min_p: float = 0.0
     batch_size: int = 0
-    """Completions that are sampled at the same time, at most; 0: the whole batch."""
+    """Completions that are sampled at the same time, at most; 0: the whole batch, or 1024 that are collected."""
+
+
+@dataclass(frozen=True)
+class Collect:
+    """Completions of the training questions, sampled once by the policy as it starts (`recipes.collecting`)."""
+
+    samples: int = 64
+    """Of a question."""
+    threshold: float = 1.0
+    """A completion of at least this reward is a right one."""
+    keep: int = 4
+    """Rejection sampling: of a question's right ones, at most so many that differ (`data.selection`); 0: all."""
+
+
+@dataclass(frozen=True)
+class Preference:
+    """Direct preference optimization (arXiv 2305.18290). `algorithm.reduction` says how the log-ratios of tokens become
+    a completion's: "sequence_sum" (equation 7) or "sequence_mean" (DeepSeekMath, 1/|o|); `algorithm.batch_size` counts
+    pairs."""
+
+    pairs: str = ""
+    """A file of rows with `problem`, `chosen` and `rejected`; empty: right and wrong completions of the policy as it
+    starts (`config.collect`)."""
+    most: int = 4
+    """Pairs of a question, at most, where they are sampled."""
+    beta: float = 0.1
+    """β: how far the policy may go from the reference, which is the policy as it starts."""
 
 
 @dataclass(frozen=True)
@@ -185,7 +216,7 @@ class Algorithm:
     micro_batch: int = 0
     """Rows of the greatest length whose activations exist at the same time; 0: as many as a minibatch has. Completions
     share rows (`recipes.layout`), and a mesh has at least a row a device. In supervised training: a divisor of the
-    batch."""
+    batch, whose rows `batch_size` counts there."""
     reference_every: int = 0
     """Steps after which the reference becomes the policy (an outer iteration of algorithm 1); 0: never."""
     learning_rate: float = 1e-6
@@ -298,6 +329,8 @@ class Settings:
     reward: Reward = Reward()
     reward_model: RewardModel = RewardModel()
     sampling: Sampling = Sampling()
+    collect: Collect = Collect()
+    preference: Preference = Preference()
     algorithm: Algorithm = Algorithm()
     critic: Critic = Critic()
     retraining: Retraining = Retraining()

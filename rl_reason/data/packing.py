@@ -19,35 +19,44 @@ class Packed(NamedTuple):
     segments_RT: np.ndarray
     """int32: 1, 2, … for the examples of a row, 0 for padding. Attention stays within a segment."""
     loss_mask_RT: np.ndarray
-    """float32: 1 where the token is a target, that is, belongs to a completion."""
+    """float32: 1 where the token is a target, that is, belongs to a completion; or the weight of its loss."""
 
 
 def pack(examples: Sequence[tuple[Sequence[int], Sequence[int]]], length: int, pad_id: int) -> Packed:
-    """Packs (prompt_ids, completion_ids with end-of-sequence) pairs, each into the first row that has room.
+    """Packs (prompt_ids, completion_ids with end-of-sequence) pairs; see `pack_weighted`."""
+    weighted = [
+        ([*prompt, *completion], [0.0] * len(prompt) + [1.0] * len(completion)) for prompt, completion in examples
+    ]
+    return pack_weighted(weighted, length, pad_id)
 
-    No example is cut. The mask stands at the position of the token that is predicted, not of the one that predicts it.
-    The first token of an example is never a target, even without a prompt: nothing stands before it.
+
+def pack_weighted(examples: Sequence[tuple[Sequence[int], Sequence[float]]], length: int, pad_id: int) -> Packed:
+    """Packs (ids, weight of each id's loss) pairs, each into the first row that has room.
+
+    No example is cut. The weight stands at the position of the token that is predicted, not of the one that predicts
+    it. The first token of an example is never a target, even without a prompt: nothing stands before it.
 
     Raises:
         UsageError: an example has no tokens or more than `length`.
     """
-    sizes_N = np.array([len(prompt) + len(completion) for prompt, completion in examples], np.int64)
+    sizes_N = np.array([len(ids) for ids, _ in examples], np.int64)
     wrong = np.flatnonzero((sizes_N > length) | (sizes_N == 0))
     if wrong.size:
         raise UsageError(f"example {wrong[0]} has {sizes_N[wrong[0]]} tokens; expected 1 to {length} in a packed row")
     rows_N, starts_N, segments_N = first_fit(sizes_N, length)
     shape = (int(rows_N.max(initial=-1)) + 1, length)
     # One flat index per token; the examples are written in one go.
+    count = int(sizes_N.sum())
     offsets_N = np.cumsum(sizes_N) - sizes_N
-    within = np.arange(sizes_N.sum()) - np.repeat(offsets_N, sizes_N)
+    within = np.arange(count) - np.repeat(offsets_N, sizes_N)
     places = np.repeat(rows_N * length + starts_N, sizes_N) + within
-    tokens = np.fromiter(chain.from_iterable(chain.from_iterable(examples)), np.int32, count=int(sizes_N.sum()))
-    prompts_N = np.array([len(prompt) for prompt, _ in examples], np.int64)
 
     packed = Packed(np.full(shape, pad_id, np.int32), np.zeros(shape, np.int32), np.zeros(shape, np.float32))
+    tokens = np.fromiter(chain.from_iterable(ids for ids, _ in examples), np.int32, count)
+    weights = np.fromiter(chain.from_iterable(weights for _, weights in examples), np.float32, count)
     packed.tokens_RT.reshape(-1)[places] = tokens
     packed.segments_RT.reshape(-1)[places] = np.repeat(segments_N, sizes_N)
-    packed.loss_mask_RT.reshape(-1)[places] = within >= np.repeat(np.maximum(prompts_N, 1), sizes_N)
+    packed.loss_mask_RT.reshape(-1)[places] = weights * (within > 0)
     return packed
 
 

@@ -37,14 +37,14 @@ STYLES: dict[str, Callable[[Mapping], str]] = {"worked": worked, "bare": bare, "
 
 
 def check_stages(stages: tuple) -> None:
-    """Checks `config.data.solutions`: stages (first step, ((style, share), …)), the first at step 0."""
+    """Checks `config.data.solutions`: stages (first step, ((style, share), …)), the first at step 0; or none."""
     expected = 'expected ((first step, (("worked", 1.0), …)), …), the first at step 0'
     try:
         starts = [start for start, _ in stages]
         shares = [(style, float(share)) for _, mixture in stages for style, share in mixture]
     except (TypeError, ValueError) as error:
         raise UsageError(f"config.data.solutions={stages!r}: {expected}") from error
-    if not starts or starts[0] != 0 or starts != sorted(set(starts)) or any(share < 0 for _, share in shares):
+    if (starts and starts[0] != 0) or starts != sorted(set(starts)) or any(share < 0 for _, share in shares):
         raise UsageError(f"config.data.solutions={stages!r}: {expected}")
     for style, _ in shares:
         if style not in STYLES:

@@ -13,6 +13,7 @@ from collections.abc import Callable, Mapping, Sequence
 from itertools import accumulate
 from pathlib import Path
 
+from rl_reason.data.chat import check_messages
 from rl_reason.data.jsonl import read_jsonl
 from rl_reason.data.public import load_public
 from rl_reason.data.upstream import gsm8k_problem, math_files, math_problem
@@ -23,7 +24,7 @@ from rl_reason.registry import resolve
 log = logging.getLogger(__name__)
 
 
-def load(name: str, split: str, dir: str, seed: int) -> Sequence[dict]:
+def load(name: str, split: str, dir: str, seed: int, chat: bool = False) -> Problems:
     """The problems of `config.data.name`, checked: files when they are read, made problems when they are asked for.
 
     Args:
@@ -32,6 +33,7 @@ def load(name: str, split: str, dir: str, seed: int) -> Sequence[dict]:
         split: "train" or "test"; a path has no splits.
         dir: folder with local files, empty for the public download; a path does without it.
         seed: for problems that are made.
+        chat: whether rows may have `messages` in place of a problem (`data.chat`).
 
     Raises:
         UsageError: an unknown name, a missing file, or a row that is not a problem; names the file and line, or the id.
@@ -40,25 +42,30 @@ def load(name: str, split: str, dir: str, seed: int) -> Sequence[dict]:
     # A file whose name has a "+" is one file.
     whole = name.endswith(".jsonl") and Path(name).expanduser().is_file()
     names = [name] if whole else name.split("+")
-    parts = [_load_one(part, split, dir, seed) for part in names]
+    parts = [_load_one(part, split, dir, seed, chat) for part in names]
     for part, problems in zip(names, parts, strict=True):
         if len(problems) == 0:
             raise UsageError(f"config.data.name={part!r}: holds no problems")
-    return Problems(names, parts)
+    return Problems(names, parts, chat)
 
 
-def _load_one(name: str, split: str, dir: str, seed: int) -> Sequence[Mapping]:
+def _load_one(name: str, split: str, dir: str, seed: int, chat: bool) -> Sequence[Mapping]:
     if name.endswith(".jsonl"):
-        return read_problems(Path(name).expanduser())
+        return read_problems(Path(name).expanduser(), chat)
     return resolve(name, SOURCES, "config.data.name")(split, dir, seed)
 
 
 class Problems(Sequence):
     """Sources one behind the other; a problem is checked when it is asked for, so that sources may be lazy."""
 
-    def __init__(self, names: Sequence[str], parts: Sequence[Sequence[Mapping]]):
-        self._names, self._parts = names, parts
+    def __init__(self, names: Sequence[str], parts: Sequence[Sequence[Mapping]], chat: bool = False):
+        self._names, self._parts, self._chat = names, parts, chat
         self._ends = list(accumulate(map(len, parts)))
+
+    @property
+    def is_made(self) -> bool:
+        """Whether problems are made when they are asked for: then there may be any number of them."""
+        return not all(isinstance(part, list) for part in self._parts)
 
     def __len__(self) -> int:
         return self._ends[-1]
@@ -71,21 +78,26 @@ class Problems(Sequence):
         index %= len(self)
         part = bisect_right(self._ends, index)
         within = index - (self._ends[part] - len(self._parts[part]))
-        return check_problem(self._parts[part][within], f"config.data.name={self._names[part]!r}", str(within))
+        place = f"config.data.name={self._names[part]!r}"
+        return check_problem(self._parts[part][within], place, str(within), self._chat)
 
 
-def check_problem(row: Mapping, place: str, default_id: str) -> dict:
+def check_problem(row: Mapping, place: str, default_id: str, chat: bool = False) -> dict:
     """The row with `id`, `problem` and `answer` as non-empty strings.
 
     Args:
         row: a number as its answer becomes a string.
         place: where the row comes from, for the error line.
         default_id: the id of a row that has none.
+        chat: whether it may have `messages` instead of the two.
     """
     if not isinstance(row, Mapping):
         raise UsageError(f"{place}, row {default_id}: got {type(row).__name__}, expected a mapping")
     made = {"id": default_id, **row}
     made["id"] = str(made["id"])
+    if chat and "messages" in made:
+        check_messages(made, place)
+        return made
     for key, kinds in (("problem", str), ("answer", (str, int, float))):
         value = made.get(key)
         if isinstance(value, bool) or not isinstance(value, kinds) or not str(value).strip():
@@ -95,13 +107,13 @@ def check_problem(row: Mapping, place: str, default_id: str) -> dict:
     return made
 
 
-def read_problems(path: Path) -> list[dict]:
+def read_problems(path: Path, chat: bool = False) -> list[dict]:
     """Problems of a file with one JSON object a line; a row without `id` gets its line number.
 
     Raises:
         UsageError: names the file and the line.
     """
-    return [check_problem(row, f"{path}, line {line}", str(line)) for line, row in read_jsonl(path)]
+    return [check_problem(row, f"{path}, line {line}", str(line), chat) for line, row in read_jsonl(path)]
 
 
 def gsm8k(split: str, dir: str, seed: int) -> list[dict]:

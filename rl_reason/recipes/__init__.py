@@ -4,10 +4,12 @@ from __future__ import annotations
 
 from collections.abc import Callable
 
-from rl_reason.recipes import policy_gradient, reward_model, supervised
+from rl_reason.recipes import policy_gradient, preference, rejection, reward_model, supervised
 
 RECIPES: dict[str, Callable] = {
     "policy_gradient": policy_gradient.run,
+    "preference": preference.run,
+    "rejection": rejection.run,
     "reward_model": reward_model.run,
     "supervised": supervised.run,
 }

@@ -8,7 +8,11 @@ import logging
 import os
 import time
 from collections.abc import Callable, Sequence
+from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
+
+import optax
 
 from rl_reason.data import sources
 from rl_reason.data.iterators import encode_all
@@ -19,7 +23,9 @@ from rl_reason.models.tensor_files import TensorFiles
 from rl_reason.models.weights import Params, count
 from rl_reason.parallel import hosts
 from rl_reason.recipes.evaluation import HeldOut, make_evaluator
+from rl_reason.recipes.optimizer import TrainState, make_optimizer
 from rl_reason.recipes.setup import Model, check_length
+from rl_reason.recipes.state import State, abstract_state, needs_reference, restore_or_start, train_shardings
 from rl_reason.rewards.combination import Rewarder
 from rl_reason.runtime.curves import draw_curves
 from rl_reason.runtime.environment import describe
@@ -35,8 +41,11 @@ BASE = "base.json"
 
 
 def load_held_out(settings: Settings, model: Model) -> list[HeldOut]:
-    """The data sets of the evaluations inside a run, each by itself; all of their prompts fit."""
+    """The data sets of the evaluations inside a run, each by itself; all of their prompts fit. None where there are no
+    evaluations."""
     evaluation, data = settings.evaluation, settings.data
+    if not evaluation.samples and not evaluation.every:
+        return []
     name = evaluation.name or data.name
     template = find_template(data.template)
     loaded = []
@@ -46,7 +55,7 @@ def load_held_out(settings: Settings, model: Model) -> list[HeldOut]:
         rows = model.config.vocab_size
         prompts = encode_all(problems, template, model.tokenizer, data.max_prompt_length, data.long_prompts, rows)
         longest = max(len(prompt.prompt_ids) for prompt in prompts)
-        if settings.recipe != "supervised":
+        if settings.recipe != "supervised" or data.row_length:
             check_length(model, longest, settings.sampling.max_length, "config.sampling.max_length")
         # A file has no splits: without a name of its own, an evaluation sees the problems that are trained on.
         label = one if one.endswith(".jsonl") else f"{one}/{evaluation.split}"
@@ -152,6 +161,42 @@ def _appears(file: Path, seconds: float = 60.0) -> bool:
             return False
         time.sleep(0.2)
     return True
+
+
+@dataclass(frozen=True)
+class Begun:
+    """A run whose folder is made, at its start or behind its newest checkpoint."""
+
+    model: Model
+    workdir: Workdir
+    step: Any
+    """What updates the state; the recipe's own."""
+    start: int
+    """Steps behind it."""
+    state: State
+    position: dict
+    """In the data."""
+
+    @property
+    def start_policy(self) -> Params | None:
+        """The weights of the policy as it started; None where they are trained by now."""
+        return None if self.start else self.state["train"].policy
+
+
+def begin(
+    settings: Settings,
+    model: Model,
+    path: str | Path,
+    make: Callable[[Model, optax.GradientTransformation, TrainState], Any],
+) -> Begun:
+    """Finds or makes the folder and the state; `make(model, optimizer, where the state lies)` is the recipe's step."""
+    workdir = find_run(path, settings, model)
+    optimizer = make_optimizer(settings.algorithm, settings.steps)
+    abstract = abstract_state(model, optimizer, needs_reference(settings))
+    step = make(model, optimizer, train_shardings(abstract, model))
+    start, state, position = restore_or_start(abstract, model, optimizer, workdir.checkpoints, settings.seed)
+    make_run(workdir, settings, model)
+    return Begun(model, workdir, step, start, state, position)
 
 
 def export_model(folder: Path, model: Model, params: Params, dtype: str) -> None:

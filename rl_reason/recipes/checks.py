@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import dataclasses
 import logging
+import math
 import operator
 
 from jax.sharding import Mesh
@@ -18,35 +19,46 @@ from rl_reason.recipes.learned_rewards import AGGREGATIONS
 from rl_reason.recipes.rollout import ADVANTAGES, OF_STEPS, WHITENED
 from rl_reason.rewards.combination import MODEL
 from rl_reason.sampling import logits
-from rl_reason.settings import Critic, RewardModel, Settings
+from rl_reason.settings import Settings
 
 log = logging.getLogger(__name__)
 
-_OF_POLICIES = (
-    "advantage",
-    "ddof",
-    "eps",
-    "clip_low",
-    "clip_high",
-    "kl_coef",
-    "ratio_level",
-    "old_logprobs",
-    "resample",
-    "surrogate",
-    "dual_clip",
-    "kl_estimator",
-    "kl_in",
-    "entropy_coef",
-    "correction",
-    "correction_limit",
-    "reduction",
-    "updates",
-    "minibatches",
-    "reference_every",
-)
-"""Keys of `algorithm` that only policy gradients read."""
-_OF_REWARD_MODELS = tuple(f"reward_model.{field.name}" for field in dataclasses.fields(RewardModel))
-_OF_CRITICS = tuple(f"critic.{field.name}" for field in dataclasses.fields(Critic))
+
+def _keys(group: str) -> tuple[str, ...]:
+    """All keys of a group of settings."""
+    fields = dataclasses.fields(operator.attrgetter(group)(Settings()))
+    return tuple(f"{group}.{field.name}" for field in fields)
+
+
+OF_POLICY_GRADIENT = tuple(
+    f"algorithm.{key}"
+    for key in (
+        "advantage",
+        "ddof",
+        "eps",
+        "clip_low",
+        "clip_high",
+        "kl_coef",
+        "ratio_level",
+        "old_logprobs",
+        "resample",
+        "surrogate",
+        "dual_clip",
+        "kl_estimator",
+        "kl_in",
+        "entropy_coef",
+        "correction",
+        "correction_limit",
+        "updates",
+        "minibatches",
+        "reference_every",
+    )
+) + (*_keys("critic"), *_keys("retraining"))
+"""What a policy gradient alone reads. Who reads `algorithm.group_size` and `algorithm.reduction` beside it differs."""
+OF_REWARD_MODEL, OF_COLLECTING, OF_PREFERENCE = map(_keys, ("reward_model", "collect", "preference"))
+OF_SAMPLING = tuple(f"sampling.{key}" for key in ("top_k", "top_p", "min_p", "temperature", "batch_size"))
+OF_LEARNED_REWARDS = tuple(f"reward.{key}" for key in ("overlong", "steps", "step_separator", "model", "aggregation"))
+"""What is rewarded beside the rules."""
 
 
 def _at_least(key: str, value: float, least: float) -> None:
@@ -168,7 +180,8 @@ def check_policy_gradient(settings: Settings) -> None:
             f"config.reward.overlong={settings.reward.overlong}: expected 0 to config.sampling.max_length="
             f"{sampling.max_length}"
         )
-    _unread(settings, ("data.solutions", *_OF_REWARD_MODELS), "by policy-gradient training")
+    others = ("data.solutions", "data.row_length", *OF_REWARD_MODEL, *OF_COLLECTING, *OF_PREFERENCE)
+    _unread(settings, others, "by policy-gradient training")
     _check_critic(settings)
     _check_reward_model(settings)
     _check_retraining(settings)
@@ -218,7 +231,7 @@ def _check_critic(settings: Settings) -> None:
             "'shared'"
         )
     if critic.kind == "none":
-        _unread(settings, _OF_CRITICS, "where config.critic.kind is 'none'")
+        _unread(settings, _keys("critic"), "where config.critic.kind is 'none'")
         return
     if algorithm.advantage != "gae":
         raise UsageError(
@@ -306,19 +319,15 @@ def _check_reward_model(settings: Settings) -> None:
         )
 
 
-def check_supervised(settings: Settings) -> None:
-    """The keys of `recipes.supervised`."""
-    check_common(settings)
+def _check_examples(settings: Settings) -> None:
+    """What training on examples in rows reads of `algorithm`, and what it does not."""
     algorithm = settings.algorithm
     micro_batch = rows_at_once(algorithm.micro_batch, algorithm.batch_size)
     _divides("algorithm.micro_batch", micro_batch, "algorithm.batch_size", algorithm.batch_size)
-    if not settings.data.solutions:
-        raise UsageError("config.data.solutions=(): expected stages of how solutions are written (`data.solutions`)")
-    sampling = ("top_k", "top_p", "min_p", "temperature", "batch_size")
-    _unread(settings, tuple(f"sampling.{key}" for key in sampling), "by supervised training")
-    _unread(settings, ("reward.overlong", *_OF_REWARD_MODELS, *_OF_CRITICS), "by supervised training")
-    _unread(settings, ("algorithm.group_size",), "by supervised training")
-    _unread(settings, tuple(f"algorithm.{key}" for key in _OF_POLICIES), "by supervised training")
+    _at_least("data.row_length", settings.data.row_length, 0)
+    _one_of("data.long_prompts", settings.data.long_prompts, ("error", "drop"))
+    _one_of("algorithm.reduction", algorithm.reduction, ("sequence_mean", "token_mean"))
+    _unread(settings, ("algorithm.group_size", *OF_POLICY_GRADIENT, *OF_REWARD_MODEL), "by supervised training")
 
 
 def check_reward_model(settings: Settings) -> None:
@@ -330,8 +339,8 @@ def check_reward_model(settings: Settings) -> None:
     _at_least("reward_model.rollouts", learned.rollouts, 1)
     _at_least("algorithm.micro_batch", algorithm.micro_batch, 0)
     by = "by the training of reward models"
-    _unread(settings, tuple(f"algorithm.{key}" for key in _OF_POLICIES), by)
-    _unread(settings, _OF_CRITICS, by)
+    others = ("algorithm.reduction", "data.row_length", *OF_COLLECTING, *OF_PREFERENCE)
+    _unread(settings, (*OF_POLICY_GRADIENT, *others), by)
     keys: tuple[str, ...] = (
         "sampling.top_k",
         "sampling.min_p",
@@ -339,7 +348,7 @@ def check_reward_model(settings: Settings) -> None:
         "reward.model",
         "reward.aggregation",
     )
-    _unread(settings, (*keys, *_OF_CRITICS, "data.solutions", "evaluation.samples_during"), by)
+    _unread(settings, (*keys, "data.solutions", "evaluation.samples_during"), by)
     _unread(settings, ("model.lora_rank", "model.lora_path"), f"{by}: all weights are trained")
     if learned.kind != "outcome":
         _unread(settings, ("reward_model.every_token",), f"by config.reward_model.kind={learned.kind!r}")
@@ -389,3 +398,62 @@ def _check_sampled_labels(settings: Settings) -> None:
             "learns; or config.reward_model.labels='rollouts' or 'file'"
         )
     _unread(settings, ("reward_model.neutral_is_right",), f"where config.reward_model.labels is {learned.labels!r}")
+
+
+def check_supervised(settings: Settings) -> None:
+    """The keys of `recipes.supervised`."""
+    check_common(settings)
+    _check_examples(settings)
+    by = "by supervised training"
+    _unread(settings, (*OF_SAMPLING, *OF_LEARNED_REWARDS, *OF_COLLECTING, *OF_PREFERENCE), by)
+
+
+def check_rejection(settings: Settings) -> None:
+    """The keys of `recipes.rejection`."""
+    check_common(settings)
+    _check_examples(settings)
+    _check_collecting(settings)
+    _at_least("collect.keep", settings.collect.keep, 0)
+    _unread(settings, ("data.solutions", *OF_PREFERENCE), "by rejection sampling")
+
+
+def check_preference(settings: Settings) -> None:
+    """The keys of `recipes.preference`."""
+    check_common(settings)
+    algorithm, preference = settings.algorithm, settings.preference
+    _at_least("algorithm.micro_batch", algorithm.micro_batch, 0)
+    _one_of("algorithm.reduction", algorithm.reduction, ("sequence_sum", "sequence_mean"))
+    _one_of("data.long_prompts", settings.data.long_prompts, ("error", "drop"))
+    if not preference.beta > 0:
+        raise UsageError(f"config.preference.beta={preference.beta!r}: expected more than 0")
+    by = "by preference training"
+    _unread(settings, ("algorithm.group_size", *OF_POLICY_GRADIENT, *OF_REWARD_MODEL), by)
+    _unread(settings, ("data.solutions", "data.row_length", "collect.keep"), by)
+    if preference.pairs:
+        _at_least("sampling.batch_size", settings.sampling.batch_size, 0)  # which evaluations read
+        drawn = tuple(key for key in OF_SAMPLING if key != "sampling.batch_size")
+        keys = (*drawn, *OF_LEARNED_REWARDS, *OF_COLLECTING, "preference.most")
+        _unread(settings, keys, "where config.preference.pairs names a file")
+    else:
+        _check_collecting(settings)
+        _at_least("preference.most", preference.most, 1)
+
+
+def _check_collecting(settings: Settings) -> None:
+    """The keys of `recipes.collecting`."""
+    sampling, collect = settings.sampling, settings.collect
+    logits.check(sampling.temperature, sampling.top_k, sampling.top_p, sampling.min_p, "config.sampling.")
+    _at_least("sampling.batch_size", sampling.batch_size, 0)
+    _at_least("collect.samples", collect.samples, 1)
+    if sampling.temperature == 0 and collect.samples > 1:
+        raise UsageError(
+            f"config.collect.samples={collect.samples}: expected 1 at temperature 0, where all are the same"
+        )
+    if not math.isfinite(collect.threshold):
+        raise UsageError(f"config.collect.threshold={collect.threshold!r}: expected a finite number")
+    if MODEL in settings.reward.names:
+        raise UsageError(
+            f"config.reward.names={settings.reward.names!r}: completions that are collected are graded by rules; "
+            "expected no 'model'"
+        )
+    _unread(settings, OF_LEARNED_REWARDS, "where completions are collected")

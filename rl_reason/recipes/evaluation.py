@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import dataclasses
 import math
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 
 import jax
@@ -82,6 +82,60 @@ class HeldOut:
     prompts: Sequence[EncodedPrompt]
 
 
+def questions_at_once(rows: int, samples: int, questions: int) -> int:
+    """Of so many rows, with so many samples each; at least one."""
+    return min(max(rows // samples, 1), questions)
+
+
+def sample_records(
+    sampler: Sampler,
+    model: Model,
+    params: Params,
+    asked: HeldOut,
+    rewarder: Rewarder,
+    samples: int,
+    per_batch: int,
+    key: jax.Array,
+    done: int = 0,
+) -> Iterator[list[dict]]:
+    """Samples and grades `per_batch` questions at a time: one record a sample, those of a question together.
+
+    The random numbers of a sample are those of the key, its question and its number: `done` questions, whole batches,
+    can be left out without a change to the others.
+    """
+    problems, prompts = asked.problems, asked.prompts
+    longest = max(len(prompt.prompt_ids) for prompt in prompts)
+    for start in range(done, len(prompts), per_batch):
+        batch = list(prompts[start : start + per_batch])
+        # The last batch is filled up with its own first prompt, so that there are few shapes.
+        filled = batch + batch[:1] * (per_batch - len(batch))
+        length = padded_length(filled, longest)
+        made = to_host([start_sampling(sampler, model, params, filled, length, key)])
+        texts = made.texts(model)[: len(batch) * samples]
+        owners = [problems[prompt.index] for prompt in batch for _ in range(samples)]
+        graded = grade(rewarder, texts, owners)
+        records = []
+        for row, (text, problem) in enumerate(zip(texts, owners, strict=True)):
+            tokens = int(made.lengths[row])
+            records.append(
+                {
+                    "id": problem["id"],
+                    "sample": row % samples,
+                    "prompt": decode(model.tokenizer, batch[row // samples].prompt_ids),
+                    "completion": text,
+                    "answer": problem["answer"],
+                    "tokens": made.tokens[row, :tokens].tolist(),
+                    "logprobs": [round(float(x), 6) for x in made.logprobs[row, :tokens]],
+                    "reward": float(graded.total[row]),
+                    "correct": graded.verdicts[row] == "correct",
+                    "verdict": graded.verdicts[row],
+                    "extracted": graded.extracted[row],
+                    "finish": "stop" if made.finished[row] else "length",
+                }
+            )
+        yield records
+
+
 Evaluator = Callable[[Params, HeldOut, Callable[[int], None]], tuple[dict, list[dict]]]
 
 
@@ -122,39 +176,13 @@ def make_evaluator(
     )
 
     def evaluate(params: Params, held_out: HeldOut, progress: Callable[[int], None]) -> tuple[dict, list[dict]]:
-        problems, prompts = held_out.problems, held_out.prompts
-        per_batch = min(max(rows // samples, 1), len(prompts))
-        longest = max(len(prompt.prompt_ids) for prompt in prompts)
-        key = jax.random.key(seed)
         records: list[dict] = []
-        for start in range(0, len(prompts), per_batch):
-            batch = list(prompts[start : start + per_batch])
-            # The last batch is filled up with its own first prompt, so that there are few shapes.
-            filled = batch + batch[:1] * (per_batch - len(batch))
-            length = padded_length(filled, longest)
-            made = to_host([start_sampling(sampler, model, params, filled, length, key)])
-            rows_here = len(batch) * samples
-            texts = made.texts(model)[:rows_here]
-            owners = [problems[prompt.index] for prompt in batch for _ in range(samples)]
-            graded = grade(rewarder, texts, owners)
-            for row, (text, problem) in enumerate(zip(texts, owners, strict=True)):
-                length = int(made.lengths[row])
-                records.append(
-                    {
-                        "id": problem["id"],
-                        "sample": row % samples,
-                        "prompt": decode(model.tokenizer, batch[row // samples].prompt_ids),
-                        "completion": text,
-                        "answer": problem["answer"],
-                        "tokens": made.tokens[row, :length].tolist(),
-                        "logprobs": [round(float(x), 6) for x in made.logprobs[row, :length]],
-                        "correct": graded.verdicts[row] == "correct",
-                        "verdict": graded.verdicts[row],
-                        "extracted": graded.extracted[row],
-                        "finish": "stop" if made.finished[row] else "length",
-                    }
-                )
-            progress(len(batch))
+        per_batch = questions_at_once(rows, samples, len(held_out.prompts))
+        for batch in sample_records(
+            sampler, model, params, held_out, rewarder, samples, per_batch, jax.random.key(seed)
+        ):
+            records += batch
+            progress(len(batch) // samples)
         return summarize(records, samples), records
 
     return evaluate

@@ -281,7 +281,7 @@ def _supervised(settings: Settings, model: Model) -> tuple[State, list[Call]]:
     step = supervised.make_supervised_step(model, optimizer, train_shardings(state, model))
     rows = rows_at_once(algorithm.micro_batch, algorithm.batch_size)
     kinds = {"tokens": np.int32, "segments": np.int32, "weights": np.float32}
-    count, shape = algorithm.batch_size // rows, (rows, settings.sampling.max_length)
+    count, shape = algorithm.batch_size // rows, (rows, supervised.row_length(settings)[1])
     pieces = {name: np.empty((count, *shape), kind) for name, kind in kinds.items()}
     return state, _step(step, state["train"], _shapes(pieces, model), count, 1)
 

@@ -28,9 +28,11 @@ State = dict
 
 
 def needs_reference(settings: Settings) -> bool:
-    """Whether the run's loss has a KL term, whose reference is not what lies beneath adapters."""
-    adapters = settings.model.lora_rank or settings.model.lora_path
-    return settings.recipe not in ("supervised", "reward_model") and settings.algorithm.kl_coef > 0 and not adapters
+    """Whether the run's loss compares with a reference, which is not what lies beneath adapters."""
+    compares_with_none = settings.recipe in ("supervised", "rejection", "reward_model")
+    if compares_with_none or settings.model.lora_rank or settings.model.lora_path:
+        return False
+    return settings.recipe == "preference" or settings.algorithm.kl_coef > 0
 
 
 Learner = tuple[Model, optax.GradientTransformation]

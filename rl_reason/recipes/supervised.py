@@ -1,15 +1,16 @@
 """Next-token training on written-out solutions: supervised fine-tuning, or training from random weights.
 
     for each step:
-        pack solutions into rows       (data.supervised)
-        update on their tokens         (−Σ log π / number of tokens)
+        pack examples into rows        (data.supervised)
+        update on their targets        (−Σ weights · log π / Σ weights)
 
-At the end `export/` holds the model as a Hugging Face folder.
+An example is a problem with its solution, or a conversation. At the end `export/` holds the model as a Hugging Face
+folder.
 """
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 
 import jax
@@ -20,7 +21,7 @@ from jax.sharding import Mesh
 
 from rl_reason.data import sources
 from rl_reason.data.solutions import STYLES, check_stages
-from rl_reason.data.supervised import make_batches
+from rl_reason.data.supervised import Batches, make_batches, make_examples
 from rl_reason.data.templates import find_template
 from rl_reason.models import decoder
 from rl_reason.models.huggingface import source_dtype
@@ -31,17 +32,11 @@ from rl_reason.parallel.mesh import make_mesh
 from rl_reason.recipes import bookkeeping, checks
 from rl_reason.recipes.accumulation import LOADS, Piece, Step, Sums, make_step, rows_at_once
 from rl_reason.recipes.completions import place
-from rl_reason.recipes.optimizer import TrainState, make_optimizer
+from rl_reason.recipes.evaluation import HeldOut
+from rl_reason.recipes.optimizer import TrainState
 from rl_reason.recipes.records import Clock, Records
 from rl_reason.recipes.setup import Model, describe_model
-from rl_reason.recipes.state import (
-    abstract_state,
-    final_weights,
-    needs_reference,
-    restore_or_start,
-    train_shardings,
-    without_frozen,
-)
+from rl_reason.recipes.state import final_weights, without_frozen
 from rl_reason.rewards.combination import Rewarder, reward_functions
 from rl_reason.runtime.checkpoints import Checkpoints
 from rl_reason.runtime.metrics import MetricsWriter
@@ -51,7 +46,7 @@ from rl_reason.settings import Settings
 TOKENIZER_PROBLEMS = 5000
 """Problems whose text a new tokenizer is trained on."""
 EVALUATION_ROWS = 1024
-SHOWN = {"loss": "loss", "entropy": "entropy", "tokens/s": "tokens/s"}
+SHOWN = {"loss": "loss", "entropy": "entropy", "epoch": "epoch", "tokens/s": "tokens/s"}
 """Beside the progress bar: label → metric."""
 
 
@@ -78,7 +73,7 @@ def make_supervised_step(model: Model, optimizer: optax.GradientTransformation, 
             constrain=model.constrain,
             softcap=model.config.final_softcap,
         )
-        sums = {"entropy": jnp.sum(piece["weights"] * entropies)}
+        sums = {"entropy": jnp.sum((piece["weights"] > 0) * entropies)}
         return -jnp.sum(piece["weights"] * logprobs), sums if states.loads is None else sums | {LOADS: states.loads}
 
     return make_step(loss_sum, optimizer, places, model.mesh)
@@ -90,68 +85,88 @@ def update(
     """A step on a batch, `micro_batch` rows at a time (0: all), a divisor of the batch's."""
     at_once = rows_at_once(micro_batch, len(batch["tokens"]))
     pieces = {name: x.reshape(-1, at_once, *x.shape[1:]) for name, x in batch.items()}
-    tokens = float(batch["weights"].sum())
-    return step(state, place(pieces, mesh), len(pieces["tokens"]), tokens, tokens)
+    denominator = float(batch["weights"].sum(dtype=np.float64))
+    return step(state, place(pieces, mesh), len(pieces["tokens"]), denominator, float((batch["weights"] > 0).sum()))
+
+
+def row_length(settings: Settings) -> tuple[str, int]:
+    """Tokens of a row, and the key that says so."""
+    if settings.data.row_length:
+        return "config.data.row_length", settings.data.row_length
+    return "config.sampling.max_length", settings.sampling.max_length
 
 
 def run(settings: Settings, workdir_path: str | Path) -> None:
     """Trains as the settings say, in `workdir_path`; resumes what is there.
 
-    `algorithm.batch_size` is the number of rows of a batch and `sampling.max_length` their length in tokens.
+    `algorithm.batch_size` is the number of rows of a batch.
     """
     checks.check_supervised(settings)
-    algorithm = settings.algorithm
-    check_stages(settings.data.solutions)
+    algorithm, data = settings.algorithm, settings.data
+    check_stages(data.solutions)
     mesh = make_mesh(settings.mesh)
-    template = find_template(settings.data.template)
-    problems = sources.load(settings.data.name, settings.data.split, settings.data.dir, settings.seed)
-    problems = problems[: settings.data.problems] if settings.data.problems else problems
-    styles = sorted({style for _, mixture in settings.data.solutions for style, _ in mixture})
+    template = find_template(data.template)
+    source = sources.load(data.name, data.split, data.dir, settings.seed, chat=True)
+    problems = source if source.is_made and not data.problems else source[: data.problems or len(source)]
+    styles = sorted({style for _, mixture in data.solutions for style, _ in mixture})
 
     def texts() -> Iterator[str]:
         for problem in problems[:TOKENIZER_PROBLEMS]:
-            yield problem["problem"]
-            yield from (STYLES[style](problem) for style in styles)
+            yield from (message["content"] for message in problem.get("messages", ()))
+            if "messages" not in problem:
+                yield problem["problem"]
+                yield from (STYLES[style](problem) for style in styles)
 
     model = describe_model(settings.model, mesh, texts)
     model.check_files()
-    batches = make_batches(
-        problems, settings.data.solutions, template, model.tokenizer,
-        algorithm.batch_size, settings.sampling.max_length, model.pad_id, settings.seed,
+    key, length = row_length(settings)
+    examples = make_examples(
+        problems, data.solutions, template, model.tokenizer, model.stop_ids, length, key, data.long_prompts,
+        settings.seed,
     )  # fmt: skip
-    batches(1)  # A row that is too short for the solutions is told before anything is written.
+    batches = make_batches(
+        examples, algorithm.batch_size, length, model.pad_id, algorithm.reduction, settings.seed
+    )  # fmt: skip
+    batches(1, 0)  # Of problems that are made, a row too short for the first is told before anything is written.
     held_out = bookkeeping.load_held_out(settings, model)
     reward_functions(settings.reward)
-    workdir = bookkeeping.find_run(workdir_path, settings, model)
+    begun = bookkeeping.begin(settings, model, workdir_path, make_supervised_step)
+    with Rewarder(settings.reward) as rewarder:
+        fine_tune(settings, begun, batches, examples.count, held_out, rewarder)
 
-    optimizer = make_optimizer(algorithm, settings.steps)
-    abstract = abstract_state(model, optimizer, needs_reference(settings))
-    training_step = make_supervised_step(model, optimizer, train_shardings(abstract, model))
 
-    start, state, _ = restore_or_start(abstract, model, optimizer, workdir.checkpoints, settings.seed)
-    bookkeeping.make_run(workdir, settings, model)
-
+def fine_tune(
+    settings: Settings,
+    begun: bookkeeping.Begun,
+    batches: Batches,
+    count: int,
+    held_out: Sequence[HeldOut],
+    rewarder: Rewarder,
+) -> None:
+    """The loop over batches of `count` examples, with its evaluations and checkpoints; then `export/`."""
+    model, workdir, start, state = begun.model, begun.workdir, begun.start, begun.state
+    algorithm = settings.algorithm
+    taken = begun.position.get("taken", 0)
     with (
-        Rewarder(settings.reward) as rewarder,
         Checkpoints(workdir.checkpoints, settings.checkpoint.keep) as checkpoints,
         MetricsWriter(workdir, start or -1, enabled=hosts.is_first()) as metrics,
         Progress(settings.steps, start, "train", enabled=hosts.is_first()) as progress,
     ):
         records = Records(workdir, metrics, progress, settings.log.every, SHOWN)
-        # A solution is at most as long as a row.
-        longest = settings.sampling.max_length
-        evaluate = bookkeeping.make_evaluate(settings, model, held_out, rewarder, metrics, longest, EVALUATION_ROWS)
+        evaluate = bookkeeping.make_evaluate(
+            settings, model, held_out, rewarder, metrics, settings.sampling.max_length, EVALUATION_ROWS
+        )
         if start == 0 and settings.evaluation.samples:
             evaluate(state["train"].policy, 0, True)
 
         for step in range(start + 1, settings.steps + 1):
             # The batch is made while the update before still runs.
             clock = Clock()
-            batch = batches(step)
+            batch, taken = batches(step, taken)
             if records.finish():
                 clock = Clock()  # Until now the time was that of the step before.
-            state["train"], updated = update(training_step, state["train"], batch, algorithm.micro_batch, mesh)
-            records.pend(step, clock, batch, [updated], {})
+            state["train"], updated = update(begun.step, state["train"], batch, algorithm.micro_batch, model.mesh)
+            records.pend(step, clock, batch, [updated], {"epoch": taken / count})
             full = step == settings.steps
             wanted = settings.evaluation.samples if full else settings.evaluation.samples_during
             if wanted and bookkeeping.is_due(step, settings.evaluation.every, settings.steps):
@@ -159,7 +174,7 @@ def run(settings: Settings, workdir_path: str | Path) -> None:
                 evaluate(state["train"].policy, step, full)
             if bookkeeping.is_due(step, settings.checkpoint.every, settings.steps):
                 records.finish()
-                checkpoints.save(step, without_frozen(state), {"step": step})
+                checkpoints.save(step, without_frozen(state), {"taken": taken})
         weights = final_weights(model, state["train"].params, settings.seed)
         bookkeeping.export_model(workdir.path / "export", model, weights, source_dtype(model.config))
     bookkeeping.close_run(workdir)

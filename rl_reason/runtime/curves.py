@@ -56,6 +56,8 @@ def panels(metrics: Collection[str], evaluated: bool) -> list[Panel]:
         Panel("pass@1", "share of right completions", (("pass@1/train", "training"),), percent=True, held_out=True),
         Panel("Loss", "loss", (("loss", "loss"),)),
         Panel("Token accuracy", "share of tokens", (("accuracy/token", "training"),), percent=True),
+        Panel("Preferred", "share of pairs, chosen ahead", (("preference/accuracy", "training"),), percent=True),
+        Panel("Margin of the chosen", "β · difference of log-ratios", (("preference/margin", "mean"),)),
         Panel("Completion length", "tokens", (("tokens/completion", "mean length"),)),
         Panel("KL to the reference", "nats per token", (("kl/reference", "KL"),)),
         Panel("Entropy", "nats per token", (("entropy", "entropy"),)),

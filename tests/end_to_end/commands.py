@@ -39,6 +39,13 @@ SMALL = (
 )
 """A run of seconds: with `--config=configs/grpo_math.py:tiny`."""
 
+COLLECTED = (
+    "--config.sampling.batch_size=16",
+    "--config.collect.samples=4",
+    "--config.collect.threshold=0.4",
+)
+"""Beside `LETTERS`, so that some completions are right."""
+
 LETTERS = ("--config.reward.names=('user_rewards:letters',)", "--config.reward.weights=(1.0,)")
 
 
@@ -89,6 +96,30 @@ class Commands:
             "--config.evaluation.problems=4",
             "--config.evaluation.samples=2",
             "--config.checkpoint.every=2",
+            *LETTERS,
+            *flags,
+        ]
+
+    def offline(self, name: str, workdir: Path, *flags: str) -> list[str]:
+        """Arguments of a short run of `rft` or `dpo`: four completions of each of 24 questions, collected in batches of
+        four questions."""
+        return [
+            "rl_reason.train",
+            f"--config=configs/{name}_math.py:tiny",
+            f"--config.model.path={self.model}",
+            f"--workdir={workdir}",
+            "--config.data.problems=24",
+            "--config.data.max_prompt_length=200",
+            "--config.sampling.max_length=12",
+            "--config.algorithm.batch_size=4",
+            "--config.algorithm.learning_rate=1e-3",
+            "--config.algorithm.warmup_steps=0",
+            "--config.evaluation.every=3",
+            "--config.evaluation.problems=4",
+            "--config.evaluation.samples=2",
+            "--config.checkpoint.every=2",
+            "--config.steps=6",
+            *(("--config.data.row_length=256",) if name == "rft" else ()),
             *LETTERS,
             *flags,
         ]

@@ -240,6 +240,67 @@ def test_supervised(refused, flag, told):
         assert part in line
 
 
+@pytest.mark.parametrize(
+    "config, flag, told",
+    [
+        ("sft", "--config.algorithm.reduction=sequence_sum", ["reduction='sequence_sum'", "'sequence_mean'"]),
+        ("sft", "--config.algorithm.kl_coef=0.1", ["kl_coef=0.1", "is not read"]),
+        ("sft", "--config.data.row_length=60", ["config.data.row_length=60", "problem 'word_problems/train/0/"]),
+        ("sft", "--config.data.long_prompts=cut", ["config.data.long_prompts='cut'", "drop"]),
+        ("sft", "--config.collect.samples=2", ["config.collect.samples=2", "is not read"]),
+        ("rft", "--config.collect.samples=0", ["config.collect.samples=0", "at least 1"]),
+        ("rft", "--config.collect.keep=-1", ["config.collect.keep=-1", "at least 0"]),
+        ("rft", "--config.data.row_length=100", ["config.data.row_length=100", "prompt with its completion"]),
+        ("rft", "--config.sampling.temperature=0", ["config.collect.samples=8", "expected 1 at temperature 0"]),
+        ("rft", "--config.reward.names=('model',)", ["config.reward.names=('model',)", "no 'model'"]),
+        ("rft", "--config.reward.overlong=5", ["config.reward.overlong=5", "is not read"]),
+        ("rft", "--config.data.solutions=((0, (('worked', 1.0),)),)", ["config.data.solutions", "is not read"]),
+        ("dpo", "--config.preference.beta=0", ["config.preference.beta=0.0", "more than 0"]),
+        ("dpo", "--config.preference.most=0", ["config.preference.most=0", "at least 1"]),
+        ("dpo", "--config.algorithm.reduction=token_mean", ["reduction='token_mean'", "'sequence_mean'"]),
+        ("dpo", "--config.data.row_length=100", ["config.data.row_length=100", "is not read"]),
+        ("dpo", "--config.preference.pairs=/no/such/file.jsonl", ["config.collect.samples=8", "names a file"]),
+        ("grpo", "--config.preference.beta=0.5", ["config.preference.beta=0.5", "is not read"]),
+    ],
+    ids=lambda x: x if isinstance(x, str) else "",
+)
+def test_offline_recipes(refused, config, flag, told):
+    line = refused(flag, config=f"configs/{config}_math.py:tiny", small=False)
+    for part in told:
+        assert part in line, line
+
+
+GOOD = {"problem": "1+1?", "chosen": "2", "rejected": "3"}
+
+
+@pytest.mark.parametrize(
+    "row, told",
+    [
+        ({"problem": "1+1?", "chosen": "2"}, ["line 2", "no `rejected`"]),
+        (GOOD | {"chosen": " "}, ["line 2", "`chosen`"]),
+        (GOOD | {"rejected": 3}, ["line 2", "3 as `rejected`"]),
+        (GOOD | {"rejected": "2"}, ["line 2", "the same"]),
+        (GOOD | {"id": "long", "rejected": "2" * 200}, ["pair 'long'", "config.sampling.max_length=80"]),
+        (GOOD, ["config.algorithm.batch_size=32", "2 pairs"]),
+    ],
+    ids=str,
+)
+def test_bad_pairs(refused, tmp_path, row, told):
+    file = tmp_path / "pairs.jsonl"
+    file.write_text(json.dumps(GOOD) + "\n" + json.dumps(row) + "\n")
+    flags = (f"--config.preference.pairs={file}", "--config.collect.samples=64")
+    line = refused(*flags, config="configs/dpo_math.py:tiny", small=False)
+    for part in (str(file) if "line 2" in told else "", *told):
+        assert part in line, line
+
+
+def test_file_without_pairs(refused, tmp_path):
+    file = tmp_path / "pairs.jsonl"
+    file.write_text("\n")
+    flags = (f"--config.preference.pairs={file}", "--config.collect.samples=64")
+    assert f"{file}: holds no pairs" in refused(*flags, config="configs/dpo_math.py:tiny", small=False)
+
+
 def test_supervised_data_without_solutions(refused, tmp_path):
     file = tmp_path / "data.jsonl"
     file.write_text('{"problem": "1+1?", "answer": "2"}\n')

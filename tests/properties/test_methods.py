@@ -13,6 +13,9 @@ import pytest
 
 from rl_reason import settings
 from rl_reason.data.iterators import EncodedPrompt
+from rl_reason.data.preferences import Pair
+from rl_reason.data.selection import select
+from rl_reason.data.supervised import Example, Examples, make_batches
 from rl_reason.models import decoder
 from rl_reason.objectives.methods import METHODS
 from rl_reason.objectives.reductions import token_weights
@@ -23,7 +26,10 @@ from rl_reason.recipes.evaluation import Samples
 from rl_reason.recipes.layout import make_pieces
 from rl_reason.recipes.optimizer import init_state, state_shardings
 from rl_reason.recipes.policy_update import make_update
+from rl_reason.recipes.preference import make_pair_batch
+from rl_reason.recipes.preference import make_update as make_preference_update
 from rl_reason.recipes.rollout import advantages, make_batch, weigh
+from rl_reason.recipes.supervised import make_supervised_step
 
 GROUP, PROMPT, COMPLETION = 4, 5, 8
 BETA = 0.3
@@ -120,3 +126,73 @@ def test_policy_gradient_methods(name, seed, describe, params):
     # The ratio of the first update is 1, and nothing is clipped.
     np.testing.assert_allclose(sums["ratio/mean"] / batch["mask"].sum(), 1.0, rtol=1e-6)
     assert sums["ratio/clipped"] == 0
+
+
+def start(model, params):
+    places = state_shardings(model.trained(), PLAIN, replicated(model.mesh))
+    return places, jax.jit(lambda p: init_state(p, PLAIN), out_shardings=places)(params)
+
+
+@pytest.mark.parametrize("name, micro_batch", [("sft", 1), ("rft", 0)])
+def test_supervised_methods(name, micro_batch, describe, params):
+    """Of all completions, or of the right ones, in an epoch that fills one batch of packed rows."""
+    model = describe()
+    batch, rng = rollout(2)
+    lengths = batch["mask"].sum(axis=1).astype(int)
+    rewards = rng.integers(0, 2, len(lengths)) if name == "rft" else np.ones(len(lengths))
+    # Of the same question none is like another.
+    records = [
+        {"row": i, "completion": str(batch["tokens"][i]), "reward": reward, "finish": "stop"}
+        for i, reward in enumerate(rewards)
+    ]
+    rows = [record["row"] for record in select(records, 1.0, 0)]
+    assert 0 < len(rows) and (len(rows) < len(records)) == (name == "rft")
+    examples = [
+        Example.of(
+            batch["tokens"][i, :PROMPT][batch["segments"][i, :PROMPT] > 0].tolist(),
+            batch["tokens"][i, PROMPT : PROMPT + lengths[i]].tolist(),
+        )
+        for i in rows
+    ]
+    of_examples = Examples(len(examples), lambda index, place, step: examples[index])
+    # A batch takes what fits, also of the next epoch: as many rows as one epoch fills.
+    tokens = sum(len(example.ids) for example in examples)
+    packed, taken = make_batches(of_examples, 1, tokens, 0, METHODS[name].reduction, 0)(1, 0)
+    assert taken == len(examples)
+    packed = {key: np.pad(x, ((0, 1), (0, 0))) for key, x in packed.items()}
+    places, state = start(model, params)
+    pieces = {key: x.reshape(-1, micro_batch or 2, tokens) for key, x in packed.items()}
+    step = make_supervised_step(model, PLAIN, places)
+    totals = step.gradients(state, place(pieces, model.mesh), jnp.int32(len(pieces["tokens"])))
+    gradient = jax.tree.map(lambda g: np.asarray(g) / packed["weights"].sum(), totals.gradients)
+    of_rows = {key: x[rows] for key, x in batch.items()}
+    assert_same(gradient, sum_of_coefficients(name, params, model.config, of_rows, {}, 0.0))
+
+
+@pytest.mark.parametrize("name, micro_batch", [("dpo", 0), ("dpo", 1), ("dpo_mean", 3)])
+def test_preference_methods(name, micro_batch, describe, params):
+    """However the two completions of a pair are put into pieces. The loss is a mean over pairs, each of two completions
+    that the table counts."""
+    model = describe()
+    rng = np.random.default_rng(5)
+    draw = lambda n: rng.integers(2, 32, rng.integers(1, n + 1)).tolist()  # noqa: E731
+    pairs = [Pair(EncodedPrompt(i, draw(PROMPT)), draw(COMPLETION), draw(COMPLETION)) for i in range(5)]
+    batch = make_pair_batch(pairs, PROMPT, COMPLETION, 0)
+    reference = jax.tree.map(lambda x: (x * (1 + 0.2 * rng.normal(size=x.shape))).astype(np.float32), params)
+    algorithm = settings.Algorithm(reduction=METHODS[name].reduction, batch_size=len(pairs), micro_batch=micro_batch)
+    asked = settings.Settings(algorithm=algorithm, preference=settings.Preference(beta=BETA))
+    places, state = start(model, params)
+    update = make_preference_update(asked, model, PLAIN, places)
+    coefficients, metrics = update.coefficients(params, reference, batch)
+    layout = lay(batch, model, update.micro_batch)
+    pieces = place(make_pieces({**batch, "coefficients": coefficients}, layout), model.mesh)
+    totals = update.step(batch["tokens"].shape[1]).gradients(state, pieces, jnp.int32(layout.pieces))
+
+    ours, theirs = (np.asarray(plain_logprobs(p, model.config, batch)) for p in (params, reference))
+    rows = np.arange(len(ours))
+    tokens = {"reference_logprobs": theirs, "partners": rows ^ 1, "is_chosen": (rows + 1) % 2}
+    expected = sum_of_coefficients(name, params, model.config, batch, tokens, BETA)
+    assert_same(totals.gradients, jax.tree.map(lambda x: 2 * x, expected))
+    assert 0 < metrics["preference/accuracy"] < 1
+    np.testing.assert_allclose(metrics["logprobs/chosen"], ours.sum(axis=1)[0::2].mean(), rtol=1e-5)
+    np.testing.assert_allclose(metrics["logprobs/rejected"], ours.sum(axis=1)[1::2].mean(), rtol=1e-5)
