@@ -16,12 +16,14 @@ from rl_reason.runtime.config import load
 from tests.end_to_end.commands import ROOT, read
 from tests.end_to_end.test_resume import assert_same_run, kill_after
 
+UNJUDGED = ("--config.evaluation.every=0", "--config.evaluation.samples=0")
 PPO = (
     "--preset=ppo",
+    *UNJUDGED,
     "--config.critic.learning_rate=1e-3",
     "--config.critic.bootstrap=true",
     "--config.critic.pretrain_steps=2",
-    "--config.algorithm.minibatches=2",
+    "--config.algorithm.updates=2",
 )
 
 
@@ -50,15 +52,13 @@ def test_a_critic_of_its_own(commands, tmp_path):
     # A critic that has not learned anything says 0 everywhere, and then no more.
     assert metrics[0]["critic/value"] == 0 and metrics[0]["critic/explained_variance"] == pytest.approx(0, abs=1e-6)
     assert metrics[-1]["critic/value"] != 0 and metrics[-1]["kl/reference"] != 0
-    learned = exported(commands, whole, tmp_path / "learned")
-    assert any((learned[name] != tensor).any() for name, tensor in start.items())
 
 
 def test_a_shared_critic(commands, tmp_path):
     """It is trained and saved with the policy; what is exported is a language model as any other."""
     run = tmp_path / "run"
-    flags = ("--preset=ppo", "--config.critic.kind=shared", "--config.critic.coef=0.5", "--config.steps=3")
-    commands.succeed(commands.grpo(run, *flags))
+    flags = ("--preset=ppo", "--config.critic.kind=shared", "--config.critic.coef=0.5", "--config.steps=2")
+    commands.succeed(commands.grpo(run, *flags, *UNJUDGED))
     metrics = read(run / "metrics.jsonl")
     assert metrics[0]["critic/value"] == 0 != metrics[-1]["critic/value"]
     assert "critic/grad_norm" not in metrics[0] and metrics[0]["critic/loss"] > 0
