@@ -67,7 +67,7 @@ def get_config(variant: str = ""):
     config.mesh.fsdp = -1
     config.checkpoint.every = 250
     if variant == "tiny":
-        config.steps = 300
+        config.steps = 250
         config.model.path = "checkpoints/tiny"
         config.model.remat = "none"
         config.data.name = "word_problems"
@@ -89,8 +89,8 @@ def get_config(variant: str = ""):
         config.algorithm.warmup_steps = 20
         config.algorithm.b2 = 0.98
         config.algorithm.micro_batch = 0
-        config.evaluation.every = 100
+        config.evaluation.every = 50
         config.evaluation.problems = 200
-        config.checkpoint.every = 100
+        config.checkpoint.every = 50
         config.log.every = 5
     return config
