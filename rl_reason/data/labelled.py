@@ -152,15 +152,13 @@ def _outcome_label(row: Mapping, place: str) -> float:
 def _preference(row: Mapping, place: str, learned: RewardModel, encoding: Encoding, _: StepEnds) -> Item:
     problem = _text(row, "problem", place)
     texts = [_text(row, key, place) for key in ("chosen", "rejected")]
-    if texts[0] == texts[1]:
-        raise UsageError(f"{place}: `chosen` and `rejected` are equal; expected two texts, the better one as `chosen`")
     prompt_ids = encoding.prompt(row, place)
     sides = []
     for text, target in zip(texts, (1.0, 0.0), strict=True):
         ids = encoding.completion(text, place)
         sides.append(Judged(problem, prompt_ids, ids, [len(ids) - 1], [target]))
     if sides[0].completion_ids == sides[1].completion_ids:
-        raise UsageError(f"{place}: `chosen` and `rejected` are equal as tokens; expected two texts")
+        raise UsageError(f"{place}: `chosen` and `rejected` are equal; expected two texts, the better one as `chosen`")
     return tuple(sides)
 
 

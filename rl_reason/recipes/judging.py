@@ -50,9 +50,10 @@ def summarize(items: Sequence[Item], scores: Sequence[np.ndarray], kind: str) ->
 
     Returns:
         `n` problems and `samples` of each, `accuracy` with its interval over problems, and `auc`: of steps in a process
-        model, of pairs (and of chosen and rejected ones) in a preference model, else of completions. Where it is known
-        what is right as a whole: `pass@1` with its interval, which is that of the policy that was sampled, and, where
-        all problems have k completions, `best@k`: how often the one with the highest score is right. A process model's
+        model, of pairs (and of chosen and rejected ones) in a preference model, else of completions. `several/auc`: of
+        the steps of solutions that have more than one, where a solution's form does not tell. Where it is known what is
+        right as a whole: `pass@1` with its interval, which is that of the policy that was sampled, and, where all
+        problems have k completions, `best@k`: how often the one with the highest score is right. A process model's
         stand by their aggregation, as `product/best@k`, beside `product/auc`.
     """
     flat = [one for item in items for one in item]
@@ -71,14 +72,17 @@ def summarize(items: Sequence[Item], scores: Sequence[np.ndarray], kind: str) ->
     # An outcome model that was told every token is judged at the last one.
     last_only = kind == "outcome"
     told = [
-        (one.problem, float(p), target)
+        (one, float(p), target)
         for one, row in zip(flat, scores, strict=True)
         for p, target in list(zip(row, one.targets, strict=True))[-1 if last_only else 0 :]
         if target is not None
     ]
     values, right = np.array([p for _, p, _ in told]), np.array([target >= 0.5 for *_, target in told])
-    record |= _accuracy([(problem, float((p >= 0.5) == (target >= 0.5))) for problem, p, target in told])
+    record |= _accuracy([(one.problem, float((p >= 0.5) == (target >= 0.5))) for one, p, target in told])
     record |= {"auc": roc_auc(values, right), "share_right": float(right.mean())}
+    if not last_only:
+        several = np.array([len(one.ends) > 1 for one, *_ in told])
+        record["several/auc"] = roc_auc(values[several], right[several])
     record |= {"score/right": _mean(values[right]), "score/wrong": _mean(values[~right])}
     record["tokens/completion"] = _mean_length(items)
     if any(one.correct is None for one in flat):

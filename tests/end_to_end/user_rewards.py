@@ -11,6 +11,11 @@ def letters(completion, problem):
     return sum("a" <= character <= "z" for character in completion) / max(1, len(completion))
 
 
+def many_letters(completion, problem):
+    """1 where half of the characters are small letters: right or wrong."""
+    return float(letters(completion, problem) >= 0.5)
+
+
 def letters_of_some(completion, problem):
     """`letters` for half of the problems; 0 for the others, whose groups teach nothing."""
     return letters(completion, problem) if sum(problem["id"].encode()) % 2 else 0.0

@@ -52,10 +52,18 @@ def test_steps():
     assert record["pass@1"] == 0.5
 
 
+def test_steps_among_others():
+    """A solution of one step, always wrong, is easily told; steps among others are not."""
+    items = [(judged("a", [9], [0.0], False),)] * 8 + [(judged("a", [3, 9], [1.0, 0.0], False),)]
+    record = summarize(items, [np.array([0.1])] * 8 + [np.array([0.5, 0.6])], "process")
+    assert record["auc"] == pytest.approx(8 / 9) and record["several/auc"] == 0
+
+
 def test_single_steps_say_nothing_of_solutions():
     items = [(judged("a", [9], [1.0]),), (judged("a", [9], [0.0]),)]
     record = summarize(items, [np.array([0.6]), np.array([0.7])], "process")
-    assert record["auc"] == 0 and not any("@" in name or "/auc" in name for name in record)
+    assert record["auc"] == 0 and not any("@" in name for name in record)
+    assert record["several/auc"] is None and "product/auc" not in record
 
 
 def test_preferences():
