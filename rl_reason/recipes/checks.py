@@ -276,8 +276,8 @@ def check_preference(settings: Settings) -> None:
         raise UsageError(f"config.preference.beta={preference.beta!r}: expected more than 0")
     if settings.model.lora_path:
         raise UsageError(
-            f"config.model.lora_path={settings.model.lora_path!r}: the reference is what lies beneath adapters, and would "
-            "not be the policy as it starts; expected '', and config.model.path with the adapters merged into it"
+            f"config.model.lora_path={settings.model.lora_path!r}: the reference is what lies beneath adapters, and "
+            "not the policy as it starts; expected '', and config.model.path with the adapters merged into it"
         )
     by = "by preference training"
     _unread(settings, tuple(f"algorithm.{key}" for key in OF_POLICY_GRADIENT), by)
