@@ -8,13 +8,13 @@ fine-tuned on. Where it deviates, or the paper says nothing:
 - Starts from `configs/sft_math.py`'s export; the deviations that stand there are also these.
 - 64 outputs a question, as the paper's GRPO samples, at temperature 1; of a question at most 4 right ones that differ
   in their calculations, as arXiv 2308.01825 does. The paper gives neither.
-- Batch, learning rate, context and the number of steps are those of its supervised fine-tuning, with fewer steps.
+- Batch, learning rate and context are those of its supervised fine-tuning; 100 steps.
 
     python -m rl_reason.train --config=configs/sft_math.py --workdir=runs/sft_math
     python -m rl_reason.train --config=configs/rft_math.py --workdir=DIR
 
-Variant `tiny`: 8 outputs of each of 2,000 generated word problems by the shipped model of 0.8M parameters; four minutes
-on two CPU cores.
+Variant `tiny`: 8 outputs of each of 2,000 generated word problems by the shipped model of 0.8M parameters; two to
+four minutes on two CPU cores, held-out pass@1 21% → 66%.
 """
 
 from pathlib import Path

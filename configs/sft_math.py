@@ -30,9 +30,9 @@ A file of conversations, rows with `messages`, written by the tokenizer's chat t
     python -m rl_reason.train --config=configs/sft_math.py --config.data.name=FILE.jsonl --config.data.solutions='()' \
         --config.data.template=boxed --config.evaluation.name=gsm8k+math
 
-Variant `tiny`: the worked solutions of generated word problems, on the shipped model of 0.8M parameters; two minutes
-on two CPU cores. It deviates in size (48 rows of 160 tokens, 60 steps), and in the learning rate that so small a model
-needs.
+Variant `tiny`: the worked solutions of generated word problems, on the shipped model of 0.8M parameters; two to four
+minutes on two CPU cores, held-out pass@1 21% → 96%. It deviates in size (48 rows of 160 tokens, 60 steps), and in the
+learning rate that so small a model needs.
 """
 
 from rl_reason.objectives import methods

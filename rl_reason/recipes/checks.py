@@ -426,6 +426,11 @@ def check_preference(settings: Settings) -> None:
     _one_of("data.long_prompts", settings.data.long_prompts, ("error", "drop"))
     if not preference.beta > 0:
         raise UsageError(f"config.preference.beta={preference.beta!r}: expected more than 0")
+    if settings.model.lora_path:
+        raise UsageError(
+            f"config.model.lora_path={settings.model.lora_path!r}: the reference is what lies beneath adapters, and "
+            "not the policy as it starts; expected '', and config.model.path with the adapters merged into it"
+        )
     by = "by preference training"
     _unread(settings, ("algorithm.group_size", *OF_POLICY_GRADIENT, *OF_REWARD_MODEL), by)
     _unread(settings, ("data.solutions", "data.row_length", "collect.keep"), by)

@@ -116,7 +116,7 @@ class Commands:
             "--config.algorithm.warmup_steps=0",
             "--config.evaluation.every=3",
             "--config.evaluation.problems=4",
-            "--config.evaluation.samples=2",
+            "--config.evaluation.samples=1",
             "--config.checkpoint.every=2",
             "--config.steps=6",
             *(("--config.data.row_length=256",) if name == "rft" else ()),

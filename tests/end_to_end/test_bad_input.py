@@ -260,6 +260,7 @@ def test_supervised(refused, flag, told):
         ("dpo", "--config.algorithm.reduction=token_mean", ["reduction='token_mean'", "'sequence_mean'"]),
         ("dpo", "--config.data.row_length=100", ["config.data.row_length=100", "is not read"]),
         ("dpo", "--config.preference.pairs=/no/such/file.jsonl", ["config.collect.samples=8", "names a file"]),
+        ("dpo", "--config.model.lora_path=adapters", ["config.model.lora_path='adapters'", "beneath adapters"]),
         ("grpo", "--config.preference.beta=0.5", ["config.preference.beta=0.5", "is not read"]),
     ],
     ids=lambda x: x if isinstance(x, str) else "",
