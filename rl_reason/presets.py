@@ -188,11 +188,21 @@ def openrlhf(config: ConfigDict) -> None:
     )  # fmt: skip
 
 
+def nemo_rl(config: ConfigDict) -> None:
+    """NeMo-RL's GRPO (`grpo_math_1B.yaml`): the mean and the standard deviation of the others of a group, one degree of
+    freedom and 1e-6 added (`use_leave_one_out_baseline`, `normalize_rewards`); mean over tokens (`token_level_loss`);
+    ε 0.2 (`ratio_clip_min`, `ratio_clip_max`); k3 in the loss at 0.01 (`reference_policy_kl_penalty`)."""
+    _set(
+        config, advantage="leave_one_out_std", eps=1e-6, surrogate="clip", ratio_level="token", clip_low=0.2,
+        clip_high=0.2, reduction="token_mean", kl_in="loss", kl_estimator="k3", kl_coef=0.01,
+    )  # fmt: skip
+
+
 PRESETS: dict[str, Callable[[ConfigDict], None]] = {
     preset.__name__: preset
     for preset in (
         deepseekmath, r1_zero, r1_stage1, dr_grpo, dapo, gspo, cispo, sapo, rloo, reinforce_pp, reinforce_pp_baseline,
-        ppo, trl, verl, openrlhf,
+        ppo, trl, verl, openrlhf, nemo_rl,
     )
 }  # fmt: skip
 

@@ -168,10 +168,10 @@ class Algorithm:
     """Completions of one exploration; `group_size` divides it."""
     advantage: str = "group"
     """"group": (r − mean)/std within the group (GRPO); "centered": r − mean only (Dr. GRPO); "leave_one_out": r − the
-    mean of the others (RLOO); "reward": r itself (Online RFT); "process": of a token the sum of its steps' rewards from
-    there on, normalized in the group (GRPO with process supervision); "gae": by a critic (PPO, `critic`); "batch": r,
-    whitened over the tokens of the batch (REINFORCE++); "group_batch": r − the mean of the group, whitened so
-    (REINFORCE++-baseline)."""
+    mean of the others (RLOO); "leave_one_out_std": the same, divided by the standard deviation of the others; "reward":
+    r itself (Online RFT); "process": of a token the sum of its steps' rewards from there on, normalized in the group
+    (GRPO with process supervision); "gae": by a critic (PPO, `critic`); "batch": r, whitened over the tokens of the
+    batch (REINFORCE++); "group_batch": r − the mean of the group, whitened so (REINFORCE++-baseline)."""
     ddof: int = 0
     """Degrees of freedom taken off in the group's standard deviation."""
     eps: float = 1e-6

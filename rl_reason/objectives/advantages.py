@@ -54,10 +54,23 @@ def process_relative(rewards_QGT: jax.Array, ends_QGT: jax.Array, ddof: int = 0,
     return jnp.cumsum(normed[..., ::-1], axis=-1)[..., ::-1]
 
 
-def leave_one_out(rewards_QG: jax.Array) -> jax.Array:
-    """r_i − the mean of the other rewards of the group (RLOO, arXiv 2402.14740)."""
+def leave_one_out(rewards_QG: jax.Array, normalize: bool = False, eps: float = 1e-6) -> jax.Array:
+    """r_i − the mean of the other rewards of the group (RLOO, arXiv 2402.14740).
+
+    With `normalize` it is divided by the standard deviation of the others, with one degree of freedom, + eps; where
+    these are equal it stays as it is. Needs groups of three then.
+    """
     G = rewards_QG.shape[1]
-    return group_relative(rewards_QG, normalize=False) * (G / (G - 1))
+    made = group_relative(rewards_QG, normalize=False) * (G / (G - 1))
+    if not normalize:
+        return made
+    others_QGG = jnp.broadcast_to(rewards_QG[:, None], (*rewards_QG.shape, G))
+    is_other_GG = 1 - jnp.eye(G)
+    # Seen from one of them, so that equal ones are exactly so.
+    shifted = (others_QGG - jnp.roll(rewards_QG, -1, axis=1)[..., None]) * is_other_GG[None]
+    mean = jnp.sum(shifted, axis=2, keepdims=True) / (G - 1)
+    variance_QG = jnp.sum(jnp.square((shifted - mean) * is_other_GG[None]), axis=2) / (G - 2)
+    return jnp.where(variance_QG > 0, made / (jnp.sqrt(variance_QG) + eps), made)
 
 
 def whiten(advantages_BT: jax.Array, mask_BT: jax.Array, eps: float = 1e-6) -> jax.Array:

@@ -149,6 +149,11 @@ def check_policy_gradient(settings: Settings) -> None:
             f"config.algorithm.group_size={algorithm.group_size}: expected at least 2, to compare within a group, as "
             f"config.algorithm.advantage={algorithm.advantage!r} does"
         )
+    if algorithm.group_size < 3 and algorithm.advantage == "leave_one_out_std":
+        raise UsageError(
+            f"config.algorithm.group_size={algorithm.group_size}: config.algorithm.advantage='leave_one_out_std' takes "
+            "the spread of the others; expected at least 3"
+        )
     _at_least("algorithm.group_size", algorithm.group_size, 1)
     _divides("algorithm.group_size", algorithm.group_size, "algorithm.batch_size", algorithm.batch_size)
     _divides("algorithm.minibatches", algorithm.minibatches, "algorithm.batch_size", algorithm.batch_size)
@@ -217,8 +222,8 @@ def check_policy_gradient(settings: Settings) -> None:
     if algorithm.advantage not in ("group", "process"):
         reason = f"by config.algorithm.advantage={algorithm.advantage!r}"
         by_critic = algorithm.advantage == "gae" and settings.critic.whiten
-        whitened = algorithm.advantage in WHITENED or by_critic
-        _unread(settings, ("algorithm.ddof", "algorithm.eps")[: 1 if whitened else 2], reason)
+        divided = algorithm.advantage in (*WHITENED, "leave_one_out_std") or by_critic
+        _unread(settings, ("algorithm.ddof", "algorithm.eps")[: 1 if divided else 2], reason)
 
 
 def _check_critic(settings: Settings) -> None:

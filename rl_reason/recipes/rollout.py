@@ -98,6 +98,7 @@ _OF_REWARDS: dict[str, Callable[[jax.Array, Algorithm], jax.Array]] = {
     "group": lambda r, algorithm: group_relative(r, True, algorithm.ddof, algorithm.eps),
     "centered": lambda r, _: group_relative(r, False),
     "leave_one_out": lambda r, _: leave_one_out(r),
+    "leave_one_out_std": lambda r, algorithm: leave_one_out(r, True, algorithm.eps),
     "reward": lambda r, _: r,
     "batch": lambda r, _: r,
     "group_batch": lambda r, _: group_relative(r, False),

@@ -41,3 +41,13 @@ def troubled(completion, problem):
     if trouble == "die":
         os._exit(3)
     return letters(completion, problem)
+
+
+def letters_of_steps(steps, problem):
+    """`letters` of each step."""
+    return [letters(step, problem) for step in steps]
+
+
+def one_step_short(steps, problem):
+    """Rewards that do not fit the steps."""
+    return [1.0] * (len(steps) - 1)

@@ -9,7 +9,7 @@ import numpy as np
 import pytest
 
 from rl_reason import presets, settings
-from rl_reason.objectives.advantages import group_relative, leave_one_out, whiten
+from rl_reason.objectives.advantages import group_relative, leave_one_out, process_relative, whiten
 from rl_reason.objectives.kl import k3
 from rl_reason.objectives.policy_loss import PolicyLoss
 from rl_reason.objectives.reductions import token_weights
@@ -298,6 +298,39 @@ def test_leave_one_out():
     rewards = np.random.default_rng(3).normal(size=(4, 5))
     expected = [[r - np.mean(np.delete(row, g)) for g, r in enumerate(row)] for row in rewards]
     np.testing.assert_allclose(leave_one_out(jnp.asarray(rewards, jnp.float32)), expected, rtol=1e-4, atol=1e-6)
+
+
+def test_leave_one_out_with_the_spread_of_the_others():
+    rewards = np.random.default_rng(3).normal(size=(4, 5)).astype(np.float32)
+    rewards[3] = [0.35, 0.35, 0.35, 0.35, 1.35]
+    made = np.asarray(leave_one_out(jnp.asarray(rewards), normalize=True, eps=1e-3))
+    for q, row in enumerate(rewards):
+        for g, r in enumerate(row):
+            others = np.delete(row.astype(np.float64), g)
+            spread = others.std(ddof=1)
+            expected = (r - others.mean()) / (spread + 1e-3) if len(set(others)) > 1 else r - others.mean()
+            assert made[q, g] == pytest.approx(expected, rel=1e-4, abs=1e-5)
+    assert made[3, 4] == pytest.approx(1.0, rel=1e-5)  # The others are equal: not divided by nothing.
+
+
+@pytest.mark.parametrize("ddof", [0, 1])
+def test_process_supervision(ddof):
+    """DeepSeekMath, section 4.1.3, with loops: R are the rewards of all steps of a group."""
+    rng = np.random.default_rng(6)
+    ends = (rng.random((3, 4, WIDTH)) < 0.3).astype(np.float32)
+    ends[..., 0] = 1
+    rewards = (rng.normal(size=ends.shape) * ends).astype(np.float32)
+    rewards[2] = 0.1 * ends[2]  # all equal
+    made = np.asarray(process_relative(jnp.asarray(rewards), jnp.asarray(ends), ddof, 1e-6))
+    for q in range(3):
+        R = [float(rewards[q, g, t]) for g in range(4) for t in range(WIDTH) if ends[q, g, t]]
+        mean = sum(R) / len(R)
+        std = math.sqrt(sum((r - mean) ** 2 for r in R) / (len(R) - ddof))
+        for g, t in itertools.product(range(4), range(WIDTH)):
+            steps = [j for j in range(t, WIDTH) if ends[q, g, j]]
+            expected = sum((rewards[q, g, j] - mean) / (std + 1e-6) for j in steps) if q < 2 else 0.0
+            assert made[q, g, t] == pytest.approx(expected, rel=1e-4, abs=1e-5)
+    assert not made[2].any()
 
 
 def test_whitening_counts_tokens():

@@ -1,0 +1,171 @@
+"""Rewards of steps, and rewards that a model gives, which is trained on between iterations."""
+
+from __future__ import annotations
+
+import dataclasses
+import shutil
+
+import jax
+import numpy as np
+import pytest
+from filelock import FileLock
+
+from rl_reason import train
+from rl_reason.models import families, huggingface, weights
+from rl_reason.recipes.retraining import draw_batches
+from tests.end_to_end.commands import read
+from tests.end_to_end.test_resume import assert_same_run, kill_after
+
+UNJUDGED = ("--config.evaluation.every=0", "--config.evaluation.samples=0")
+# Random tokens hold few line ends.
+STEPS = (
+    "--config.algorithm.advantage=process",
+    "--config.reward.steps=user_rewards:letters_of_steps",
+    "--config.reward.step_separator=a",
+)
+
+
+def make_scorer(model, folder, kind, spread=1.0):
+    """A reward model with random weights, beside the tokenizer of a language model."""
+    config = families.read_config(model)
+    hf = {**config.hf, "id2label": {"0": kind}, "label2id": {kind: 0}}
+    config = dataclasses.replace(config, heads=("score",), hf=hf)
+    params = jax.jit(lambda key: weights.initialize(config, key))(jax.random.key(1))
+    params["score"] = spread * jax.random.normal(jax.random.key(2), params["score"].shape)
+    huggingface.save_params(folder, config, params, "float32")
+    for file in model.glob("tokenizer*"):
+        shutil.copy(file, folder)
+
+
+@pytest.fixture(scope="session")
+def scorers(tiny_model, shared):
+    """kind → the folder of a reward model."""
+    folders = {kind: shared / f"scorer_{kind}" for kind in ("outcome", "process")}
+    with FileLock(shared / "scorers.lock"):
+        for kind, folder in folders.items():
+            if not folder.exists():
+                make_scorer(tiny_model, folder, kind)
+    return folders
+
+
+def test_rewards_of_steps(commands, tmp_path):
+    run = tmp_path / "run"
+    flags = (*UNJUDGED, *STEPS, "--config.reward.weights=(0.0,)", "--config.steps=2", "--config.log.samples=8")
+    commands.succeed(commands.grpo(run, *flags))
+    for record in read(run / "metrics.jsonl"):
+        assert record["steps/completion"] > 1 and record["reward/step"] > 0 and record["reward/mean"] == 0
+        assert record["optimizer/grad_norm"] > 0
+    for sample in read(run / "samples.jsonl"):
+        steps = [part for part in sample["completion"].split("a") if part.strip()]
+        assert len(sample["step_rewards"]) in (len(steps), max(len(steps) - 1, 1), 1)
+
+
+def test_rewards_that_do_not_fit_the_steps(commands, tmp_path):
+    flags = (*UNJUDGED, *STEPS, "--config.reward.steps=user_rewards:one_step_short", "--config.steps=1")
+    commands.succeed(commands.grpo(tmp_path / "run", *flags))
+    (record,) = read(tmp_path / "run" / "metrics.jsonl")
+    assert record["grader/error"] == 8 and record["reward/step"] == 0
+    samples = read(tmp_path / "run" / "samples.jsonl")
+    assert "expected one for each of" in samples[0]["failure"]["message"]
+
+
+@pytest.mark.parametrize("kind", ["outcome", "process"])
+def test_a_model_as_reward(kind, scorers, commands, tmp_path):
+    """Beside a rule; a process model also of each step."""
+    run = tmp_path / "run"
+    names = ("--config.reward.names=('user_rewards:letters', 'model')", "--config.reward.weights=(0.5, 2.0)")
+    flags = (*UNJUDGED, *names, f"--config.reward.model={scorers[kind]}", "--config.steps=1")
+    steps = (*STEPS, "--config.reward.steps=model") if kind == "process" else ()
+    commands.succeed(commands.grpo(run, *flags, *steps))
+    for sample in read(run / "samples.jsonl"):
+        parts = sample["rewards"]
+        assert sample["reward"] == pytest.approx(0.5 * parts["user_rewards:letters"] + 2 * parts["model"], abs=1e-5)
+        assert 0 < parts["model"] < 1
+        if kind == "process":
+            assert parts["model"] == pytest.approx(np.prod(sample["step_rewards"]), rel=1e-4)
+    (record,) = read(run / "metrics.jsonl")
+    assert 0 < record["reward/model"] < 1 and record["reward/std"] > 0
+
+
+@pytest.mark.xdist_group("iterative")
+def test_the_reward_model_is_trained_on(scorers, commands, tmp_path):
+    """At the end of an iteration, on what the rules say; a run that was killed learns from the same."""
+    flags = (
+        *UNJUDGED,
+        "--config.reward.names=('user_rewards:many_letters', 'model')",
+        "--config.reward.weights=(0.0, 1.0)",
+        f"--config.reward.model={scorers['outcome']}",
+        "--config.algorithm.reference_every=3",
+        "--config.retraining.steps=2",
+        "--config.retraining.batch_size=8",
+        "--config.retraining.replay=0.25",
+        "--config.retraining.learning_rate=1e-2",
+    )
+    whole, run = tmp_path / "whole", tmp_path / "run"
+    commands.succeed(commands.grpo(whole, *flags))
+    kill_after(commands, commands.grpo(run, *flags), run / "metrics.jsonl", 5)
+    commands.succeed(commands.grpo(run, *flags))
+    assert_same_run(whole, run)
+    assert read(whole / "judged.jsonl") == read(run / "judged.jsonl")
+    metrics = read(whole / "metrics.jsonl")
+    assert [record["step"] for record in metrics if "reward_model/loss" in record] == [3, 6]
+    assert metrics[2]["reward_model/fresh"] == metrics[5]["reward_model/fresh"] == 24
+    # Only the trained model scores otherwise: with a learning rate of 1e-2 by far.
+    assert abs(metrics[3]["reward/model"] - metrics[2]["reward/model"]) > 0.01
+
+
+def test_batches_with_replay():
+    drawn = draw_batches(10, 6, 5, 0.4, (0, 1))
+    batches = [next(drawn) for _ in range(10)]
+    assert all(len(fresh) == 3 and len(earlier) == 2 for fresh, earlier in batches)
+    for column, count in ((0, 10), (1, 6)):
+        flat = np.concatenate([batch[column] for batch in batches])
+        assert sorted(flat[:count]) == list(range(count))  # each once before any comes again
+    fresh, earlier = next(draw_batches(10, 0, 5, 0.4, (0, 1)))
+    assert len(fresh) == 5 and not len(earlier)
+
+
+@pytest.mark.parametrize(
+    "flags, told",
+    [
+        (["--config.algorithm.advantage=process"], ["config.algorithm.advantage='process'", "config.reward.steps"]),
+        (["--config.reward.steps=calculations"], ["config.reward.steps='calculations'", "advantage='group'"]),
+        (["--config.reward.names=('number', 'model')"], ["'model'", "config.reward.model"]),
+        (["--config.reward.steps=model", "--config.algorithm.advantage=process"], ["steps='model'", "reward.model"]),
+        (["--config.reward.names=('model',)", "--config.reward.weights=(1.0,)", "--config.reward.model=x"], ["rule"]),
+        (["--config.reward.model=x"], ["config.reward.model='x'", "is not asked"]),
+        (["--config.reward.aggregation=minimum"], ["config.reward.aggregation='minimum'"]),
+        (["--config.retraining.steps=3"], ["config.retraining.steps=3", "config.reward.model"]),
+        (["--config.retraining.replay=0.5"], ["config.retraining.replay=0.5"]),
+        (
+            ["--config.reward.steps=calculation", "--config.algorithm.advantage=process"],
+            ["config.reward.steps='calculation'", "calculations"],
+        ),
+        (
+            [
+                "--config.reward.steps=calculations", "--config.algorithm.advantage=process",
+                "--config.algorithm.kl_in=reward", "--config.algorithm.kl_estimator=k1",
+            ],
+            ["config.algorithm.kl_in='reward'", "process"],
+        ),
+    ],
+)  # fmt: skip
+def test_settings_that_contradict(flags, told, refusal, tmp_path):
+    config = ["--config=configs/grpo_math.py:tiny", f"--workdir={tmp_path}/run"]
+    line = refusal(train.main, [*config, *flags])
+    for part in told:
+        assert part in line
+
+
+def test_reward_models_that_cannot_be(scorers, tiny_model, refusal, tmp_path):
+    config = [
+        "--config=configs/grpo_math.py:tiny", f"--workdir={tmp_path}/run", f"--config.model.path={tiny_model}",
+        "--config.data.max_prompt_length=200", "--config.data.problems=8",
+    ]  # fmt: skip
+    asks = ["--config.reward.names=('number', 'model')"]
+    assert "no such folder" in refusal(train.main, [*config, *asks, "--config.reward.model=/no/such/folder"])
+    line = refusal(train.main, [*config, *asks, f"--config.reward.model={tiny_model}"])
+    assert "config.reward.model" in line and "Qwen2ForCausalLM" in line
+    steps = ["--config.reward.steps=model", "--config.algorithm.advantage=process"]
+    line = refusal(train.main, [*config, *steps, f"--config.reward.model={scorers['outcome']}"])
+    assert "config.reward.steps='model'" in line and "outcome" in line
