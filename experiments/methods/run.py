@@ -43,8 +43,6 @@ class Run:
     label: str = ""
     draws: int = 0
     """Completions that a step draws; 0: all are drawn before the first step."""
-    needs: str = ""
-    """The run whose export is this one's reward model; it is made once, with seed 0."""
 
 
 RUNS = {
@@ -60,9 +58,8 @@ RUNS = {
     "ppo": Run(
         "configs/ppo_math.py:tiny", {"reward.names": "('number',)", "reward.weights": "(1.0,)"}, "PPO, λ = 1", 128
     ),
-    "iterative": Run("configs/iterative_grpo_math.py:tiny", {}, "iterative GRPO", 128, "orm"),
+    "iterative": Run("configs/iterative_grpo_math.py:tiny", {}, "iterative GRPO", 128),
 }
-REWARD_MODELS = {"orm": "configs/orm_math.py:tiny"}
 ORDER = ("rft", "online_rft", "grpo", "grpo_process")
 """The paper's, from the least to the best (figure 5)."""
 
@@ -89,21 +86,12 @@ def main() -> None:
         for name, seed in planned:
             folder = output / f"{name}-{seed}"
             if not flags["draw"]:
-                _train(RUNS[name], folder, seed, output)
+                _call(RUNS[name].config, folder, {**RUNS[name].changes, "seed": str(seed)})
             results[name].append(_read(RUNS[name], folder, seed))
             progress.advance(1)
     write_atomic(output / "results.json", json.dumps(results, indent=2) + "\n")
     draw(results, output / "methods.png")
     show(results)
-
-
-def _train(run: Run, folder: Path, seed: int, output: Path) -> None:
-    changes = dict(run.changes)
-    if run.needs:
-        made = output / run.needs
-        _call(REWARD_MODELS[run.needs], made, {"seed": "0"})
-        changes["reward.model"] = str(made / "export")
-    _call(run.config, folder, {**changes, "seed": str(seed)})
 
 
 def _call(config: str, folder: Path, changes: dict[str, str]) -> None:

@@ -133,6 +133,18 @@ def test_padding(left, right, near, params, describe, expected):
     assert_close(gradient_of(describe(), (wide, denominator), params), expected)
 
 
+def test_order_within_a_group(near, params, describe, expected):
+    """Neither the advantages nor the gradient know which sample of a question came first."""
+    batch, denominator = near
+    order = np.array([3, 1, 0, 2, 6, 7, 5, 4])
+    rewards = np.random.default_rng(5).normal(size=ROWS).astype(np.float32)
+    shuffled = {name: array[order] for name, array in batch.items()}
+    np.testing.assert_allclose(
+        advantages(rewards[order], shuffled, ALGORITHM), advantages(rewards, batch, ALGORITHM)[order], rtol=1e-5
+    )
+    assert_close(gradient_of(describe(), (shuffled, denominator), params), expected)
+
+
 @pytest.mark.parametrize("remat", sorted(set(REMAT_POLICIES) - {"none"}))
 def test_what_is_recomputed(remat, near, params, describe, expected):
     assert_close(gradient_of(describe(remat=remat, chunk=3), near, params), expected)
