@@ -24,6 +24,7 @@ PPO = (
     "--config.critic.bootstrap=true",
     "--config.critic.pretrain_steps=2",
     "--config.algorithm.updates=2",
+    "--config.steps=4",
 )
 
 
@@ -46,7 +47,7 @@ def test_a_critic_of_its_own(commands, tmp_path):
     assert_same_run(whole, run)
 
     metrics = read(whole / "metrics.jsonl")
-    assert [("loss" in record, "critic/loss" in record) for record in metrics] == 2 * [(False, True)] + 4 * [
+    assert [("loss" in record, "critic/loss" in record) for record in metrics] == 2 * [(False, True)] + 2 * [
         (True, True)
     ]
     # A critic that has not learned anything says 0 everywhere, and then no more.
