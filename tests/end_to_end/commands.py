@@ -64,6 +64,8 @@ class Commands:
         made["PYTHONPATH"] = os.pathsep.join([str(ROOT), str(HERE)])
         made["PYTHONDONTWRITEBYTECODE"] = "1"
         made["HF_HUB_OFFLINE"] = "1"
+        # Runs of seconds: to compile them takes longer than to run them.
+        made["JAX_DISABLE_MOST_OPTIMIZATIONS"] = "1"
         made["JAX_COMPILATION_CACHE_DIR"] = str(self.cache)
         made["JAX_PERSISTENT_CACHE_MIN_COMPILE_TIME_SECS"] = "0"
         made["JAX_PERSISTENT_CACHE_MIN_ENTRY_SIZE_BYTES"] = "-1"

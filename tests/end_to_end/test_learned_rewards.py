@@ -160,7 +160,7 @@ def test_settings_that_contradict(flags, told, refusal, tmp_path):
 def test_reward_models_that_cannot_be(scorers, tiny_model, refusal, tmp_path):
     config = [
         "--config=configs/grpo_math.py:tiny", f"--workdir={tmp_path}/run", f"--config.model.path={tiny_model}",
-        "--config.data.max_prompt_length=200", "--config.data.problems=8",
+        "--config.data.max_prompt_length=200", "--config.data.problems=16",
     ]  # fmt: skip
     asks = ["--config.reward.names=('number', 'model')"]
     assert "no such folder" in refusal(train.main, [*config, *asks, "--config.reward.model=/no/such/folder"])
