@@ -144,7 +144,8 @@ def show(results: dict[str, list[dict]]) -> None:
         compared.append(
             [f"{RUNS[better].label} − {RUNS[worse].label}", f"{100 * middle:+.1f} ± {100 * width:.1f}", holds]
         )
-    table("pass@1, points, paired by seed", ["", "difference", "the later one has"], compared)
+    if compared:
+        table("pass@1, points, paired by seed", ["", "difference", "the later one has"], compared)
 
 
 def _with_interval(values: Sequence[float]) -> str:
