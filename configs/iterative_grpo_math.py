@@ -18,8 +18,8 @@ Variant `tiny`: two iterations of 12 steps on generated word problems, with the 
 `checkpoints/tiny_orm`, on two CPU cores. That model sees whether a problem is worked out, and hardly whether the
 calculations are right: where all outputs of a group are worked out, its scores differ by little, and divided by their
 standard deviation that little would be all the gradient. So 0.1 is added to the standard deviation (eps). Even so the
-policy learns to please it: held-out pass@1 21% → 91% at step 10, 85% at the end of the second iteration (one seed), which
-the training between, on what the rules say, does not prevent.
+policy learns to please it: held-out pass@1 21% → 91% at step 10, 85% at the end of the second iteration (one seed),
+which the training between, on what the rules say, does not prevent.
 """
 
 from pathlib import Path
