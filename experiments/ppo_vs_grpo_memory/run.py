@@ -1,0 +1,229 @@
+"""What GRPO saves of PPO's memory: the bytes of a device, planned for slices of TPU that need not be there.
+
+    python -m experiments.ppo_vs_grpo_memory.run --output=runs/memory
+    python -m experiments.ppo_vs_grpo_memory.run --output=runs/memory --measure
+
+The first command compiles the functions of `configs/grpo_math.py` and `configs/ppo_math.py` for each shape and kind of
+critic (`rl_reason.plan`; needs libtpu). The second one runs two steps of each method on this machine, at a size
+that fits, beside the plan for it. The same command again goes on where it stopped. Writes a JSON file for each plan,
+OUTPUT/results.json, OUTPUT/memory.png, and prints the table.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import subprocess
+import sys
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+from matplotlib.backends.backend_agg import FigureCanvasAgg
+from matplotlib.figure import Figure
+
+from rl_reason.errors import RunError, UsageError, run_command
+from rl_reason.runtime.curves import COLORS
+from rl_reason.runtime.flags import Spec, parse_flags
+from rl_reason.runtime.progress import Progress, table
+from rl_reason.runtime.workdir import write_atomic
+
+GIB = 2**30
+
+QWEN = {"model_type": "qwen2", "tie_word_embeddings": False, "rope_theta": 10000.0, "max_position_embeddings": 4096}
+LLAMA = {"model_type": "llama", "tie_word_embeddings": False, "rope_theta": 5e5, "max_position_embeddings": 4096}
+
+
+def layers(width: int, mlp: int, depth: int, heads: int, kv_heads: int, vocabulary: int) -> dict:
+    """The keys of a `config.json` that give a shape."""
+    return {
+        "hidden_size": width, "intermediate_size": mlp, "num_hidden_layers": depth, "num_attention_heads": heads,
+        "num_key_value_heads": kv_heads, "vocab_size": vocabulary,
+    }  # fmt: skip
+
+
+@dataclass(frozen=True)
+class Size:
+    """A shape that has been published, and a slice on which both methods fit."""
+
+    shape: dict
+    topology: str
+    changes: tuple[str, ...] = ()
+
+
+SIZES = {
+    "1.5B": Size(QWEN | layers(1536, 8960, 28, 12, 2, 151936) | {"tie_word_embeddings": True}, "v5e:4x4"),
+    "7B": Size(QWEN | layers(3584, 18944, 28, 28, 4, 152064), "v5p:2x2x4"),
+    "32B": Size(QWEN | layers(5120, 27648, 64, 40, 8, 152064), "v5p:4x4x4", ("--config.algorithm.micro_batch=64",)),
+    "70B": Size(LLAMA | layers(8192, 28672, 80, 64, 8, 128256), "v5p:4x4x8", ("--config.algorithm.micro_batch=128",)),
+}
+"""Qwen2.5-Math 1.5B and 7B, Qwen2.5 32B, Llama 3.1 70B."""
+
+SHARED, JUDGED = "--config.critic.kind=shared", "--config.reward.names=('model','accuracy')"
+METHODS: dict[str, tuple[str, tuple[str, ...]]] = {
+    "GRPO": ("configs/grpo_math.py", ()),
+    "PPO, shared trunk": ("configs/ppo_math.py", (SHARED,)),
+    "PPO, critic of its own": ("configs/ppo_math.py", ()),
+    "GRPO, reward model": ("configs/grpo_math.py", (JUDGED, "--config.reward.weights=(1.0,0.0)")),
+    "PPO, critic and reward model": ("configs/ppo_math.py", (JUDGED, "--config.reward.weights=(1.0,0.0)")),
+}
+"""Name → config, and what is changed in it. All have a reference, and a reward model is as large as the policy."""
+
+MEASURED = Size(
+    QWEN | layers(768, 3072, 8, 12, 4, 512) | {"tie_word_embeddings": True},
+    "cpu:1",
+    (
+        "--config.model.tokenizer_size=512", "--config.steps=2", "--config.algorithm.batch_size=8",
+        "--config.algorithm.group_size=8", "--config.evaluation.every=0", "--config.evaluation.samples=0",
+        "--config.checkpoint.every=100", "--config.algorithm.minibatches=1", "--config.algorithm.micro_batch=2",
+    ),
+)  # fmt: skip
+"""What runs on this machine, from the `tiny` variants of the same configs."""
+
+FLAGS: Spec = {
+    "sizes": (str, ",".join(SIZES), "which ones"),
+    "output": (str, "runs/memory", "a JSON file for each plan, results.json and memory.png"),
+    "measure": (bool, False, "run both methods on this machine, instead of planning for a TPU"),
+    "draw": (bool, False, "compile nothing; read the plans that are there"),
+}
+
+
+def main() -> None:
+    flags = parse_flags(sys.argv[1:], FLAGS, description=__doc__)
+    sizes, output = flags["sizes"].split(","), Path(flags["output"])
+    for size in sizes:
+        if size not in SIZES:
+            raise UsageError(f"--sizes={size}: expected some of {','.join(SIZES)}")
+    output.mkdir(parents=True, exist_ok=True)
+    if flags["measure"]:
+        measure(output)
+        return
+    reports: dict[str, dict[str, dict]] = {}
+    with Progress(len(sizes) * len(METHODS), title="plans") as progress:
+        for size in sizes:
+            for method in METHODS:
+                reports.setdefault(size, {})[method] = _plan(SIZES[size], size, method, output, not flags["draw"])
+                progress.advance(1)
+    results = {
+        size: {"topology": SIZES[size].topology, **{method: parts(made) for method, made in of_size.items()}}
+        for size, of_size in reports.items()
+    }
+    write_atomic(output / "results.json", json.dumps(results, indent=2) + "\n")
+    draw(results, output / "memory.png")
+    show(results)
+
+
+def _flags(size: Size, name: str, method: str, output: Path, variant: str = "") -> list[str]:
+    config, changes = METHODS[method]
+    shape = {key: value for key, value in size.shape.items() if key != "vocab_size"}
+    flags = [f"--config={config}{variant}", "--config.model.path=", f"--config.model.shape={shape}"]
+    if JUDGED in changes:
+        folder = output / f"reward_model_{name}"
+        folder.mkdir(exist_ok=True)
+        made = size.shape | {"architectures": [f"{size.shape['model_type'].title()}ForSequenceClassification"]}
+        write_atomic(folder / "config.json", json.dumps(made | {"id2label": {"0": "outcome"}}))
+        flags += [f"--config.reward.model={folder}"]
+    return [*flags, f"--config.model.tokenizer_size={size.shape['vocab_size']}", *changes, *size.changes]
+
+
+def _plan(size: Size, name: str, method: str, output: Path, may_run: bool, variant: str = "") -> dict:
+    """What `rl_reason.plan` says, compiled now or before."""
+    file = output / f"{name}_{method.replace(', ', '_').replace(' ', '_')}.json"
+    if not file.exists():
+        if not may_run:
+            raise RunError(f"{file}: no such plan; run this command without --draw")
+        flags = [*_flags(size, name, method, output, variant), f"--topology={size.topology}", f"--json={file}"]
+        _call(["rl_reason.plan", *flags], file.with_suffix(".log"))
+    return json.loads(file.read_text())
+
+
+def _call(command: Sequence[str], log: Path) -> None:
+    with log.open("w") as file:
+        if subprocess.run([sys.executable, "-m", *command], stdout=file, stderr=subprocess.STDOUT).returncode:
+            raise RunError(f"python -m {command[0]} failed; {log} says why")
+
+
+def parts(report: dict) -> dict[str, float]:
+    """GiB of a device: what lies there throughout a run, the gradients, and what the hungriest function takes beside."""
+    made = {name: size / GIB for name, size in report["state"].items()}
+    made["gradients"] = report["functions"]["update"]["within"]["gradients"] / GIB
+    # With a critic, both gradients are never there at the same time.
+    peak = max(one["peak"] for one in report["functions"].values()) / GIB
+    made["rest"] = peak - sum(made.values())
+    return made | {"peak": peak, "update": report["peak"]["update"] / GIB, "sampling": report["peak"]["sampling"] / GIB}
+
+
+PARTS = ("parameters", "optimizer", "reference", "critic", "reward model", "gradients")
+
+
+def show(results: dict[str, dict]) -> None:
+    """A row for each shape and method."""
+    rows = []
+    for size, made in results.items():
+        most = made["PPO, critic of its own"]
+        for method in METHODS:
+            one = made[method]
+            state = sum(one[name] for name in PARTS[:-1])
+            shares = [
+                f"{100 * (state / sum(most[name] for name in PARTS[:-1])):.0f}%",
+                f"{100 * one['peak'] / most['peak']:.0f}%",
+            ]
+            figures = [f"{x:.1f}" for x in (*(one[name] for name in PARTS), state, one["update"], one["sampling"])]
+            rows.append([f"{size}, {made['topology']}", method, *figures, *shares])
+    columns = ["", "method", *PARTS, "state", "update, peak", "sampling, peak", "state of PPO's", "peak of PPO's"]
+    table("GiB of a device", columns, rows)
+
+
+def draw(results: dict[str, dict], file: Path) -> None:
+    """A group of bars for each shape, stacked: what lies there throughout, gradients, the rest of the peak."""
+    figure = Figure(figsize=(3.2 * len(results), 5), layout="constrained")
+    FigureCanvasAgg(figure)
+    for i, (size, made) in enumerate(results.items()):
+        axes = figure.add_subplot(1, len(results), i + 1)
+        for x, method in enumerate(METHODS):
+            bottom = 0.0
+            for color, part in zip(COLORS, (*PARTS, "rest"), strict=False):
+                axes.bar(x, max(made[method][part], 0), bottom=bottom, color=color, label=part if x == 0 else None)
+                bottom += max(made[method][part], 0)
+        axes.set_title(f"{size} on {made['topology']}")
+        axes.set_xticks(range(len(METHODS)), METHODS, rotation=60, ha="right")
+        if i == 0:
+            axes.set_ylabel("GiB of a chip")
+    handles, labels = figure.axes[0].get_legend_handles_labels()
+    figure.legend(handles[::-1], labels[::-1], loc="outside right upper")
+    figure.savefig(file, dpi=150)
+
+
+def measure(output: Path) -> None:
+    """Two steps of each method on this machine: the peak that was planned, and the one that was seen.
+
+    What was seen is the process's peak resident memory less that of the same run with a model of one layer and width
+    8: interpreter, libraries and compiled programs.
+    """
+    rows = []
+    small = Size(MEASURED.shape | layers(48, 48, 1, 12, 4, 512), "cpu:1", MEASURED.changes)
+    for method in ("GRPO", "PPO, shared trunk", "PPO, critic of its own"):
+        planned = _plan(MEASURED, "measured", method, output, True, ":tiny")
+        seen = _peak(MEASURED, method, output) - _peak(small, method, output)
+        peak = max(one["peak"] for one in planned["functions"].values())
+        rows.append([method, f"{peak / GIB:.2f}", f"{seen / GIB:.2f}", f"{100 * (peak / seen - 1):+.0f}%"])
+    table("GiB, one CPU device", ["method", "planned peak", "measured peak", "planned is"], rows)
+
+
+def _peak(size: Size, method: str, output: Path) -> int:
+    """Peak resident bytes of a run of two steps."""
+    name = f"run_{size.shape['hidden_size']}_{method.replace(', ', '_').replace(' ', '_')}"
+    command = [
+        sys.executable, "-m", "rl_reason.train", *_flags(size, name, method, output, ":tiny"),
+        f"--workdir={output / name}",
+    ]  # fmt: skip
+    with (output / f"{name}.log").open("w") as log:
+        process = subprocess.Popen(command, stdout=log, stderr=subprocess.STDOUT)
+        _, status, usage = os.wait4(process.pid, 0)
+    if status:
+        raise RunError(f"{output / name} failed; its log beside it says why")
+    return usage.ru_maxrss * 1024
+
+
+if __name__ == "__main__":
+    run_command(main)
