@@ -77,7 +77,7 @@ def dapo(config: ConfigDict) -> None:
         config, advantage="group", surrogate="clip", ratio_level="token", clip_low=0.2, clip_high=0.28,
         reduction="token_mean", kl_coef=0.0, resample=9,
     )  # fmt: skip
-    config.reward.overlong = config.sampling.max_length // 5
+    config.reward.overlong = 0.2
 
 
 def gspo(config: ConfigDict) -> None:
@@ -105,10 +105,14 @@ def cispo(config: ConfigDict) -> None:
 
 
 def sapo(config: ConfigDict) -> None:
-    """SAPO (arXiv 2511.20347): a smooth gate with temperatures 1.0 and 1.05, 1/|o|, no KL term."""
+    """SAPO (arXiv 2511.20347): the gate of equation 6 with temperatures 1.0 and 1.05, as in its experiments; advantages
+    (r − mean)/std and 1/|o|, equation 5; no KL term. It clips nothing: ε stands at its default, unread.
+
+    The degrees of freedom and eps of std are not given: the config file's stay.
+    """
     _set(
         config, advantage="group", surrogate="sapo", ratio_level="token", clip_low=0.2, clip_high=0.2,
-        reduction="sequence_mean", kl_coef=0.0,
+        reduction="sequence_mean", kl_coef=0.0, sapo_positive=1.0, sapo_negative=1.05,
     )  # fmt: skip
 
 
@@ -175,7 +179,7 @@ def verl(config: ConfigDict) -> None:
     as in its GRPO examples (`use_kl_loss`, `low_var_kl`, `kl_loss_coef`)."""
     _set(
         config, advantage="group", ddof=1, eps=1e-6, surrogate="clip", ratio_level="token", clip_low=0.2, clip_high=0.2,
-        dual_clip=3.0, reduction="token_mean", kl_in="loss", kl_estimator="k3", kl_coef=0.001,
+        dual_clip=3.0, reduction="token_mean", kl_in="loss", kl_estimator="k3", kl_coef=0.001, kl_limit=10.0,
     )  # fmt: skip
 
 
@@ -194,7 +198,7 @@ def nemo_rl(config: ConfigDict) -> None:
     ε 0.2 (`ratio_clip_min`, `ratio_clip_max`); k3 in the loss at 0.01 (`reference_policy_kl_penalty`)."""
     _set(
         config, advantage="leave_one_out_std", eps=1e-6, surrogate="clip", ratio_level="token", clip_low=0.2,
-        clip_high=0.2, reduction="token_mean", kl_in="loss", kl_estimator="k3", kl_coef=0.01,
+        clip_high=0.2, reduction="token_mean", kl_in="loss", kl_estimator="k3", kl_coef=0.01, kl_limit=10.0,
     )  # fmt: skip
 
 

@@ -85,8 +85,9 @@ class Reward:
     `names` and in `steps`."""
     aggregation: str = "product"
     """What a model that judges steps says of a completion: "product", "minimum" or "last" of its probabilities."""
-    overlong: int = 0
-    """Tokens before `sampling.max_length` over which a penalty rises to 1 (DAPO's soft one); 0: none."""
+    overlong: float = 0.0
+    """Tokens before `sampling.max_length` over which a penalty rises to 1 (DAPO's soft one); below 1 their share of
+    that length; 0: none."""
     timeout: float = 5.0
     """Seconds after which the worker that grades a completion is killed."""
     workers: int = 2
@@ -184,10 +185,16 @@ class Algorithm:
     """ε above 1."""
     dual_clip: float = 0.0
     """c: where the advantage is negative a token's objective is c · advantage at least; 0: no such limit."""
+    sapo_positive: float = 1.0
+    """τ of SAPO's gate for tokens with a positive advantage (arXiv 2511.20347)."""
+    sapo_negative: float = 1.05
+    """τ for the others."""
     kl_coef: float = 0.04
     """β, the weight of KL(policy ‖ reference)."""
     kl_estimator: str = "k3"
     """"k1", "k2", "k3"; in the loss also weighted by the ratio, "k3_weighted" (`objectives.kl`)."""
+    kl_limit: float = 0.0
+    """The largest estimate of a token, either way; 0: none."""
     kl_in: str = "loss"
     """"loss"; "reward": taken off the rewards, of a completion its sum or, whitened over a batch, of a token what is
     still to come."""

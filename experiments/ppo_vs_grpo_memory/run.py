@@ -144,7 +144,7 @@ def _call(command: Sequence[str], log: Path) -> None:
 
 
 def parts(report: dict) -> dict[str, float]:
-    """GiB of a device: what lies there throughout a run, the gradients, and what the hungriest function takes beside."""
+    """GiB of a device: what lies there throughout a run, the gradients, and what else the peak has."""
     made = {name: size / GIB for name, size in report["state"].items()}
     made["gradients"] = report["functions"]["update"]["within"]["gradients"] / GIB
     # With a critic, both gradients are never there at the same time.

@@ -32,5 +32,10 @@ def read_jsonl(path: Path) -> list[tuple[int, dict]]:
     return rows
 
 
+def is_unicode(text: str) -> bool:
+    """Whether no half of a character stands alone, as JSON's escapes may write it: no tokenizer takes that."""
+    return not any("\ud800" <= c <= "\udfff" for c in text)
+
+
 def _brief(error: Exception) -> str:
     return f"not JSON ({error.msg})" if isinstance(error, json.JSONDecodeError) else str(error) or type(error).__name__

@@ -10,7 +10,7 @@ Each row has `problem`, and by the kind of the reward model
   step is the last one of a solution.
 
 A row with `completion` may have `tokens`, the ids that were sampled, which then are not made from the text again, and
-a whole solution `correct`. What else a row has is left alone.
+a whole solution `correct`. A row with `failure` could not be judged and is left out. What else a row has is left alone.
 """
 
 from __future__ import annotations
@@ -24,7 +24,7 @@ from typing import Any
 
 from transformers import PreTrainedTokenizerBase
 
-from rl_reason.data.jsonl import read_jsonl
+from rl_reason.data.jsonl import is_unicode, read_jsonl
 from rl_reason.data.steps import StepEnds, join_steps, make_step_ends
 from rl_reason.data.templates import Template
 from rl_reason.data.tokenization import decode, encode_prompt
@@ -107,7 +107,7 @@ def read_labelled(path: Path, learned: RewardModel, encoding: Encoding) -> list[
     rows = read_jsonl(path)
     for line, row in rows:
         place = f"{path}, line {line}"
-        item = make(row, place, learned, encoding, step_ends)
+        item = None if "failure" in row else make(row, place, learned, encoding, step_ends)
         if item is None:
             unrated += 1
         elif _fits(item, place, encoding):
@@ -178,7 +178,7 @@ def _process(row: Mapping, place: str, learned: RewardModel, encoding: Encoding,
     correct = row.get("correct")
     if "correct" in row and not isinstance(correct, bool):
         raise UsageError(f"{place}: `correct`={_short(correct)}: expected true or false")
-    if correct is None and None not in targets:
+    if correct is None and set(targets) <= {0.0, 1.0}:
         correct = all(targets)
     if all(target is None for target in targets):
         return None
@@ -243,7 +243,7 @@ def _text(row: Mapping, key: str, place: str, blank: bool = False) -> str:
     if not isinstance(value, str) or not (blank or value.strip()):
         got = f"`{key}`={_short(value)}" if key in row else f"no `{key}`"
         raise UsageError(f"{place}: {got}; expected a {'' if blank else 'non-empty '}string")
-    if any("\ud800" <= c <= "\udfff" for c in value):
+    if not is_unicode(value):
         raise UsageError(f"{place}: `{key}` holds half a character (a lone surrogate); expected Unicode text")
     return value
 

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from rl_reason.data.iterators import EncodedPrompt
-from rl_reason.data.jsonl import read_jsonl
+from rl_reason.data.jsonl import is_unicode, read_jsonl
 from rl_reason.errors import UsageError
 
 
@@ -33,6 +33,10 @@ def read_preferences(path: Path) -> list[dict]:
             if not isinstance(value, str) or not value.strip():
                 got = "no" if key not in row else f"{value!r:.40} as"
                 raise UsageError(f"{path}, line {line}: {got} `{key}`; expected a non-empty string")
+            if not is_unicode(value):
+                raise UsageError(
+                    f"{path}, line {line}: `{key}` holds half a character (a lone surrogate); expected Unicode text"
+                )
         if row["chosen"] == row["rejected"]:
             raise UsageError(f"{path}, line {line}: `chosen` and `rejected` are the same; expected two that differ")
         rows.append({"id": str(line), **row})
@@ -43,10 +47,13 @@ def read_preferences(path: Path) -> list[dict]:
 
 def pair_records(records: Sequence[dict], threshold: float, most: int) -> list[tuple[dict, dict]]:
     """Of the records of one question (`recipes.collecting`) pairs of a right one, of at least so much reward, that ends
-    and a wrong one: the first with the first and so on, no completion twice, at most `most` of them."""
+    and a wrong one: the first with the first and so on, no completion twice, at most `most` of them. Whose reward
+    failed is neither."""
     right: dict[tuple[int, ...], dict] = {}
     wrong: dict[tuple[int, ...], dict] = {}
     for record in records:
+        if "failure" in record:
+            continue
         if record["reward"] < threshold:
             wrong.setdefault(tuple(record["tokens"]), record)
         elif record["finish"] == "stop":

@@ -18,9 +18,10 @@ def fingerprint(text: str) -> tuple[str, ...]:
 
 def select(records: Sequence[dict], threshold: float, keep: int) -> list[dict]:
     """Of the records of one question (`recipes.collecting`) those of at least so much reward that end, the first of
-    each `fingerprint`, at most `keep` (0: all). What was cut off has no end to be learned."""
+    each `fingerprint`, at most `keep` (0: all). What was cut off has no end to be learned; whose reward failed is not
+    known to be right."""
     kept: dict[tuple[str, ...], dict] = {}
     for record in records:
-        if record["reward"] >= threshold and record["finish"] == "stop":
+        if record["reward"] >= threshold and record["finish"] == "stop" and "failure" not in record:
             kept.setdefault(fingerprint(record["completion"]), record)
     return list(kept.values())[: keep or len(kept)]

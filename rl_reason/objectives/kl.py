@@ -40,7 +40,18 @@ sampled (DeepSeek-V3.2, arXiv 2512.02556, of k3)."""
 KL_NAMES = (*KL_ESTIMATORS, *(name + WEIGHTED for name in KL_ESTIMATORS))
 
 
-def estimate(name: str, logprobs: jax.Array, reference_logprobs: jax.Array, ratio: jax.Array) -> jax.Array:
-    """The estimator of a name in `KL_NAMES`, of each token; `ratio` is π/π_old."""
+def estimate(
+    name: str, logprobs: jax.Array, reference_logprobs: jax.Array, ratio: jax.Array, limit: float = 0.0
+) -> jax.Array:
+    """The estimator of a name in `KL_NAMES`, of each token.
+
+    Args:
+        name: of the estimator.
+        logprobs: log π.
+        reference_logprobs: log π_ref.
+        ratio: π/π_old, which a weighted one reads.
+        limit: of the estimate before it is weighted, either way; beyond, a token has no gradient. 0: none.
+    """
     made = KL_ESTIMATORS[name.removesuffix(WEIGHTED)](logprobs, reference_logprobs)
+    made = jnp.clip(made, -limit, limit) if limit else made
     return ratio * made if name.endswith(WEIGHTED) else made

@@ -28,10 +28,16 @@ class PolicyLoss:
     """ε_high."""
     dual_clip: float = 0.0
     """See `surrogates.clipped`."""
+    sapo_positive: float = 1.0
+    """Temperature of SAPO's gate where the advantage is positive."""
+    sapo_negative: float = 1.05
+    """And elsewhere."""
     kl_coef: float = 0.0
     """β."""
     kl_estimator: str = "k3"
     """One of `kl.KL_NAMES`."""
+    kl_limit: float = 0.0
+    """See `kl.estimate`."""
     entropy_coef: float = 0.0
     """c."""
     correction: str = "none"
@@ -77,7 +83,7 @@ class PolicyLoss:
             objective_BT = objective_BT * correction_BT
             sums["ratio/correction"] = jnp.sum(correction_BT * mask_BT)
         if reference_logprobs_BT is not None:
-            kl_BT = estimate(self.kl_estimator, logprobs_BT, reference_logprobs_BT, ratio_BT)
+            kl_BT = estimate(self.kl_estimator, logprobs_BT, reference_logprobs_BT, ratio_BT, self.kl_limit)
             objective_BT = objective_BT - self.kl_coef * kl_BT
             sums["kl/reference"] = jnp.sum(kl_BT * mask_BT)
         if self.entropy_coef:

@@ -13,8 +13,6 @@ LARGEST_LOG_RATIO = 20.0
 
 RATIO_LEVELS = ("token", "sequence", "sequence_mean", "sequence_token")
 CORRECTIONS = ("none", "token_truncate", "token_mask", "sequence_truncate", "sequence_mask")
-SAPO_TEMPERATURES = 1.0, 1.05
-"""Of tokens with a positive advantage and of the others (arXiv 2511.20347)."""
 
 
 def over_completion(x_BT: jax.Array, segments_BT: jax.Array) -> jax.Array:
@@ -110,8 +108,7 @@ def _cispo(ratio: jax.Array, logprobs: jax.Array, advantages: jax.Array, spec: A
 
 def _sapo(ratio: jax.Array, logprobs: jax.Array, advantages: jax.Array, spec: Any) -> Made:
     """4/τ · σ(τ (r − 1)) A: a gate that closes smoothly in place of clipping (arXiv 2511.20347)."""
-    positive, other = SAPO_TEMPERATURES
-    temperature = jnp.where(advantages > 0, positive, other)
+    temperature = jnp.where(advantages > 0, spec.sapo_positive, spec.sapo_negative)
     gate = jax.nn.sigmoid(temperature * (ratio - 1)) * 4 / temperature
     return gate * advantages, jnp.zeros_like(ratio, bool)
 

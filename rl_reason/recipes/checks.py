@@ -45,6 +45,9 @@ OF_POLICY_GRADIENT = tuple(
         "surrogate",
         "dual_clip",
         "kl_estimator",
+        "kl_limit",
+        "sapo_positive",
+        "sapo_negative",
         "kl_in",
         "entropy_coef",
         "correction",
@@ -171,7 +174,7 @@ def check_policy_gradient(settings: Settings) -> None:
     _one_of("algorithm.reduction", algorithm.reduction, REDUCTIONS)
     if not 0 <= algorithm.ddof < algorithm.group_size:
         raise UsageError(f"config.algorithm.ddof={algorithm.ddof}: expected 0 to group_size - 1")
-    for key in ("eps", "clip_low", "clip_high", "dual_clip", "kl_coef", "entropy_coef", "reference_every"):
+    for key in ("eps", "clip_low", "clip_high", "dual_clip", "kl_coef", "kl_limit", "entropy_coef", "reference_every"):
         _at_least(f"algorithm.{key}", getattr(algorithm, key), 0)
     _at_least("algorithm.updates", algorithm.updates, 1)
     _at_least("algorithm.resample", algorithm.resample, 0)
@@ -179,6 +182,11 @@ def check_policy_gradient(settings: Settings) -> None:
         raise UsageError(
             f"config.algorithm.resample={algorithm.resample}: expected 0 where config.algorithm.group_size is 1, all "
             "rewards of a group are equal then"
+        )
+    if algorithm.resample and algorithm.advantage in ("batch", "reward", "gae"):
+        raise UsageError(
+            f"config.algorithm.resample={algorithm.resample}: groups of equal rewards teach with "
+            f"config.algorithm.advantage={algorithm.advantage!r}; expected 0"
         )
     if not 0 <= settings.reward.overlong <= sampling.max_length:
         raise UsageError(
@@ -191,7 +199,8 @@ def check_policy_gradient(settings: Settings) -> None:
     _check_reward_model(settings)
     _check_retraining(settings)
     if not algorithm.kl_coef:
-        _unread(settings, ("algorithm.kl_estimator", "algorithm.kl_in"), "where config.algorithm.kl_coef is 0")
+        of_kl = ("algorithm.kl_estimator", "algorithm.kl_in", "algorithm.kl_limit")
+        _unread(settings, of_kl, "where config.algorithm.kl_coef is 0")
         if not settings.retraining.steps:
             _unread(settings, ("algorithm.reference_every",), "where config.algorithm.kl_coef is 0")
     if algorithm.kl_in == "reward" and algorithm.kl_estimator not in KL_ESTIMATORS:
@@ -203,11 +212,23 @@ def check_policy_gradient(settings: Settings) -> None:
         _unread(settings, ("algorithm.dual_clip",), f"by config.algorithm.surrogate={algorithm.surrogate!r}")
     if algorithm.surrogate == "sapo":
         _unread(settings, ("algorithm.clip_low", "algorithm.clip_high"), "by config.algorithm.surrogate='sapo'")
-    if algorithm.dual_clip and algorithm.dual_clip <= 1 + algorithm.clip_high:
-        raise UsageError(
-            f"config.algorithm.dual_clip={algorithm.dual_clip!r}: expected 0 (off) or more than 1 + "
-            f"config.algorithm.clip_high, {1 + algorithm.clip_high:g}"
-        )
+        for key in ("sapo_positive", "sapo_negative"):
+            if not getattr(algorithm, key) > 0:
+                raise UsageError(f"config.algorithm.{key}={getattr(algorithm, key)!r}: expected more than 0")
+    else:
+        keys = ("algorithm.sapo_positive", "algorithm.sapo_negative")
+        _unread(settings, keys, f"by config.algorithm.surrogate={algorithm.surrogate!r}")
+    if algorithm.dual_clip and not algorithm.dual_clip > 1:
+        raise UsageError(f"config.algorithm.dual_clip={algorithm.dual_clip!r}: expected 0 (off) or more than 1")
+    one_update = algorithm.updates * algorithm.minibatches == 1 and algorithm.old_logprobs == "trainer"
+    if one_update and (
+        algorithm.dual_clip or algorithm.surrogate != "clip" or algorithm.clip_low != algorithm.clip_high
+    ):
+        log.warning(
+            "config.algorithm.updates and config.algorithm.minibatches are 1: the ratio is 1 throughout, and what "
+            "limits it (surrogate %s, dual_clip %g, ε %g and %g) does nothing",
+            algorithm.surrogate, algorithm.dual_clip, algorithm.clip_low, algorithm.clip_high,
+        )  # fmt: skip
     if algorithm.correction == "none":
         _unread(settings, ("algorithm.correction_limit",), "where config.algorithm.correction is 'none'")
     elif algorithm.old_logprobs == "sampler":
@@ -280,6 +301,11 @@ def _check_retraining(settings: Settings) -> None:
             f"config.retraining.steps={one.steps}: config.algorithm.reference_every=0 means one iteration without an "
             "end; expected the steps of an outer iteration"
         )
+    if algorithm.reference_every > settings.steps:
+        raise UsageError(
+            f"config.retraining.steps={one.steps}: config.algorithm.reference_every={algorithm.reference_every} is "
+            f"more than config.steps={settings.steps}, so no iteration ends; expected at most that"
+        )
     _at_least("retraining.batch_size", one.batch_size, 1)
     if not 0 <= one.replay < 1:
         raise UsageError(f"config.retraining.replay={one.replay!r}: expected 0 or more, less than 1")
@@ -342,6 +368,8 @@ def check_reward_model(settings: Settings) -> None:
     _one_of("reward_model.kind", learned.kind, KINDS)
     _one_of("reward_model.labels", learned.labels, ("rules", "rollouts", "file"))
     _at_least("reward_model.rollouts", learned.rollouts, 1)
+    if not settings.reward.step_separator:
+        raise UsageError("config.reward.step_separator='': expected the text that ends a step")
     _at_least("algorithm.micro_batch", algorithm.micro_batch, 0)
     by = "by the training of reward models"
     others = ("algorithm.reduction", "data.row_length", *OF_COLLECTING, *OF_PREFERENCE)

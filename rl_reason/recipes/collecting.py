@@ -20,7 +20,7 @@ from rl_reason.models.weights import Params
 from rl_reason.parallel import hosts
 from rl_reason.recipes.evaluation import HeldOut, questions_at_once, sample_records
 from rl_reason.recipes.setup import Model, check_length
-from rl_reason.rewards.combination import Rewarder
+from rl_reason.rewards.combination import Rewarder, failure_line
 from rl_reason.runtime.progress import Progress
 from rl_reason.runtime.workdir import write_atomic
 from rl_reason.sampling.sampler import make_sampler
@@ -121,6 +121,8 @@ def _sample_rest(
                 with open(file, "a", encoding="utf-8") as out:
                     out.write("".join(map(_line, batch)))
             made += batch
+            for record in [record for record in batch if "failure" in record][:3]:
+                progress.note(failure_line(record["failure"], record["id"]))
             right = sum(record["correct"] for record in made) / len(made)
             progress.update(done + len(made) // samples, {"pass@1": right})
     return made

@@ -17,7 +17,7 @@ from rl_reason.parallel import hosts
 from rl_reason.parallel.mesh import replicated, sharding
 from rl_reason.recipes.grading import grade
 from rl_reason.recipes.setup import Model
-from rl_reason.rewards.combination import Rewarder
+from rl_reason.rewards.combination import Rewarder, describe_failure
 from rl_reason.rewards.estimators import majority, mean_interval, pass_at_k
 from rl_reason.rewards.format import format_reward
 from rl_reason.sampling.sampler import Completions, Sampler, make_sampler
@@ -114,6 +114,7 @@ def sample_records(
         texts = made.texts(model)[: len(batch) * samples]
         owners = [problems[prompt.index] for prompt in batch for _ in range(samples)]
         graded = grade(rewarder, texts, owners)
+        failed = {failure["index"]: failure for failure in graded.failures}
         records = []
         for row, (text, problem) in enumerate(zip(texts, owners, strict=True)):
             tokens = int(made.lengths[row])
@@ -132,6 +133,7 @@ def sample_records(
                     "extracted": graded.extracted[row],
                     "finish": "stop" if made.finished[row] else "length",
                 }
+                | ({"failure": describe_failure(failed[row])} if row in failed else {})
             )
         yield records
 

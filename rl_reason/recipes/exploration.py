@@ -11,6 +11,9 @@ from rl_reason.data.iterators import EncodedPrompt
 from rl_reason.recipes.evaluation import Samples
 from rl_reason.rewards.combination import Graded
 
+OVERLONG = "overlong"
+"""The part of a reward that `config.reward.overlong` adds."""
+
 
 @dataclass(frozen=True)
 class Exploration:
@@ -41,13 +44,20 @@ class Exploration:
         return len(self.texts) // len(self.asked)
 
     def differing(self) -> np.ndarray:
-        """The questions whose completions have different rewards, int [Q']: the others teach nothing within a group."""
-        rewards_QG = self.graded.total.reshape(-1, self.group_size)
-        differ_Q = rewards_QG.max(axis=1) > rewards_QG.min(axis=1)
-        for q in range(len(self.asked) if self.graded.steps else 0):
-            rows = self.graded.steps[q * self.group_size : (q + 1) * self.group_size]
-            differ_Q[q] |= len({reward for row in rows for reward in row}) > 1
-        return np.flatnonzero(differ_Q)
+        """The questions whose completions have different rewards, int [Q']: the others teach nothing within a group.
+
+        Of steps all rewards of a group are compared. The penalty on overlong completions is none of them: a group whose
+        answers are all right or all wrong is drawn again whatever their lengths (DAPO, arXiv 2503.14476, equation 11).
+        """
+        graded, group = self.graded, self.group_size
+        total_B = np.round(graded.total - graded.parts.get(OVERLONG, 0), 5)  # a float32 sum is exact to so many digits
+        if not graded.steps:
+            rewards_QG = total_B.reshape(-1, group)
+            return np.flatnonzero(rewards_QG.max(axis=1) > rewards_QG.min(axis=1))
+        rows = zip(graded.steps, total_B.tolist(), strict=True)
+        of_rows = [{*np.round([*rewards[:-1], rewards[-1] + total], 5).tolist()} for rewards, total in rows]
+        of_groups = [set().union(*of_rows[i : i + group]) for i in range(0, len(of_rows), group)]
+        return np.flatnonzero([len(rewards) > 1 for rewards in of_groups])
 
     def step_rewards(self) -> tuple[np.ndarray, np.ndarray]:
         """The reward of each step at the token that ends it, float32 [B, T], and 1 at these tokens. What is given for

@@ -11,6 +11,7 @@ All samples have keys of their own, so the file is the same however often that h
 from __future__ import annotations
 
 import json
+import math
 import os
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
@@ -28,7 +29,7 @@ from rl_reason.parallel import hosts
 from rl_reason.recipes.evaluation import HeldOut, Samples, start_sampling, to_host
 from rl_reason.recipes.grading import grade
 from rl_reason.recipes.setup import Model
-from rl_reason.rewards.combination import Graded, Rewarder
+from rl_reason.rewards.combination import Graded, Rewarder, describe_failure, failure_line
 from rl_reason.runtime.progress import Progress
 from rl_reason.runtime.workdir import write_atomic
 from rl_reason.sampling.sampler import make_sampler
@@ -56,8 +57,8 @@ def make_labels(
     """Writes the file, or what is missing of it.
 
     Args:
-        file: of rows with `id`, `problem`, `answer`, `sample`, `completion`, `tokens`, `finish`, `correct`, and of
-            steps `labels` (1 or −1) or `shares`.
+        file: of rows with `id`, `problem`, `answer`, `sample`, `completion`, `tokens`, `finish`, `correct` (or
+            `failure`, where a reward failed), and of steps `labels` (1 or −1) or `shares`.
         data: the problems with their prompts.
         sampling: of their completions.
         settings: of the run.
@@ -83,7 +84,9 @@ def make_labels(
             filled = asked + asked[:1] * (per_batch - len(asked))
             made = sample(filled, padded_length(filled, longest)).take(np.arange(len(asked) * group))
             owners = [data.problems[prompt.index] for prompt in asked for _ in range(group)]
-            written = judge(asked, made, owners)
+            written, failures = judge(asked, made, owners)
+            for failure in failures[:3]:
+                progress.note(failure_line(failure, owners[failure["index"]]["id"]))
             if hosts.is_first():
                 _append(file, written)
             progress.advance(len(asked))
@@ -110,8 +113,9 @@ def _make_sample(
     return lambda prompts, length: to_host([start_sampling(sampler, policy, params, prompts, length, key)])
 
 
-Judge = Callable[[Sequence[EncodedPrompt], Samples, Sequence[dict]], list[dict]]
-"""(prompts, their completions, the problem of each completion) → the rows to write."""
+Judge = Callable[[Sequence[EncodedPrompt], Samples, Sequence[dict]], tuple[list[dict], list[dict]]]
+"""(prompts, their completions, the problem of each completion) → the rows to write, and the rewards that failed
+(`Graded.failures`)."""
 
 
 def _make_judge(
@@ -126,7 +130,7 @@ def _make_judge(
         settings, policy, params, tries, Sampling(tries, sampling.temperature, sampling.top_p, sampling.seed + 2)
     )
 
-    def judge(asked: Sequence[EncodedPrompt], made: Samples, owners: Sequence[dict]) -> list[dict]:
+    def judge(asked: Sequence[EncodedPrompt], made: Samples, owners: Sequence[dict]) -> tuple[list[dict], list[dict]]:
         texts = made.texts(policy)
         ends = [step_ends(row[:n]) for row, n in zip(made.tokens, made.lengths, strict=True)]
         steps = None
@@ -141,7 +145,13 @@ def _make_judge(
         graded = grade(rewarder, texts, owners, steps)
         labels = _labels(asked, made, owners, ends, graded) if by_steps else [{} for _ in texts]
         group = len(texts) // len(asked)
-        return [
+        # What could not be judged is neither right nor wrong.
+        failed = {failure["index"]: describe_failure(failure) for failure in graded.failures}
+        for row, of_row in enumerate(labels):
+            if any(map(math.isnan, of_row.get("shares", ()))):
+                told = {"part": "rollouts", "kind": "error", "message": "no completion of a step could be judged"}
+                failed.setdefault(row, told)
+        written = [
             {
                 "id": owner["id"],
                 "problem": owner["problem"],
@@ -150,11 +160,12 @@ def _make_judge(
                 "completion": texts[row],
                 "tokens": made.tokens[row, : made.lengths[row]].tolist(),
                 "finish": "stop" if made.finished[row] else "length",
-                "correct": graded.verdicts[row] == "correct",
-                **labels[row],
+                **({"failure": failed[row]} if row in failed else {"correct": graded.verdicts[row] == "correct"}),
+                **({} if row in failed else labels[row]),
             }
             for row, owner in enumerate(owners)
         ]
+        return written, graded.failures
 
     def _labels(
         asked: Sequence[EncodedPrompt], made: Samples, owners: Sequence[dict], ends: list[list[int]], graded: Graded
@@ -177,7 +188,8 @@ def _make_judge(
         ]
 
     def _shares(prefixes: Sequence[EncodedPrompt], begun: Sequence[tuple[np.ndarray, dict]]) -> list[float]:
-        """Of each prefix the share of its completions that end right."""
+        """Of each prefix the share of its completions that end right, among those whose reward did not fail; NaN
+        where all did."""
         per_batch = max(rows // tries, 1)
         found: list[float] = []
         for start in range(0, len(prefixes), per_batch):
@@ -189,8 +201,12 @@ def _make_judge(
                 for row in range(i * tries, (i + 1) * tries):
                     texts.append(decode(tokenizer, [*before.tolist(), *made.tokens[row, : made.lengths[row]].tolist()]))
                     owners.append(problem)
-            right = np.array([verdict == "correct" for verdict in grade(rewarder, texts, owners).verdicts])
-            found += right.reshape(-1, tries).mean(axis=1).tolist()
+            graded = grade(rewarder, texts, owners)
+            right = np.array([verdict == "correct" for verdict in graded.verdicts]).reshape(-1, tries)
+            judged = np.ones(right.size, bool)
+            judged[[failure["index"] for failure in graded.failures]] = False
+            judged = judged.reshape(right.shape)
+            found += [float(r[j].mean()) if j.any() else math.nan for r, j in zip(right, judged, strict=True)]
         return found
 
     return judge

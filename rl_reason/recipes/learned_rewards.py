@@ -7,12 +7,12 @@ without a scale, at the last token). Any other label is taken as the last.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
 
 import numpy as np
 
-from rl_reason.errors import UsageError
+from rl_reason.errors import RunError, UsageError
 from rl_reason.models.config import ModelConfig
 from rl_reason.models.weights import Params
 from rl_reason.recipes.completions import Batch, Score, completion_scores, make_scoring
@@ -86,6 +86,18 @@ def describe_reward_model(reward: Reward, policy: Model, by_config: bool = False
 def make_reward_model(reward: Reward, model: Model, micro_batch: int) -> RewardModel:
     """`micro_batch` as in `completions.make_scoring`."""
     return RewardModel(kind_of(model.config), make_scoring(model, completion_scores, micro_batch), reward.aggregation)
+
+
+def check_finite(scores: Iterable[Sequence[float]], problems: Sequence[dict], step: int) -> None:
+    """Raises `RunError` where the model gave a completion, or one of its steps, what is no number: the weights are
+    broken then, and with a 0 in its place the run would learn from them."""
+    for row, (of_row, problem) in enumerate(zip(scores, problems, strict=True)):
+        if not np.all(np.isfinite(of_row)):
+            bad = next(float(score) for score in of_row if not np.isfinite(score))
+            raise RunError(
+                f"step {step}: config.reward.model gave {bad} to completion {row} of the batch, of {problem['id']}; "
+                "expected a finite number"
+            )
 
 
 def _sigmoid(x: np.ndarray) -> np.ndarray:

@@ -41,14 +41,14 @@ from rl_reason.recipes.critic import (
     with_shared_critic,
 )
 from rl_reason.recipes.evaluation import HeldOut, Samples, start_sampling, to_host
-from rl_reason.recipes.exploration import Exploration
+from rl_reason.recipes.exploration import OVERLONG, Exploration
 from rl_reason.recipes.grading import grade
-from rl_reason.recipes.learned_rewards import describe_reward_model, make_reward_model
+from rl_reason.recipes.learned_rewards import check_finite, describe_reward_model, make_reward_model
 from rl_reason.recipes.optimizer import TrainState, make_optimizer
 from rl_reason.recipes.policy_update import Update, make_update
 from rl_reason.recipes.records import Clock, Records
 from rl_reason.recipes.rollout import Batch, advantages, cut_minibatches, make_batch, weigh
-from rl_reason.recipes.rollout_records import failure_line, rollout_metrics, sample_records
+from rl_reason.recipes.rollout_records import rollout_metrics, sample_records
 from rl_reason.recipes.setup import Model, check_length, describe_model
 from rl_reason.recipes.state import (
     Learner,
@@ -60,7 +60,7 @@ from rl_reason.recipes.state import (
     train_shardings,
     without_frozen,
 )
-from rl_reason.rewards.combination import MODEL, Rewarder, reward_functions, step_function
+from rl_reason.rewards.combination import MODEL, Rewarder, failure_line, reward_functions, step_function
 from rl_reason.rewards.length import overlong_penalty
 from rl_reason.runtime.checkpoints import Checkpoints
 from rl_reason.runtime.metrics import MetricsWriter
@@ -298,6 +298,9 @@ def _prepare(settings: Settings) -> _Task:
         check_length(
             critic, prompt_length, settings.sampling.max_length, "config.critic.path: config.sampling.max_length"
         )
+    judge = describe_reward_model(settings.reward, model) if settings.reward.model else None
+    if judge and settings.retraining.steps:
+        retraining.check_kind(judge, settings)
     checks.check_rows(settings, model.mesh)
     return _Task(
         model=model,
@@ -307,7 +310,7 @@ def _prepare(settings: Settings) -> _Task:
         prompt_length=prompt_length,
         held_out=bookkeeping.load_held_out(settings, model),
         rows=rows_at_once(settings.sampling.batch_size, algorithm.batch_size),
-        reward_model=describe_reward_model(settings.reward, model) if settings.reward.model else None,
+        reward_model=judge,
         critic=critic,
     )
 
@@ -362,13 +365,16 @@ def _make_explore(settings: Settings, task: _Task, rewarder: Rewarder, micro_bat
             scores_BT = wait()
             if MODEL in reward.names:
                 weight = reward.weights[reward.names.index(MODEL)]
-                graded = graded.plus(MODEL, judge.of_completions(scores_BT, samples.lengths, ends), weight)
+                learned = judge.of_completions(scores_BT, samples.lengths, ends)
+                check_finite(learned[:, None], problems, step)
+                graded = graded.plus(MODEL, learned, weight)
             if reward.steps == MODEL:
                 graded = dataclasses.replace(graded, steps=judge.of_steps(scores_BT, ends))
+                check_finite(graded.steps, problems, step)
         if reward.overlong:
-            graded = graded.plus("overlong", overlong_penalty(samples.lengths, limit, reward.overlong))
+            graded = graded.plus(OVERLONG, overlong_penalty(samples.lengths, limit, reward.overlong))
         for failure in graded.failures[:3]:
-            progress.note(failure_line(step, failure, problems))
+            progress.note(f"step {step}: {failure_line(failure, problems[failure['index']]['id'])}")
         return Exploration(list(asked), problems, texts, samples, graded, ends)
 
     return explore

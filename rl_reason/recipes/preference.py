@@ -93,6 +93,11 @@ def _encode_pairs(settings: Settings, model: Model, questions: HeldOut) -> list[
             [*model.tokenizer(text, add_special_tokens=False)["input_ids"], model.tokenizer.eos_token_id]
             for text in texts
         )
+        if chosen == rejected:
+            raise UsageError(
+                f"config.preference.pairs: pair {row['id']!r}: `chosen` and `rejected` are the same tokens; expected "
+                "two that differ"
+            )
         longest = max(len(chosen), len(rejected))
         if longest <= limit:
             pairs.append(Pair(prompt, chosen, rejected))

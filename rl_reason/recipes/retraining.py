@@ -14,11 +14,13 @@ import numpy as np
 
 from rl_reason.data.iterators import EncodedPrompt
 from rl_reason.data.labelled import Item, Judged
+from rl_reason.errors import UsageError
 from rl_reason.parallel import hosts
 from rl_reason.recipes.exploration import Exploration
 from rl_reason.recipes.learned_rewards import kind_of
 from rl_reason.recipes.optimizer import TrainState
 from rl_reason.recipes.reward_model import make_labelled_batch, make_reward_update
+from rl_reason.recipes.setup import Model
 from rl_reason.recipes.state import Learner
 from rl_reason.runtime.metrics import read_jsonl
 from rl_reason.settings import Settings
@@ -31,12 +33,25 @@ Retrain = Callable[[TrainState, int], tuple[TrainState, dict[str, float]]]
 
 
 def judged_records(step: int, drawn: Exploration) -> Iterator[dict]:
-    """A line a question: the number of its problem, its completions' tokens, and which of them are right."""
+    """A line a question: the number of its problem, its completions' tokens, and which of them are right; None where
+    a reward failed."""
     rows, group = drawn.samples.rows(), drawn.group_size
+    failed = {failure["index"] for failure in drawn.graded.failures}
+    correct = [None if row in failed else verdict == "correct" for row, verdict in enumerate(drawn.graded.verdicts)]
     for q, prompt in enumerate(drawn.asked):
         of_question = slice(q * group, (q + 1) * group)
-        correct = [verdict == "correct" for verdict in drawn.graded.verdicts[of_question]]
-        yield {"step": step, "index": prompt.index, "completions": rows[of_question], "correct": correct}
+        yield {"step": step, "index": prompt.index, "completions": rows[of_question], "correct": correct[of_question]}
+
+
+def check_kind(model: Model, settings: Settings) -> None:
+    """Raises `UsageError` unless the model judges outcomes: what the rules say of an iteration's completions are labels
+    of whole completions, neither of steps nor of pairs."""
+    kind = kind_of(model.config)
+    if kind != "outcome":
+        raise UsageError(
+            f"config.retraining.steps={settings.retraining.steps}: config.reward.model={settings.reward.model!r} was "
+            f"trained for {kind}; expected one for outcome"
+        )
 
 
 def make_retrain(
@@ -106,6 +121,6 @@ def _items(file: Path, prompt_ids: Mapping[int, list[int]], begins: int, ends: i
         into = earlier if row["step"] <= begins else fresh
         for tokens, correct in zip(row["completions"], row["correct"], strict=True):
             prompt = prompt_ids[row["index"]]
-            if row["step"] <= ends:
+            if row["step"] <= ends and correct is not None:
                 into.append((Judged("", prompt, tokens, [len(tokens) - 1], [float(correct)], correct),))
     return fresh, earlier

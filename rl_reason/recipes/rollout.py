@@ -10,7 +10,7 @@ import numpy as np
 
 from rl_reason.data.iterators import EncodedPrompt, left_pad
 from rl_reason.objectives.advantages import group_relative, leave_one_out, process_relative, whiten
-from rl_reason.objectives.kl import KL_ESTIMATORS
+from rl_reason.objectives.kl import estimate
 from rl_reason.objectives.reductions import token_weights
 from rl_reason.recipes.evaluation import Samples
 from rl_reason.settings import Algorithm
@@ -91,7 +91,8 @@ def _penalty(batch: Batch, algorithm: Algorithm) -> jax.Array:
     if algorithm.kl_in != "reward":
         return jnp.zeros(batch["mask"].shape)
     ours, reference = batch.get("old_logprobs", batch["sampler_logprobs"]), batch["reference_logprobs"]
-    return algorithm.kl_coef * KL_ESTIMATORS[algorithm.kl_estimator](jnp.asarray(ours), jnp.asarray(reference))
+    of_policy = (jnp.asarray(ours), jnp.asarray(reference), jnp.ones(ours.shape))
+    return algorithm.kl_coef * estimate(algorithm.kl_estimator, *of_policy, algorithm.kl_limit)
 
 
 _OF_REWARDS: dict[str, Callable[[jax.Array, Algorithm], jax.Array]] = {

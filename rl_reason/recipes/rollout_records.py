@@ -2,14 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-
 import numpy as np
 
 from rl_reason.data.tokenization import decode
 from rl_reason.recipes.exploration import Exploration
 from rl_reason.recipes.rollout import Batch
 from rl_reason.recipes.setup import Model
+from rl_reason.rewards.combination import describe_failure
 
 
 def rollout_metrics(drawn: Exploration, batch: Batch) -> dict[str, float]:
@@ -68,12 +67,6 @@ def sample_records(step: int, count: int, trained: Exploration, batch: Batch, mo
             "tokens": int(samples.lengths[row]),
             "finish": "stop" if samples.finished[row] else "length",
         }
-        | ({"failure": {k: failed[row][k] for k in ("part", "kind", "message")}} if row in failed else {})
+        | ({"failure": describe_failure(failed[row])} if row in failed else {})
         for row in rows
     ]
-
-
-def failure_line(step: int, failure: dict, problems: Sequence[dict]) -> str:
-    """One line about a reward that did not work."""
-    name, kind, message = failure["part"], failure["kind"], failure["message"]
-    return f"step {step}: reward {name!r}: {kind} on a completion of {problems[failure['index']]['id']}: {message}"

@@ -93,6 +93,16 @@ class Graded:
         return Graded(**{**values, "total": np.array(values["total"], np.float32), "parts": parts})
 
 
+def describe_failure(failure: Mapping) -> dict[str, str]:
+    """Of one of `Graded.failures` what stands on record beside the completion."""
+    return {key: failure[key] for key in ("part", "kind", "message")}
+
+
+def failure_line(failure: Mapping, id: str) -> str:
+    """One line about a reward that did not work on a completion of the problem `id`."""
+    return f"reward {failure['part']!r}: {failure['kind']} on a completion of {id}: {failure['message']}"
+
+
 @dataclass(frozen=True)
 class _Grade:
     """How one call of one part ended."""

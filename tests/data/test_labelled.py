@@ -52,6 +52,8 @@ def test_outcome(read, tokenizer):
         assert tokenizer.decode(one.prompt_ids) == "How many?\n"
         assert tokenizer.decode(one.completion_ids) == row["completion"] + tokenizer.eos_token
         assert one.ends == [len(one.completion_ids) - 1]
+    unjudged = {"problem": "How many?", "completion": "14", "correct": None, "failure": {"kind": "timeout"}}
+    assert read([rows[0], unjudged], OUTCOME) == items[:1]
     every = read(rows, dataclasses.replace(OUTCOME, every_token=True))
     assert all(one.ends == list(range(len(one.completion_ids))) for (one,) in every)
     assert every[0][0].targets == [1.0] * len(every[0][0].ends)
@@ -93,17 +95,17 @@ def test_ratings(labels, changed, targets, correct, read):
 
 
 @pytest.mark.parametrize(
-    "changed, targets",
+    "shares, changed, targets, correct",
     [
-        ({}, [1, 1, 0]),
-        ({"soft": True}, [0.75, 0.125, 0]),
+        ([0.75, 0.125, 0], {}, [1, 1, 0], False),
+        ([0.75, 0.125, 0.5], {"soft": True}, [0.75, 0.125, 0.5], None),  # Half right is neither.
     ],
 )
-def test_shares(changed, targets, read):
-    row = solution(shares=[0.75, 0.125, 0])
+def test_shares(shares, changed, targets, correct, read):
+    row = solution(shares=shares)
     del row["labels"]
     ((one,),) = read([row], dataclasses.replace(PROCESS, **changed))
-    assert one.targets == targets
+    assert one.targets == targets and one.correct is correct
 
 
 def test_one_step_as_prm800k_has_them(read, tokenizer, caplog):

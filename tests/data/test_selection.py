@@ -37,3 +37,10 @@ def test_pairs():
     assert texts(9) == [("good a", "bad a"), ("good b", "bad cut"), ("good c", "bad b")]
     assert texts(1) == [("good a", "bad a")]
     assert pair_records([record("right")], 0.5, 9) == []
+
+
+def test_whose_reward_failed_is_neither_right_nor_wrong():
+    failure = {"failure": {"part": "number", "kind": "timeout", "message": "5 s"}}
+    records = [record("right"), record("wrong", 0.0) | failure, record("right too") | failure, record("bad", 0.0)]
+    assert [(c["completion"], r["completion"]) for c, r in pair_records(records, 0.5, 9)] == [("right", "bad")]
+    assert [kept["completion"] for kept in select(records, 0.5, 0)] == ["right"]

@@ -169,3 +169,20 @@ def test_reward_models_that_cannot_be(scorers, tiny_model, refusal, tmp_path):
     steps = ["--config.reward.steps=model", "--config.algorithm.advantage=process"]
     line = refusal(train.main, [*config, *steps, f"--config.reward.model={scorers['outcome']}"])
     assert "config.reward.steps='model'" in line and "outcome" in line
+    retrained = [*asks, "--config.retraining.steps=2", "--config.algorithm.reference_every=3"]
+    retrained += ["--config.reward.weights=(0.0, 1.0)", f"--config.reward.model={scorers['process']}"]
+    line = refusal(train.main, [*config, *retrained])
+    assert "config.retraining.steps=2" in line and "process" in line
+    line = refusal(train.main, [*config, *retrained, "--config.algorithm.reference_every=26"])
+    assert "reference_every=26" in line and "config.steps=25" in line
+
+
+def test_a_model_that_gives_no_number(tiny_model, commands, tmp_path):
+    """Its first NaN ends the run: as a 0 among rewards it would be learned from."""
+    scorer = tmp_path / "scorer"
+    make_scorer(tiny_model, scorer, "preference", spread=1e38)  # finite weights, of which scores overflow
+    names = ("--config.reward.names=('user_rewards:letters', 'model')", "--config.reward.weights=(0.5, 2.0)")
+    done = commands.run(commands.grpo(tmp_path / "run", *UNJUDGED, *names, f"--config.reward.model={scorer}"))
+    assert done.returncode == 1 and "Traceback" not in done.stderr
+    line = done.stderr.splitlines()[-1]
+    assert line.startswith("error: step 1: config.reward.model gave ") and "expected a finite number" in line

@@ -66,7 +66,9 @@ def test_nothing_is_right(commands, tmp_path):
 
 def test_preferences_of_samples(commands, tmp_path):
     run = tmp_path / "run"
-    commands.succeed(commands.offline("dpo", run, *COLLECTED, "--config.preference.most=2"))
+    failing = ("--config.reward.names=('user_rewards:letters_or_none',)",)
+    done = commands.succeed(commands.offline("dpo", run, *COLLECTED, "--config.preference.most=2", *failing))
+    assert "reward 'user_rewards:letters_or_none': error on a completion of word_problems/" in done.stderr
     rewards = {(r["id"], r["sample"]): r for r in read(run / "collected.jsonl")}
     pairs = read(run / "pairs.jsonl")
     assert len(pairs) >= 4
@@ -75,6 +77,8 @@ def test_preferences_of_samples(commands, tmp_path):
         assert chosen["reward"] >= 0.4 > rejected["reward"] and chosen["finish"] == "stop"
         assert (chosen["completion"], rejected["completion"]) == (pair["chosen"], pair["rejected"])
         assert 1 <= sum(other["id"] == pair["id"] for other in pairs) <= 2
+        assert "failure" not in chosen and "failure" not in rejected
+    assert any("failure" in record for record in rewards.values())
     metrics = read(run / "metrics.jsonl")
     # Before the first update the policy is its reference.
     assert metrics[0]["loss"] == pytest.approx(math.log(2), abs=1e-4)

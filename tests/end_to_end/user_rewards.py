@@ -21,6 +21,13 @@ def letters_of_some(completion, problem):
     return letters(completion, problem) if sum(problem["id"].encode()) % 2 else 0.0
 
 
+def letters_or_none(completion, problem):
+    """`letters`, which fails on some completions."""
+    if len(completion) % 4 == 1:
+        raise RuntimeError("no such luck")
+    return letters(completion, problem)
+
+
 def letters_told(completion, problem):
     """`letters`, which notes in the folder `GRADED` what the command's process has graded."""
     with open(os.path.join(os.environ["GRADED"], str(os.getppid())), "a") as file:

@@ -10,7 +10,7 @@ import pytest
 
 from rl_reason import presets, settings
 from rl_reason.objectives.advantages import group_relative, leave_one_out, process_relative, whiten
-from rl_reason.objectives.kl import k3
+from rl_reason.objectives.kl import estimate, k3
 from rl_reason.objectives.policy_loss import PolicyLoss
 from rl_reason.objectives.reductions import token_weights
 from rl_reason.presets import PRESETS
@@ -117,7 +117,10 @@ def ours(
     """Loss and gradient by the log-probabilities of the policy."""
     weights, denominator = token_weights(jnp.asarray(mask()), reduction, LIMIT)
     f32 = lambda x: jnp.asarray(x, jnp.float32)  # noqa: E731
-    policy_loss = PolicyLoss(surrogate, level, low, high, dual, beta, estimator, entropy, correction, limit)
+    policy_loss = PolicyLoss(
+        surrogate=surrogate, ratio_level=level, clip_low=low, clip_high=high, dual_clip=dual, kl_coef=beta,
+        kl_estimator=estimator, entropy_coef=entropy, correction=correction, correction_limit=limit,
+    )  # fmt: skip
 
     def loss(logprobs):
         total, _ = policy_loss(
@@ -171,28 +174,9 @@ CASES = [
 ]
 
 
-def case_of(preset):
-    """What a preset says of the loss."""
-    config = settings.defaults()
-    presets.apply(config, preset)
-    algorithm = settings.Settings.from_config(config).algorithm
-    in_loss = algorithm.kl_in == "loss"
-    return {
-        "low": algorithm.clip_low, "high": algorithm.clip_high, "beta": algorithm.kl_coef if in_loss else 0.0,
-        "level": algorithm.ratio_level, "reduction": algorithm.reduction, "surrogate": algorithm.surrogate,
-        "dual": algorithm.dual_clip, "estimator": algorithm.kl_estimator,
-    }  # fmt: skip
-
-
 @pytest.mark.parametrize("preset", PRESETS)
-def test_presets(preset):
-    """The loss and gradient of each preset, and that its settings go together."""
-    new, old, reference = batch(spread=0.1)
-    case = case_of(preset)
-    value, gradient = ours(new, old, reference, **case)
-    np.testing.assert_allclose(float(value), transcription(new, old, reference, **case), rtol=1e-5)
-    expected = finite_differences(new, old, reference, **case)
-    np.testing.assert_allclose(gradient, expected, atol=3e-6, rtol=1e-3)
+def test_presets_go_together(preset):
+    """What they compute is compared in `test_preset_formulas.py`."""
     config = settings.defaults()
     config.sampling.batch_size = 0
     presets.apply(config, preset)
@@ -390,6 +374,17 @@ def test_k3_does_not_overflow():
     assert np.isfinite(float(value)) and np.isfinite(np.asarray(gradient)).all()
     assert (np.asarray(k3(logprobs, reference)) >= 0).all()
     assert float(k3(logprobs, reference)[0]) == pytest.approx(math.exp(20) - 21, rel=1e-5)
+
+
+def test_estimates_with_a_limit():
+    """verl's and NeMo-RL's: what lies beyond counts as the limit, without a gradient."""
+    logprobs, reference = jnp.asarray([-5.0, -1.0, -0.1]), jnp.asarray([-1.0, -1.5, -0.1])
+    made = lambda x, name: estimate(name, x, reference, 2 * jnp.ones(3), 10.0)  # noqa: E731
+    np.testing.assert_allclose(made(logprobs, "k3"), [10, math.exp(-0.5) + 0.5 - 1, 0], rtol=1e-5)
+    np.testing.assert_allclose(made(logprobs, "k3_weighted")[0], 20)
+    np.testing.assert_allclose(made(logprobs - 20, "k1"), [-10, -10, -10])
+    gradient = jax.grad(lambda x: jnp.sum(made(x, "k3")))(logprobs)
+    assert gradient[0] == 0 and gradient[1] == pytest.approx(1 - math.exp(-0.5), rel=1e-5)
 
 
 def test_k3_is_an_unbiased_estimate_of_the_divergence():

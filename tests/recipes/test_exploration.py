@@ -1,10 +1,12 @@
 """Which of the questions that were drawn a step trains on."""
 
+import dataclasses
+
 import numpy as np
 
 from rl_reason.data.iterators import EncodedPrompt
 from rl_reason.recipes.evaluation import Samples
-from rl_reason.recipes.exploration import Exploration
+from rl_reason.recipes.exploration import OVERLONG, Exploration
 from rl_reason.rewards.combination import KINDS, Graded
 from rl_reason.rewards.length import overlong_penalty
 
@@ -51,6 +53,18 @@ def test_what_is_missing_stays_as_it_was_drawn():
     assert [prompt.index for prompt in trained.asked] == [0, 1, 2]
 
 
+def test_what_a_group_is_compared_by():
+    """Not by the penalty on long completions, and of steps by all of a group, what is given for the whole counted with
+    the last step."""
+    drawn = make([[1, 1, 1], [0, 0.7, 0], [0.1, 0.1, 0.1]])
+    late = np.array([0, -0.3, -0.7, 0, -0.7, 0, -0.1, 0, 0], np.float32)
+    late_too = dataclasses.replace(drawn, graded=drawn.graded.plus(OVERLONG, late))
+    assert late_too.differing().tolist() == [1]
+    steps = [[1, 0], [1, 0], [0, 0], [0.3], [0.3, 0.3, -0.4], [0.3], [0.1, 0.1], [0.2], [0.2]]
+    by_steps = dataclasses.replace(drawn, graded=dataclasses.replace(drawn.graded, steps=steps))
+    assert by_steps.differing().tolist() == [0, 2]  # 1 + 1 and 1; 0.3 throughout; 0.1 and 0.2
+
+
 def test_overlong_penalty():
     """DAPO's equation 13, in tokens."""
     limit, margin = 100, 20
@@ -59,3 +73,6 @@ def test_overlong_penalty():
         expected.append(0 if n <= limit - margin else ((limit - margin) - n) / margin)
     np.testing.assert_allclose(overlong_penalty(np.arange(1, 101), limit, margin), expected, rtol=1e-6)
     assert overlong_penalty(np.array([100]), limit, margin)[0] == -1
+    np.testing.assert_array_equal(
+        overlong_penalty(np.arange(1, 101), limit, 0.2), overlong_penalty(np.arange(1, 101), limit, margin)
+    )
