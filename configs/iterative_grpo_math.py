@@ -24,12 +24,14 @@ which the training between, on what the rules say, does not prevent.
 
 from pathlib import Path
 
+from rl_reason.objectives import methods
 from rl_reason.runtime.config import check_variant, read
 
 
 def get_config(variant: str = ""):
     check_variant(variant, ("tiny",))
     config = read(str(Path(__file__).with_name("grpo_math.py")), variant)
+    methods.choose(config, "grpo_iterative")
     config.algorithm.reference_every = 100
     config.reward.names = ("accuracy", "model")
     config.reward.weights = (0.0, 1.0)

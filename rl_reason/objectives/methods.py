@@ -103,13 +103,18 @@ METHODS: dict[str, Method] = {
         "groups of outputs of the policy", "model or rule", advantage_and_kl, "sequence_mean", "policy_gradient",
         ONE_UPDATE | {"advantage": "group", "kl_in": "loss", "kl_estimator": "k3"},
     ),
+    "grpo_iterative": Method(
+        "groups of outputs of the policy", "model, trained on between iterations", advantage_and_kl, "sequence_mean",
+        "policy_gradient", ONE_UPDATE | {"advantage": "group", "kl_in": "loss", "kl_estimator": "k3"},
+    ),
     "grpo_process": Method(
         "groups of outputs of the policy", "model or rule, of steps", advantage_and_kl, "sequence_mean",
         "policy_gradient", ONE_UPDATE | {"advantage": "process", "kl_in": "loss", "kl_estimator": "k3"},
     ),
 }  # fmt: skip
 """Online methods are those whose data are the policy's own. PPO's settings are those of one update; with more, its
-ratio leaves 1 and is clipped."""
+ratio leaves 1 and is clipped. Reward models are no rows: they are what some rows are rewarded by, and have losses of
+their own (`objectives.reward_models`)."""
 
 
 def choose(config: Any, name: str) -> None:

@@ -18,7 +18,6 @@ from rl_reason.data.selection import select
 from rl_reason.data.supervised import Example, Examples, make_batches
 from rl_reason.models import decoder
 from rl_reason.objectives.methods import METHODS
-from rl_reason.objectives.reductions import token_weights
 from rl_reason.parallel.mesh import replicated
 from rl_reason.recipes.completions import lay, make_score, place
 from rl_reason.recipes.critic import advantages_by_critic
@@ -68,13 +67,18 @@ def plain_logprobs(params, config, batch):
 
 
 def sum_of_coefficients(name, params, config, batch, tokens, beta):
-    """Σ w · GC · ∇log π over the denominator, of the table's row."""
+    """Σ w · GC · ∇log π, of the table's row, with the weights of its reduction written out."""
     method = METHODS[name]
-    weights, denominator = token_weights(jnp.asarray(batch["mask"]), method.reduction, COMPLETION)
+    mask = batch["mask"]
+    weights = {
+        "sequence_mean": mask / mask.sum(axis=1, keepdims=True) / len(mask),
+        "sequence_sum": mask / len(mask),
+        "token_mean": mask / mask.sum(),
+    }[method.reduction]
     logprobs, pull_back = jax.vjp(lambda p: plain_logprobs(p, config, batch), params)
     given = {**tokens, "mask": jnp.asarray(batch["mask"]), "logprobs": logprobs}
     coefficient = method.coefficient({k: jnp.asarray(v) for k, v in given.items()}, beta)
-    return pull_back(weights * coefficient / denominator)[0]
+    return pull_back(weights * coefficient)[0]
 
 
 def assert_same(gradient, expected):
@@ -104,7 +108,7 @@ def test_policy_gradient_methods(name, seed, describe, params):
     model, algorithm = describe(), algorithm_of(name)
     batch, rng = rollout(seed)
     logprobs = make_score(model, 1.0, 0)(params, batch)
-    batch["sampler_logprobs"] = logprobs + 1e-3
+    batch["sampler_logprobs"], batch["old_logprobs"] = logprobs + 1e-3, logprobs
     batch["reference_logprobs"] = (logprobs + rng.normal(0, 0.4, logprobs.shape) * batch["mask"]).astype(np.float32)
     rewards = rng.integers(0, 2, len(logprobs)).astype(np.float32)
     if algorithm.advantage == "gae":
