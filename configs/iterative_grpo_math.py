@@ -17,9 +17,9 @@ beside what stands in `configs/grpo_math.py`:
 Variant `tiny`: two iterations of 12 steps on generated word problems, with the shipped reward model
 `checkpoints/tiny_orm`, on two CPU cores. That model sees whether a problem is worked out, and hardly whether the
 calculations are right: where all outputs of a group are worked out, its scores differ by little, and divided by their
-standard deviation that little would be all the gradient. So 0.1 is added to the standard deviation (eps). Even so the
-policy learns to please it: held-out pass@1 21% → 91% at step 10, 85% at the end of the second iteration (one seed),
-which the training between, on what the rules say, does not prevent.
+standard deviation that little would be all the gradient. So 0.1 is added to the standard deviation (eps), and β is 0.3:
+with 0.04 the policy learns to please the reward model, and loses in the second iteration what it gained before
+(`experiments/methods`).
 """
 
 from pathlib import Path
@@ -46,6 +46,8 @@ def get_config(variant: str = ""):
         config.reward.names = ("number", "model")
         config.reward.model = "checkpoints/tiny_orm"
         config.algorithm.eps = 0.1
+        config.algorithm.kl_coef = 0.3
+        config.evaluation.every = 6
         config.retraining.steps = 30
         config.retraining.batch_size = 128
         config.retraining.learning_rate = 3e-4

@@ -311,10 +311,19 @@ class Checkpoint:
 class Mesh:
     """Devices along each axis; −1 (once): all that are left."""
 
+    slice: int = 1
+    """Groups of devices with a slow network between them: slices of TPU, or hosts. Each has a copy of the weights and
+    its share of the batch; gradients alone go between them."""
     data: int = -1
+    """Shares of the batch, each with a copy of the weights."""
     fsdp: int = 1
-    tensor: int = 1
+    """Shares of the batch and of the weights, which are gathered layer by layer."""
+    sequence: int = 1
+    """Parts of each sequence, for long ones; their weights are shared out as by fsdp."""
     expert: int = 1
+    """Shares of a mixture's experts."""
+    tensor: int = 1
+    """Shares of heads, MLP width and vocabulary."""
 
 
 @dataclass(frozen=True)

@@ -140,12 +140,20 @@ def show(results: dict[str, list[dict]]) -> None:
             b["after"]["pass@1"] - a["after"]["pass@1"] for a, b in zip(results[worse], results[better], strict=True)
         ]
         middle, width = interval(gains)
-        holds = "as one" if not width == width or abs(middle) <= width else "more" if middle > 0 else "less"
-        compared.append(
-            [f"{RUNS[better].label} − {RUNS[worse].label}", f"{100 * middle:+.1f} ± {100 * width:.1f}", holds]
-        )
+        difference = f"{100 * middle:+.1f} ± {100 * width:.1f}"
+        compared.append([f"{RUNS[better].label} − {RUNS[worse].label}", difference, verdict(middle, width)])
+    if "iterative" in results:
+        # The second iteration begins in the middle of a run.
+        middle, width = interval([r["pass@1"][-1] - r["pass@1"][len(r["pass@1"]) // 2] for r in results["iterative"]])
+        difference = f"{100 * middle:+.1f} ± {100 * width:.1f}"
+        compared.append(["iterative GRPO, second iteration − first", difference, verdict(middle, width)])
     if compared:
         table("pass@1, points, paired by seed", ["", "difference", "the later one has"], compared)
+
+
+def verdict(middle: float, width: float) -> str:
+    """What a difference says with its interval."""
+    return "as one" if math.isnan(width) or abs(middle) <= width else "more" if middle > 0 else "less"
 
 
 def _with_interval(values: Sequence[float]) -> str:

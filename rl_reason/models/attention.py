@@ -17,7 +17,7 @@ from jax.sharding import PartitionSpec
 
 from rl_reason.errors import UsageError, nearest
 from rl_reason.models.config import ModelConfig
-from rl_reason.parallel.mesh import OnMesh
+from rl_reason.parallel.mesh import OnMesh, mesh_axes
 
 LARGE_NEGATIVE = -2.0e38
 SPLASH_BLOCK = 512
@@ -45,15 +45,16 @@ def attend(
     B, T, H, E = q_BTHE.shape
     K = k_BSKE.shape[2]
     # The query heads of a key/value head stand one behind the other in one product of two matrices: written with their
-    # axes apart, XLA transposes scores in between, and on CPU takes 1.4 times as long.
-    q = jnp.transpose(q_BTHE.reshape(B, T, K, H // K, E), (0, 2, 3, 1, 4)).reshape(B, K, -1, E)
+    # axes apart, XLA transposes scores in between, and on CPU takes 1.4 times as long. Time comes before them, so that
+    # what is split along time stays so.
+    q = jnp.swapaxes(q_BTHE.reshape(B, T, K, H // K, E), 1, 2).reshape(B, K, -1, E)
     k, v = jnp.swapaxes(k_BSKE, 1, 2), jnp.swapaxes(v_BSKF, 1, 2)
     scores = jnp.einsum("bkqe,bkse->bkqs", q, k, preferred_element_type=jnp.float32) * scale
-    scores = cap(scores, softcap).reshape(B, K, H // K, T, -1)
-    scores = jnp.where(mask_BTS[:, None, None], scores, LARGE_NEGATIVE)
+    scores = cap(scores, softcap).reshape(B, K, T, H // K, -1)
+    scores = jnp.where(mask_BTS[:, None, :, None], scores, LARGE_NEGATIVE)
     weights = jax.nn.softmax(scores, axis=-1).astype(v.dtype).reshape(B, K, -1, scores.shape[-1])
-    attended = jnp.einsum("bkqs,bksf->bkqf", weights, v).reshape(B, K, H // K, T, -1)
-    return jnp.transpose(attended, (0, 3, 1, 2, 4)).reshape(B, T, H, -1)
+    attended = jnp.einsum("bkqs,bksf->bkqf", weights, v).reshape(B, K, T, H // K, -1)
+    return jnp.swapaxes(attended, 1, 2).reshape(B, T, H, -1)
 
 
 def choose(setting: str, device: jax.Device, config: ModelConfig, dtype: jnp.dtype) -> str:
@@ -99,42 +100,47 @@ def choose(setting: str, device: jax.Device, config: ModelConfig, dtype: jnp.dty
 
 def attend_splash(
     q_BTHE: jax.Array,
-    k_BTKE: jax.Array,
-    v_BTKF: jax.Array,
-    segments_BT: jax.Array,
+    k_BSKE: jax.Array,
+    v_BSKF: jax.Array,
+    segments_BS: jax.Array,
     window: int,
     scale: float,
     softcap: float = 0.0,
     interpret: bool = False,
+    first: int = 0,
 ) -> jax.Array:
     """Splash attention, a flash attention (arXiv 2205.14135) that skips blocks outside the mask. [B, T, H, F].
 
     Args:
-        q_BTHE: queries.
-        k_BTKE: keys.
-        v_BTKF: values.
-        segments_BT: int32; a token sees those up to itself with its own number, among padding as well.
-        window: so many of them, itself counted; T or more: all.
+        q_BTHE: queries, those of the tokens `first` … `first + T − 1`.
+        k_BSKE: keys.
+        v_BSKF: values.
+        segments_BS: int32; a token sees those up to itself with its own number, among padding as well.
+        window: so many of them, itself counted; S or more: all.
         scale: of the scores.
         softcap: see `cap`.
         interpret: runs on any platform, slowly.
+        first: see the queries.
     """
     T, H = q_BTHE.shape[1:3]
-    length = _round_up(T, 128)  # what its blocks are multiples of
-    block = min(length, SPLASH_BLOCK if k_BTKE.shape[-1] <= 256 else SPLASH_BLOCK // 2)
-    length = _round_up(length, block)
+    most = SPLASH_BLOCK if k_BSKE.shape[-1] <= 256 else SPLASH_BLOCK // 2
+    # Blocks are multiples of 128, and lengths of blocks.
+    of_q, of_kv = (min(_round_up(length, 128), most) for length in (T, k_BSKE.shape[1]))
+    shape = (_round_up(T, of_q), _round_up(k_BSKE.shape[1], of_kv))
     q = (q_BTHE.astype(jnp.float32) * scale).astype(q_BTHE.dtype)
-    q, k, v = (jnp.swapaxes(_pad_time(x, length), 1, 2) for x in (q, k_BTKE, v_BTKF))
-    segments = _pad_time(segments_BT, length)
-    shape = (length, length)
-    mask = splash.CausalMask(shape) if window >= T else splash.LocalMask(shape, (window - 1, 0), 0)
+    q, k, v = (jnp.swapaxes(_pad_time(x, n), 1, 2) for x, n in ((q, shape[0]), (k_BSKE, shape[1]), (v_BSKF, shape[1])))
+    segments = splash.SegmentIds(
+        _pad_time(segments_BS[:, first : first + T], shape[0]), _pad_time(segments_BS, shape[1])
+    )
+    is_whole = window >= segments_BS.shape[1]
+    mask = splash.CausalMask(shape, first) if is_whole else splash.LocalMask(shape, (window - 1, 0), first)
     sizes = splash.BlockSizes(
-        block_q=block,
-        block_kv=block,
-        block_q_dkv=block,
-        block_kv_dkv=block,
-        block_q_dq=block,
-        block_kv_dq=block,
+        block_q=of_q,
+        block_kv=of_kv,
+        block_q_dkv=of_q,
+        block_kv_dkv=of_kv,
+        block_q_dq=of_q,
+        block_kv_dq=of_kv,
     )
     kernel = splash.make_splash_mha(
         splash.MultiHeadMask([mask] * H),
@@ -144,35 +150,37 @@ def attend_splash(
         q_seq_shards=1,
         interpret=interpret,
     )
-    made = jax.vmap(kernel)(q, k, v, splash.SegmentIds(segments, segments))
+    made = jax.vmap(kernel)(q, k, v, segments)
     return jnp.swapaxes(made, 1, 2)[:, :T]
 
 
 def attend_cudnn(
     q_BTHE: jax.Array,
-    k_BTKE: jax.Array,
-    v_BTKE: jax.Array,
-    segments_BT: jax.Array,
+    k_BSKE: jax.Array,
+    v_BSKE: jax.Array,
+    segments_BS: jax.Array,
     window: int,
     scale: float,
     softcap: float = 0.0,
     implementation: Literal["cudnn", "xla"] = "cudnn",
+    first: int = 0,
 ) -> jax.Array:
     """cuDNN's flash attention; the arguments are those of `attend_splash`. [B, T, H, E].
 
-    Segments and window go into one mask, which cuDNN reads as a bias of bfloat16 [B, 1, T, T]: a window of its own
-    beside a bias is untested in jax, as is packing without one. What the mask says of later tokens is never read.
+    Segments and window go into one mask, which cuDNN reads as a bias of bfloat16 [B, 1, T, S]: a window of its own
+    beside a bias is untested in jax, as is packing without one. What the mask says of later tokens is never read, but
+    where there are queries of some tokens only: then the mask alone says what is later.
     """
     assert not softcap, "`choose` keeps such models away"
-    T = q_BTHE.shape[1]
+    T, S = q_BTHE.shape[1], k_BSKE.shape[1]
     # The backward pass needs an even length, and below a multiple of 128 can give NaN (pytorch/pytorch#196678).
-    length = _round_up(T, 128)
-    q, k, v, segments = (_pad_time(x, length) for x in (q_BTHE, k_BTKE, v_BTKE, segments_BT))
-    index = jnp.arange(length)
-    near_TT = index[:, None] - index[None, :] < window
-    mask_BTT = (segments[:, :, None] == segments[:, None, :]) & near_TT[None]
+    q, k, v, segments = (_pad_time(x, _round_up(x.shape[1], 128)) for x in (q_BTHE, k_BSKE, v_BSKE, segments_BS))
+    own = _pad_time(segments_BS[:, first : first + T], q.shape[1])
+    distance_TS = first + jnp.arange(q.shape[1])[:, None] - jnp.arange(k.shape[1])[None, :]
+    mask_BTS = (own[:, :, None] == segments[:, None, :]) & (distance_TS < window)[None]
+    mask_BTS = mask_BTS & (distance_TS >= 0)[None] if T < S else mask_BTS
     made = jax.nn.dot_product_attention(
-        q, k, v, mask=mask_BTT[:, None], scale=scale, is_causal=True, implementation=implementation
+        q, k, v, mask=mask_BTS[:, None], scale=scale, is_causal=T == S, implementation=implementation
     )
     return made[:, :T]
 
@@ -215,15 +223,20 @@ def _on_mesh(
     if not isinstance(constrain, OnMesh):
         return see(q, k, v, segments_BT)
     of_q = constrain.spec(("batch", "time", "heads", None), q.shape)
-    of_kv = constrain.spec(("batch", "time", "kv_heads", None), k.shape)
-    group = q.shape[2] // k.shape[2]
+    of_kv = constrain.spec(("batch", "keys", "kv_heads", None), k.shape)
+    group, over_time = q.shape[2] // k.shape[2], mesh_axes(of_q[1])
 
     def part(q: jax.Array, k: jax.Array, v: jax.Array, segments_BT: jax.Array) -> jax.Array:
         if of_q[2] != of_kv[2] and k.shape[2] > 1:
             # Too few key/value heads to split, as query heads are: each query head takes its own along.
             own = (jax.lax.axis_index(of_q[2]) * q.shape[2] + jnp.arange(q.shape[2])) // group
             k, v = k[:, :, own], v[:, :, own]
-        return see(q, k, v, segments_BT)
+        if not over_time:
+            return see(q, k, v, segments_BT)
+        # What a kernel skips is compiled, so there is one for each part of the time.
+        T = q.shape[1]
+        parts = [functools.partial(see, first=start) for start in range(0, k.shape[1], T)]
+        return jax.lax.switch(jax.lax.axis_index(over_time), parts, q, k, v, segments_BT)
 
     specs = (of_q, of_kv, of_kv, PartitionSpec(of_q[0]))
     # Pallas does not say over which axes its outputs vary, so this cannot be checked.

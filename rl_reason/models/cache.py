@@ -7,6 +7,9 @@ place, one that is stacked would be copied for every token.
 
 from __future__ import annotations
 
+import dataclasses
+from typing import TypeVar
+
 import jax
 import jax.numpy as jnp
 from flax import struct
@@ -95,11 +98,15 @@ def empty_completions(
     return place(cache, constrain)
 
 
-def place(cache: CompletionCache, constrain: Constrain) -> CompletionCache:
+Cache = TypeVar("Cache", PromptCache, CompletionCache)
+
+
+def place(cache: Cache, constrain: Constrain) -> Cache:
     """The cache on the mesh."""
-    return CompletionCache(
-        tuple(constrain(x, ("batch", "kv_heads", None, "time")) for x in cache.keys),
-        tuple(constrain(x, ("batch", "kv_heads", "time", None)) for x in cache.values),
+    return dataclasses.replace(
+        cache,
+        keys=tuple(constrain(x, ("batch", "kv_heads", None, "keys")) for x in cache.keys),
+        values=tuple(constrain(x, ("batch", "kv_heads", "keys", None)) for x in cache.values),
     )
 
 

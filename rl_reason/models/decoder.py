@@ -378,6 +378,10 @@ def _run(
     def within(seen: jax.Array, distance: jax.Array, numbers: dict[str, jax.Array]) -> jax.Array:
         return seen if windows == [length] else seen & (distance < jnp.array(windows)[numbers["window"]])
 
+    def of_whole_rows(x: jax.Array) -> jax.Array:
+        """Keys or values where each device can see all that its queries may."""
+        return constrain(x, ("batch", "keys", "kv_heads", None))
+
     def block(carry: Any, scanned: tuple[Params, dict[str, jax.Array]]) -> tuple[Any, tuple]:
         x_BTD, x_QPD = carry
         layer, numbers = scanned
@@ -387,7 +391,9 @@ def _run(
             q_P, k_P, v_P = queries_keys_values(layer, x_QPD, choose(prompt_angles, numbers), config, constrain)
             k, v = (jnp.concatenate([prompts.to_rows(p), own], axis=1) for p, own in ((k_P, k), (v_P, v)))
             mask_QPP = within((prompt_distance_PP >= 0)[None] & same_QPP, prompt_distance_PP[None], numbers)
+            k_P, v_P = of_whole_rows(k_P), of_whole_rows(v_P)
             x_QPD, _ = close_block(layer, x_QPD, attend(q_P, k_P, v_P, mask_QPP, scale, softcap), config, constrain)
+        k, v = of_whole_rows(k), of_whole_rows(v)
         if kernel == "xla":
             attended = attend(q, k, v, within(seen_BTS, distance_BTS, numbers), scale, softcap)
         else:

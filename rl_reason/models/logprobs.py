@@ -37,36 +37,43 @@ def token_logprobs(
         Two float32 [B, T]: log-probabilities, entropies in nats.
     """
     B, T, D = hidden_BTD.shape
-    chunk = min(chunk, T)
-    pieces = -(-T // chunk)
-    padding = pieces * chunk - T
-    # The gradient of one weight for all rows would be summed over devices for each chunk. So where rows are split, each
-    # part of them has a copy of its own, which lies where they do.
-    parts = ways(constrain, "batch", B)
-    copies = (parts,) if parts > 1 else ()
+    # Rows and their time may be split over devices: S parts of time, each cut into chunks of its own. The gradient of
+    # one weight for all would be summed over devices for each chunk, so each part of rows and time has a copy of its
+    # own, which lies where they do.
+    parts, S = ways(constrain, "batch", B), ways(constrain, "time", T)
+    chunk = min(chunk, T // S)
+    pieces = -(-T // S // chunk)
+    padding = pieces * chunk - T // S
+    copies = (parts, S) if parts * S > 1 else ()
     head = jnp.broadcast_to(constrain(head_VD, ("vocab", "embed")), (*copies, *head_VD.shape))
-    head = constrain(head, (*("batch" for _ in copies), "vocab", "width"))
+    head = constrain(head, (*("batch", "time")[: len(copies)], "vocab", "width"))
 
     def cut(x: jax.Array) -> jax.Array:
-        x = jnp.pad(x, ((0, 0), (0, padding)) + ((0, 0),) * (x.ndim - 2))
-        return jnp.moveaxis(x.reshape(B, pieces, chunk, *x.shape[2:]), 1, 0)
+        """[B, T, …] → [pieces, B, S, chunk, …]."""
+        x = x.reshape(B, S, T // S, *x.shape[2:])
+        x = jnp.pad(x, ((0, 0), (0, 0), (0, padding)) + ((0, 0),) * (x.ndim - 3))
+        return jnp.moveaxis(x.reshape(B, S, pieces, chunk, *x.shape[3:]), 2, 0)
 
     @jax.checkpoint
-    def piece(hidden_BCD: jax.Array, targets_BC: jax.Array) -> tuple[jax.Array, jax.Array]:
-        hidden = hidden_BCD.reshape(*copies, -1, chunk, D)
-        logits = jnp.einsum("...bcd,...vd->...bcv", hidden, head, preferred_element_type=jnp.float32)
-        logits = cap(logits.reshape(B, chunk, -1), softcap) / temperature
-        logits = constrain(logits, ("batch", "time", "logits"))
+    def piece(hidden_BSCD: jax.Array, targets_BSC: jax.Array) -> tuple[jax.Array, jax.Array]:
+        if copies:
+            hidden = hidden_BSCD.reshape(parts, -1, S, chunk, D)
+            logits = jnp.einsum("pbscd,psvd->pbscv", hidden, head, preferred_element_type=jnp.float32)
+        else:
+            logits = jnp.einsum("bscd,vd->bscv", hidden_BSCD, head, preferred_element_type=jnp.float32)
+        logits = cap(logits.reshape(B, S, chunk, -1), softcap) / temperature
+        logits = constrain(logits, ("batch", "time", None, "logits"))
         total = jax.nn.logsumexp(logits, axis=-1, keepdims=True)
         # A masked sum, not a gather: its transpose is a product, not a scatter, and the vocabulary may be sharded.
-        is_target = jax.lax.broadcasted_iota(jnp.int32, logits.shape, 2) == targets_BC[..., None]
+        is_target = jax.lax.broadcasted_iota(jnp.int32, logits.shape, 3) == targets_BSC[..., None]
         chosen = jnp.sum(jnp.where(is_target, logits, 0.0), axis=-1, keepdims=True)
         # Not total − Σ p · logits, a small difference of large numbers.
         entropy = -jnp.sum(jnp.exp(logits - total) * (logits - total), axis=-1)
         return (chosen - total)[..., 0], entropy
 
     if pieces == 1:
-        return piece(hidden_BTD, targets_BT)
+        made = piece(*(x.reshape(B, S, chunk, *x.shape[2:]) for x in (hidden_BTD, targets_BT)))
+        return made[0].reshape(B, T), made[1].reshape(B, T)
     logprobs, entropies = jax.lax.map(lambda xs: piece(*xs), (cut(hidden_BTD), cut(targets_BT)))
-    join = lambda x: jnp.moveaxis(x, 0, 1).reshape(B, pieces * chunk)[:, :T]  # noqa: E731
+    join = lambda x: jnp.moveaxis(x, 0, 2).reshape(B, S, -1)[:, :, : T // S].reshape(B, T)  # noqa: E731
     return join(logprobs), join(entropies)

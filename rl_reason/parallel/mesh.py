@@ -8,16 +8,22 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
 import jax
+from jax.experimental import mesh_utils
 from jax.sharding import Mesh, NamedSharding, PartitionSpec
 
 from rl_reason import settings
 from rl_reason.errors import UsageError
 
-AXES = ("data", "fsdp", "expert", "tensor")
+AXES = ("slice", "data", "fsdp", "sequence", "expert", "tensor")
+"""From the slowest network between neighbours to the fastest."""
 
 
 def make_mesh(sizes: settings.Mesh, devices: Sequence[jax.Device] | None = None) -> Mesh:
-    """The mesh (data, fsdp, expert, tensor) over all devices; one size may be −1 for what is left."""
+    """The mesh of `AXES` over all devices; one size may be −1 for what is left.
+
+    Raises:
+        UsageError: sizes that do not fit the devices, or slices of TPU that they would cut through.
+    """
     devices = list(jax.devices() if devices is None else devices)
     shape = [getattr(sizes, axis) for axis in AXES]
     for axis, size in zip(AXES, shape, strict=True):
@@ -34,7 +40,17 @@ def make_mesh(sizes: settings.Mesh, devices: Sequence[jax.Device] | None = None)
         raise UsageError(
             f"config.mesh={dict(zip(AXES, shape, strict=True))}: expected a product of {len(devices)} devices"
         )
-    return jax.make_mesh(tuple(shape), AXES, devices=devices, axis_types=(jax.sharding.AxisType.Auto,) * len(AXES))
+    auto = (jax.sharding.AxisType.Auto,) * len(AXES)
+    slices = {getattr(device, "slice_index", 0) for device in devices}
+    groups = slices if len(slices) > 1 else {device.process_index for device in devices}
+    if shape[0] > 1 and shape[0] == len(groups):
+        within, between = (1, *shape[1:]), (shape[0], *[1] * (len(AXES) - 1))
+        by_process = len(slices) == 1
+        placed = mesh_utils.create_hybrid_device_mesh(within, between, devices, process_is_granule=by_process)
+        return Mesh(placed, AXES, axis_types=auto)
+    if len(slices) > 1:
+        raise UsageError(f"config.mesh.slice={shape[0]}: expected {len(slices)}, the slices that these devices are of")
+    return jax.make_mesh(tuple(shape), AXES, devices=devices, axis_types=auto)
 
 
 def mesh_axes(part: str | Sequence[str] | None) -> tuple[str, ...]:
@@ -46,17 +62,20 @@ def mesh_axes(part: str | Sequence[str] | None) -> tuple[str, ...]:
 class Rules:
     """For each logical axis the mesh axis or axes that it is split over; None: replicated.
 
-    Weights are split over `fsdp` along the model's width, over `tensor` along heads, MLP width and vocabulary, and over
-    `expert` along experts; activations along the batch over all but `tensor`.
+    Weights are split over `fsdp` and `sequence` along the model's width, over `tensor` along heads, MLP width and
+    vocabulary, and over `expert` along experts; activations along time over `sequence`, and along the batch over all
+    that is left but `tensor`.
     """
 
-    batch: tuple[str, ...] | None = ("data", "expert", "fsdp")
-    rows: tuple[str, ...] | None = ("data", "expert", "fsdp")
+    batch: tuple[str, ...] | None = ("slice", "data", "expert", "fsdp")
+    rows: tuple[str, ...] | None = ("slice", "data", "expert", "fsdp")
     """The batch beside MLP width or vocabulary, without the mesh axes that these are split over."""
-    time: str | None = None
+    time: str | None = "sequence"
+    keys: str | None = None
+    """Time of keys and values: each device has those of the whole sequence, for its own queries."""
     width: str | None = None
     """Width of activations; `embed` is that of weights."""
-    embed: str | None = "fsdp"
+    embed: str | tuple[str, ...] | None = ("fsdp", "sequence")
     embed_norm: str | None = None
     heads: str | None = "tensor"
     kv_heads: str | None = "tensor"
@@ -89,9 +108,22 @@ class Rules:
 
 RULES = Rules()
 
-DECODING = Rules(embed=None, rows=("data", "expert"), mlp=("tensor", "fsdp"), vocab=("tensor", "fsdp"))
+DECODING = Rules(
+    batch=("slice", "data", "expert", "fsdp", "sequence"),
+    rows=("slice", "data", "expert"),
+    time=None,
+    embed=None,
+    mlp=("tensor", "fsdp", "sequence"),
+    vocab=("tensor", "fsdp", "sequence"),
+)
 """A token is computed too fast for weights to be gathered for it. Those of attention, a small part, lie whole on each
-device but for `tensor`; of all others each device keeps its part, and the activations of a few tokens go around."""
+device but for `tensor`; of all others each device keeps its part, and the activations of a few tokens go around. One
+token has no time to share out: `sequence` has its share of the batch."""
+
+
+def lanes(mesh: Mesh, rules: Rules = RULES) -> int:
+    """The parts that a large enough batch is split into."""
+    return math.prod(mesh.shape[name] for name in mesh_axes(rules.batch))
 
 
 def sharding(

@@ -14,6 +14,7 @@ from rl_reason.errors import UsageError, nearest
 from rl_reason.objectives.kl import KL_ESTIMATORS, KL_NAMES
 from rl_reason.objectives.reductions import REDUCTIONS
 from rl_reason.objectives.surrogates import CORRECTIONS, RATIO_LEVELS, SURROGATES
+from rl_reason.parallel.mesh import DECODING, lanes
 from rl_reason.recipes.accumulation import rows_at_once
 from rl_reason.recipes.learned_rewards import AGGREGATIONS
 from rl_reason.recipes.rollout import ADVANTAGES, OF_STEPS, WHITENED
@@ -89,7 +90,7 @@ def _unread(settings: Settings, keys: tuple[str, ...], reason: str) -> None:
 
 def check_rows(settings: Settings, mesh: Mesh) -> None:
     """Tells where the mesh does not divide the rows that are sampled: then every device computes all of them."""
-    algorithm, ways = settings.algorithm, mesh.size // mesh.shape["tensor"]
+    algorithm, ways = settings.algorithm, lanes(mesh, DECODING)
     rows = rows_at_once(settings.sampling.batch_size, algorithm.batch_size)
     if rows % ways:
         log.warning(

@@ -66,7 +66,7 @@ class Layout:
         return first_B[rows] + columns, (rows, columns)
 
 
-def lay_out(batch: Mapping[str, np.ndarray], *, shared: bool, at_once: int, lanes: int = 1) -> Layout:
+def lay_out(batch: Mapping[str, np.ndarray], *, shared: bool, at_once: int, lanes: int = 1, parts: int = 1) -> Layout:
     """Packs completions, longest first; where they share prompts, those of a question beside each other.
 
     Args:
@@ -76,13 +76,14 @@ def lay_out(batch: Mapping[str, np.ndarray], *, shared: bool, at_once: int, lane
         at_once: rows of the greatest width, with their prompts, whose activations may exist at the same time, 0: all.
             Of narrower rows there are as many more.
         lanes: devices that rows are shared out to; a piece has a multiple of so many rows.
+        parts: devices that the tokens of a row are shared out to; a row has a multiple of so many.
     """
     mask_BT = batch["mask"]
     B, T = mask_BT.shape
     P = batch["segments"].shape[1] - T
     lengths_B = mask_BT.sum(axis=1).astype(np.int64)
     prompts_B = np.zeros(B, np.int64) if shared else batch["segments"][:, :P].sum(axis=1).astype(np.int64)
-    width = _width(int(lengths_B.max(initial=1)), T) + (0 if shared else P)
+    width = _round_up(_width(int(lengths_B.max(initial=1)), T) + (0 if shared else P), parts)
     sizes_B = lengths_B + prompts_B
     groups = batch["questions"] if shared else np.zeros(B)
     order = np.lexsort((-sizes_B, groups))

@@ -22,7 +22,7 @@ from rl_reason.errors import UsageError
 from rl_reason.models import weights
 from rl_reason.models.cache import CompletionCache
 from rl_reason.parallel import compiled
-from rl_reason.parallel.mesh import make_mesh, replicated, sharding
+from rl_reason.parallel.mesh import DECODING, make_mesh, replicated, sharding
 from rl_reason.recipes import checks, policy_gradient, reward_model, supervised
 from rl_reason.recipes.accumulation import Pieces, Step, rows_at_once
 from rl_reason.recipes.completions import completion_scores, lay, make_scoring, pieces_sharding
@@ -401,8 +401,8 @@ def _cache_bytes(model: Model, rows: int, group: int, prompt: int, length: int) 
 
     def part(count: int, positions: int) -> int:
         shapes = [(count, heads, positions, width) for width in widths]
-        axes = ("batch", "kv_heads", "time", None)
-        places = [sharding(model.mesh, axes, shape) for shape in shapes]
+        axes = ("batch", "kv_heads", "keys", None)
+        places = [sharding(model.mesh, axes, shape, DECODING) for shape in shapes]
         return device_bytes(
             [jax.ShapeDtypeStruct(s, model.dtype, sharding=p) for s, p in zip(shapes, places, strict=True)]
         )

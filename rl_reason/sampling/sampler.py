@@ -24,7 +24,7 @@ from rl_reason.models.config import ModelConfig
 from rl_reason.models.decoder import Constrain, no_constraint
 from rl_reason.models.weights import Params, cast
 from rl_reason.parallel import hosts
-from rl_reason.parallel.mesh import OnMesh
+from rl_reason.parallel.mesh import OnMesh, lanes
 from rl_reason.sampling import logits
 
 FIRST_ROOM = 128
@@ -196,14 +196,14 @@ def make_sampler(
         out = state.out
         return Decoding(
             t=state.t,
-            last_B=constrain(state.last_B, ("batch",)),
+            last_B=decoding(state.last_B, ("batch",)),
             keys_B=state.keys_B,
-            own=cache.place(state.own, constrain),
+            own=cache.place(state.own, decoding),
             out=Completions(
-                constrain(out.tokens, ("batch", "time")),
-                constrain(out.logprobs, ("batch", "time")),
-                constrain(out.lengths, ("batch",)),
-                constrain(out.finished, ("batch",)),
+                decoding(out.tokens, ("batch", "time")),
+                decoding(out.logprobs, ("batch", "time")),
+                decoding(out.lengths, ("batch",)),
+                decoding(out.finished, ("batch",)),
             ),
         )
 
@@ -212,6 +212,7 @@ def make_sampler(
         rows = tokens_QP.shape[0] * group_size
         params = cast(params, dtype)
         hidden_QD, prompts = cache.prefill(params, tokens_QP, mask_QP, max_length, config, constrain)
+        prompts = cache.place(prompts, decoding)
         params = cache.unstack(cache.place_weights(params, config, decoding), config)
         question_keys = jax.vmap(lambda q: jax.random.fold_in(key, q))(question_ids_Q)
         fold_samples = jax.vmap(jax.random.fold_in, in_axes=(None, 0))
@@ -224,7 +225,7 @@ def make_sampler(
             lengths=jnp.zeros(rows, jnp.int32),
             finished=jnp.zeros(rows, bool),
         )
-        own = cache.empty_completions(rows, min(FIRST_ROOM, max_length), config, dtype, constrain)
+        own = cache.empty_completions(rows, min(FIRST_ROOM, max_length), config, dtype, decoding)
         return (
             params,
             prompts,
@@ -256,7 +257,7 @@ def make_sampler(
 
     @functools.partial(jax.jit, static_argnums=1)
     def grow(own: cache.CompletionCache, length: int) -> cache.CompletionCache:
-        return cache.place(cache.grow(own, length), constrain)
+        return cache.place(cache.grow(own, length), decoding)
 
-    ways = constrain.mesh.size // constrain.mesh.shape["tensor"] if isinstance(constrain, OnMesh) else 1
+    ways = lanes(decoding.mesh, decoding.rules) if isinstance(decoding, OnMesh) else 1
     return Sampler(start, decode, grow, take, max_length, ways)

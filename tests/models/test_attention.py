@@ -233,6 +233,8 @@ def test_a_model_with_a_kernel(family, kernel, sizes, remat, kernels):
         (4, 2, {"data": 2, "fsdp": 2, "tensor": 2}),  # four parts of two rows: each device has both of them
         (24, 3, {"data": 2, "tensor": 4}),  # three key/value heads for four parts of the query heads
         (4, 1, {"data": 2, "tensor": 4}),
+        (4, 2, {"data": 2, "sequence": 2, "tensor": 2}),
+        (24, 3, {"data": 1, "sequence": 2, "tensor": 4}),
     ],
 )
 def test_a_kernel_on_a_mesh(kernel, heads, kv_heads, sizes, kernels, monkeypatch):

@@ -64,7 +64,11 @@ def test_values_and_gradients(chunk, temperature):
         np.testing.assert_allclose(mine, expected_gradient, atol=2e-5, rtol=1e-4)
 
 
-@pytest.mark.parametrize("sizes", [{"data": 2, "fsdp": 4}, {"data": 2, "fsdp": 2, "tensor": 2}], ids=str)
+@pytest.mark.parametrize(
+    "sizes",
+    [{"data": 2, "fsdp": 4}, {"data": 2, "fsdp": 2, "tensor": 2}, {"data": 2, "fsdp": 2, "sequence": 2}],
+    ids=str,
+)
 def test_on_a_mesh_the_last_layer_travels_once(sizes):
     """Gathered, and its gradient summed, for all chunks together; to the same values."""
     keys = jax.random.split(jax.random.key(2), 3)
@@ -85,7 +89,9 @@ def test_on_a_mesh_the_last_layer_travels_once(sizes):
         np.testing.assert_allclose(mine, theirs, atol=1e-4, rtol=1e-4)
     found, whole = compiled.collectives(program.as_text()), inputs[1].nbytes // mesh.shape["tensor"]
     assert not [one for one in found if one.in_loop and one.bytes >= whole // mesh.shape["fsdp"]]
-    assert [one.kind for one in found if one.bytes >= whole] == ["all-gather", "all-reduce"]
+    # Over parts of the batch and over parts of the time.
+    sums = 1 + (mesh.shape["sequence"] > 1)
+    assert [one.kind for one in found if one.bytes >= whole] == ["all-gather", *["all-reduce"] * sums]
 
 
 def test_large_logits():

@@ -336,7 +336,7 @@ def test_loading_onto_a_mesh(name, saved):
 def test_loading_in_other_cuts(saved):
     """Also along the head's width and the layers, which the usual rules never split."""
     config, expected = load(saved("qwen2-tied"))
-    mesh = make_mesh(settings.Mesh(2, 2, 2), jax.devices()[:8])
+    mesh = make_mesh(settings.Mesh(data=2, fsdp=2, tensor=2), jax.devices()[:8])
 
     def place(weight):
         wanted = ("fsdp", "data", None, "tensor") if len(weight.shape) == 4 else ("fsdp", None, "tensor")

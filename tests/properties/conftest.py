@@ -1,5 +1,6 @@
 """A tiny random model on any mesh, without files and without a tokenizer."""
 
+import math
 from types import SimpleNamespace
 
 import jax
@@ -31,10 +32,10 @@ PAD = 0
 
 @pytest.fixture(scope="session")
 def describe():
-    """describe(data=…, fsdp=…, tensor=…): the model on the first so many devices."""
+    """describe(data=…, fsdp=…, tensor=…, …): the model on the first so many devices."""
 
-    def make(data: int = 1, fsdp: int = 1, tensor: int = 1, remat: str = "none", chunk: int = 5) -> Model:
-        mesh = make_mesh(settings.Mesh(data, fsdp, tensor), jax.devices()[: data * fsdp * tensor])
+    def make(remat: str = "none", chunk: int = 5, **sizes: int) -> Model:
+        mesh = make_mesh(settings.Mesh(**{"data": 1, **sizes}), jax.devices()[: math.prod(sizes.values())])
         return Model(
             config=CONFIG,
             tokenizer=SimpleNamespace(pad_token_id=PAD),

@@ -42,6 +42,8 @@ MESHES = [
     {"data": 2, "expert": 4},
     {"data": 1, "fsdp": 2, "expert": 2, "tensor": 2},
     {"data": 2, "fsdp": 2, "tensor": 2},
+    {"data": 1, "sequence": 2, "expert": 4},
+    {"data": 1, "slice": 2, "sequence": 2, "expert": 2},
 ]
 ROWS, LENGTH = 8, 6
 
@@ -93,6 +95,7 @@ def test_gradient_does_not_depend_on_the_mesh(family, sizes):
     [
         ("qwen3_moe", {"data": 2, "expert": 4}, 4),
         ("qwen3_moe", {"data": 1, "fsdp": 2, "expert": 4}, 8),
+        ("qwen3_moe", {"data": 1, "sequence": 2, "expert": 4}, 8),
         ("qwen3_moe", {"data": 1, "fsdp": 2, "expert": 4}, 3),
         ("deepseek_v3", {"data": 1, "fsdp": 2, "expert": 2, "tensor": 2}, 8),
     ],

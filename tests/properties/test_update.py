@@ -1,9 +1,11 @@
 """What an update's gradient does not depend on: micro-batches, padding, packing, the mesh, what is recomputed."""
 
 import dataclasses
+import functools
 import re
 
 import jax
+import jax.numpy as jnp
 import numpy as np
 import optax
 import pytest
@@ -14,6 +16,7 @@ from rl_reason.data.packing import pack
 from rl_reason.errors import UsageError
 from rl_reason.models import decoder
 from rl_reason.models.decoder import REMAT_POLICIES
+from rl_reason.models.logprobs import token_logprobs
 from rl_reason.parallel.mesh import DECODING, Rules, make_mesh, mesh_axes, replicated, sharding
 from rl_reason.recipes import completions, supervised
 from rl_reason.recipes.completions import lay, make_score, place
@@ -184,6 +187,11 @@ MESHES = {
     "fsdp 8": {"fsdp": 8},
     "fsdp 2 tensor 4": {"fsdp": 2, "tensor": 4},
     "data 2 fsdp 2 tensor 2": {"data": 2, "fsdp": 2, "tensor": 2},
+    "slice 2 fsdp 4": {"slice": 2, "fsdp": 4},
+    "slice 2 data 2 tensor 2": {"slice": 2, "data": 2, "tensor": 2},
+    "sequence 2 fsdp 4": {"sequence": 2, "fsdp": 4},
+    "sequence 4 tensor 2": {"sequence": 4, "tensor": 2},
+    "data 2 fsdp 2 sequence 2": {"data": 2, "fsdp": 2, "sequence": 2},
 }
 ADAM = make_optimizer(settings.Algorithm(learning_rate=1e-2, adam_eps=1e-3, max_grad_norm=0.5, weight_decay=0.1), 10)
 
@@ -203,9 +211,13 @@ def test_mesh(sizes, micro_batch, near, params, describe, adam_expected):
     assert re.search(r"= .* (all-reduce|reduce-scatter)(-start)?\(", text)
     if "fsdp" in MESHES[sizes]:
         assert re.search(r"= .* all-gather(-start)?\(", text)
+    # Weights of all layers together are gathered nowhere: a loop over layers gathers those of one.
+    stacked = {",".join(map(str, weight.shape)) for weight in jax.tree.leaves(params["layers"]) if weight.ndim > 2}
+    gathered = re.findall(r"= \(?\w+\[([\d,]*)\][^=]* all-gather(?:-start)?\(", text)
+    assert len(stacked) > 3 and not stacked & set(gathered)
     state, metrics = update(state, *near)
     query = state.params["layers"]["query"]
-    parts = np.prod([MESHES[sizes].get(axis, 1) for axis in ("fsdp", "tensor")])
+    parts = np.prod([MESHES[sizes].get(axis, 1) for axis in ("fsdp", "sequence", "tensor")])
     assert query.addressable_shards[0].data.size * parts == query.size
     # The optimizer's state lies where the weights do.
     moments = [leaf for leaf in jax.tree.leaves(state.opt_state) if leaf.shape == query.shape]
@@ -218,6 +230,46 @@ def test_mesh(sizes, micro_batch, near, params, describe, adam_expected):
         np.testing.assert_allclose(mine, theirs, rtol=1e-4, atol=2e-6, err_msg=str(path))
     for name, value in metrics.items():
         np.testing.assert_allclose(value, expected_metrics[name], rtol=1e-4, atol=1e-6, err_msg=name)
+
+
+def loss_and_gradient(model, params, near):
+    """Sums over the batch's pieces, before the optimizer."""
+    batch, _ = near
+    update, state = make_updated(model, params)
+    pieces = place(make_pieces(batch, lay(batch, model, 0)), model.mesh)
+    totals = update.step(batch["tokens"].shape[1]).gradients(state, pieces, np.int32(len(pieces["tokens"])))
+    return jax.device_get((totals.loss, totals.gradients))
+
+
+@pytest.mark.parametrize("sizes", MESHES)
+def test_loss_and_gradient_on_meshes(sizes, near, params, describe):
+    """Relative to the whole of each weight's gradient, to the rounding of float32."""
+    expected, expected_gradient = loss_and_gradient(describe(), params, near)
+    loss, gradient = loss_and_gradient(describe(**MESHES[sizes]), params, near)
+    assert float(loss) == pytest.approx(float(expected), rel=1e-5)
+    for (path, mine), theirs in zip(
+        jax.tree_util.tree_leaves_with_path(gradient), jax.tree.leaves(expected_gradient), strict=True
+    ):
+        assert np.linalg.norm(mine - theirs) <= 1e-5 * np.linalg.norm(theirs), path
+
+
+@pytest.mark.parametrize("sizes", [{"sequence": 4}, {"sequence": 2, "tensor": 2}], ids=str)
+def test_long_sequences_are_shared_out(sizes, params, describe):
+    """What a device holds of the activations of one long row: its part of the time, in every layer's loop."""
+    model, length = describe(remat="layer", **sizes), 512
+    tokens = np.random.default_rng(0).integers(2, 32, (1, length)).astype(np.int32)
+
+    def loss(params, tokens, constrain):
+        hidden, _ = decoder.forward(params, tokens, jnp.ones_like(tokens), model.config, "layer", constrain)
+        return jnp.sum(token_logprobs(hidden, decoder.head_weights(params), tokens, 1.0, 64, constrain)[0])
+
+    taken = {}
+    for name, constrain in (("one", decoder.no_constraint), ("many", model.constrain)):
+        on = jax.devices()[0] if name == "one" else model.mesh
+        placed = jax.device_put(params, on if name == "one" else model.shardings())
+        program = jax.jit(jax.grad(functools.partial(loss, constrain=constrain))).lower(placed, tokens).compile()
+        taken[name] = program.memory_analysis().temp_size_in_bytes
+    assert taken["many"] < 0.45 * taken["one"]
 
 
 def test_one_device_has_no_collectives(near, params, describe):
@@ -346,19 +398,22 @@ def test_rules_that_collide():
         Rules(heads="fsdp").spec(("layers", "embed", "heads", "head_dim"))
     with pytest.raises(UsageError, match="collide"):
         Rules(time="data").spec(("batch", "time"))
+    with pytest.raises(UsageError, match="collide.*sequence"):
+        Rules(batch=("data", "sequence")).spec(("batch", "time"))
     with pytest.raises(UsageError, match="modle"):
         Rules(mlp="modle")
-    assert Rules().spec(("batch", "time", None)) == jax.sharding.PartitionSpec(("data", "expert", "fsdp"), None, None)
+    expected = jax.sharding.PartitionSpec(("slice", "data", "expert", "fsdp"), "sequence", None)
+    assert Rules().spec(("batch", "time", None)) == expected
 
 
 @pytest.mark.parametrize(
     ("sizes", "words"),
     [
-        (settings.Mesh(3, 1, 1), "product of 8"),
-        (settings.Mesh(-1, -1, 1), "at most one"),
-        (settings.Mesh(-1, 3, 1), "product of 8"),
-        (settings.Mesh(8, 0, 1), "config.mesh.fsdp=0"),
-        (settings.Mesh(8, 1, -2), "config.mesh.tensor=-2"),
+        (settings.Mesh(data=3), "product of 8"),
+        (settings.Mesh(data=-1, fsdp=-1), "at most one"),
+        (settings.Mesh(data=-1, sequence=3), "product of 8"),
+        (settings.Mesh(data=8, fsdp=0), "config.mesh.fsdp=0"),
+        (settings.Mesh(data=8, tensor=-2), "config.mesh.tensor=-2"),
     ],
 )
 def test_meshes_that_do_not_fit(sizes, words):
@@ -367,17 +422,40 @@ def test_meshes_that_do_not_fit(sizes, words):
 
 
 def test_the_rest_of_the_devices():
-    mesh = make_mesh(settings.Mesh(-1, 2, 2), jax.devices()[:8])
-    assert dict(mesh.shape) == {"data": 2, "fsdp": 2, "expert": 1, "tensor": 2}
+    mesh = make_mesh(settings.Mesh(data=-1, fsdp=2, tensor=2), jax.devices()[:8])
+    assert dict(mesh.shape) == {"slice": 1, "data": 2, "fsdp": 2, "sequence": 1, "expert": 1, "tensor": 2}
+
+
+class Chip:
+    """A device of a slice of TPU, as far as a mesh looks at it."""
+
+    platform, device_kind, process_index = "tpu", "TPU v5p", 0
+
+    def __init__(self, id, slice_index):
+        self.id, self.slice_index = id, slice_index
+        self.coords, self.core_on_chip = (id % 2, id // 2 % 2, 0), 0
+
+    def __repr__(self):
+        return f"chip {self.id} of slice {self.slice_index}"
+
+
+def test_a_mesh_over_slices():
+    """Neighbours along every axis but `slice` are of one slice."""
+    chips = [Chip(i, i // 4) for i in (5, 0, 3, 6, 1, 4, 2, 7)]
+    mesh = make_mesh(settings.Mesh(slice=2, data=1, fsdp=4), chips)
+    by_slice = mesh.devices.reshape(2, 4)
+    assert [{chip.slice_index for chip in row} for row in by_slice] == [{0}, {1}]
+    with pytest.raises(UsageError, match="config.mesh.slice=1: expected 2"):
+        make_mesh(settings.Mesh(data=2, fsdp=4), chips)
 
 
 def test_dimensions_that_do_not_divide_are_replicated():
-    mesh = make_mesh(settings.Mesh(1, 2, 4), jax.devices()[:8])
+    mesh = make_mesh(settings.Mesh(data=1, fsdp=2, tensor=4), jax.devices()[:8])
     spec = sharding(mesh, ("layers", "embed", "kv_heads", "head_dim"), (2, 16, 2, 4)).spec
-    assert [mesh_axes(part) for part in spec] == [(), ("fsdp",), (), ()]
+    assert [mesh_axes(part) for part in spec] == [(), ("fsdp", "sequence"), (), ()]
     # Of several axes the first ones may do.
     parts = [sharding(mesh, ("mlp",), (size,), DECODING).spec for size in (24, 12, 6)]
-    assert [mesh_axes(*part) for part in parts] == [("tensor", "fsdp"), ("tensor",), ()]
+    assert [mesh_axes(*part) for part in parts] == [("tensor", "fsdp", "sequence"), ("tensor",), ()]
 
 
 def test_the_trainer_s_log_probabilities_have_the_model_s_soft_cap(params, describe):
