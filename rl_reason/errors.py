@@ -1,8 +1,9 @@
-"""The two ways a run can end badly: wrong usage (exit 2) and a failure at run time (exit 1)."""
+"""The ways a run can end early: wrong usage (exit 2), a failure at run time (exit 1), SIGTERM (exit 143)."""
 
 from __future__ import annotations
 
 import difflib
+import errno
 import sys
 import traceback
 from collections.abc import Callable, Iterable
@@ -16,6 +17,15 @@ class RunError(Exception):
     """A failure at run time that the message explains in one line."""
 
 
+PREEMPTED = 143
+"""128 + SIGTERM, as a shell says it."""
+FULL = (errno.ENOSPC, errno.EDQUOT, errno.EFBIG)
+
+
+class Preempted(Exception):
+    """SIGTERM came, and the run is saved. The message is one line."""
+
+
 def nearest(name: str, known: Iterable[str]) -> str:
     """The end of an error line: the known name nearest to a misspelt one, or all known names."""
     known = sorted(known)
@@ -24,17 +34,28 @@ def nearest(name: str, known: Iterable[str]) -> str:
 
 
 def run_command(main: Callable[[], None]) -> None:
-    """Runs a command's `main` and turns the two errors above into one line and the exit status."""
+    """Runs a command's `main` and turns the errors above, and a full disk, into one line and the exit status."""
     try:
         main()
-    except (UsageError, RunError) as error:
+    except (UsageError, RunError, Preempted) as error:
+        sys.exit(tell(error))
+    except OSError as error:
+        if error.errno not in FULL:
+            raise
         sys.exit(tell(error))
 
 
 def tell(error: BaseException) -> int:
-    """Prints the error line, or the traceback where the error is none of the two above; returns the exit status."""
+    """Prints the error line, or the traceback where the error is none of those above; returns the exit status."""
     if isinstance(error, (UsageError, RunError)):
         print(f"error: {error}", file=sys.stderr)
         return 2 if isinstance(error, UsageError) else 1
+    if isinstance(error, Preempted):
+        print(error, file=sys.stderr)
+        return PREEMPTED
+    if isinstance(error, OSError) and error.errno in FULL:
+        place = f"{error.filename}: " if error.filename else ""
+        print(f"error: {place}{error.strerror}; the same command goes on when there is room", file=sys.stderr)
+        return 1
     traceback.print_exception(error)
     return 1

@@ -6,6 +6,7 @@ import dataclasses
 import json
 import sys
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import ml_collections
 
@@ -14,10 +15,14 @@ from rl_reason.errors import UsageError, run_command
 from rl_reason.runtime.flags import HOSTS, REQUIRED, Spec, parse_flags
 from rl_reason.runtime.workdir import Workdir
 
+if TYPE_CHECKING:
+    from rl_reason.runtime.checkpoints import Checkpoints
+
 DTYPES = ("bfloat16", "float32", "float16")
 FLAGS: Spec = {
     "workdir": (str, REQUIRED, "folder of a run that has a checkpoint"),
     "output": (str, REQUIRED, "folder that is written: config.json, safetensors, tokenizer"),
+    "step": (str, "latest", "whose checkpoint: latest, best (config.checkpoint.keep_best) or a number"),
     "dtype": (str, "", "bfloat16, float32 or float16; empty: that of the files the run started from"),
     "adapters": (bool, False, "of a run with adapters, these alone in PEFT's format, not merged"),
     **HOSTS,
@@ -60,7 +65,8 @@ def main() -> None:
         if settings.recipe == "reward_model":
             model = describe_scorer(model)
         with Checkpoints(workdir.checkpoints, keep=0, read_only=True) as checkpoints:
-            restored = checkpoints.restore_part({"train": {"params": model.trained()}})
+            step = _step(flags["step"], checkpoints)
+            restored = checkpoints.restore_part({"train": {"params": model.trained()}}, step)
         if restored is None:
             raise UsageError(f"--workdir={flags['workdir']}: the run has no finished checkpoint yet")
         step, state = restored
@@ -77,6 +83,18 @@ def main() -> None:
             export_model(output, model, weights, flags["dtype"] or huggingface.source_dtype(model.config))
         if hosts.is_first():
             print(f"The policy after step {step} is in {output}")
+
+
+def _step(asked: str, checkpoints: Checkpoints) -> int | None:
+    """The step that `--step` names; None: the newest one."""
+    if asked == "latest":
+        return None
+    step = checkpoints.best_step() if asked == "best" else int(asked) if asked.isdecimal() else None
+    if step not in checkpoints.steps():
+        there = ", ".join(map(str, checkpoints.steps())) or "none"
+        scored = "" if checkpoints.best_step() is None else ", best"
+        raise UsageError(f"--step={asked}: expected latest{scored} or a step that has a checkpoint: {there}")
+    return step
 
 
 if __name__ == "__main__":

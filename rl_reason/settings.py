@@ -305,6 +305,8 @@ class Checkpoint:
     """Steps between checkpoints; one is always written at the end."""
     keep: int = 2
     """Newest checkpoints that are kept; 0: all."""
+    keep_best: int = 0
+    """Checkpoints of the greatest held-out pass@1 (of a reward model, accuracy) that are kept beside them."""
 
 
 @dataclass(frozen=True)

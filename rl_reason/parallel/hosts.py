@@ -17,13 +17,12 @@ from typing import Any
 
 import jax
 import numpy as np
+from jax._src import distributed
 from jax.experimental import multihost_utils
 from jax.sharding import Sharding
 
-from rl_reason.errors import RunError, UsageError, tell
-
-HEARTBEAT_SECONDS = 30
-"""A process that has not been heard of for so long is dead, and the others stop."""
+from rl_reason.errors import Preempted, RunError, UsageError, tell
+from rl_reason.parallel.peers import Peers
 
 
 @contextlib.contextmanager
@@ -38,24 +37,30 @@ def joined(coordinator: str = "", processes: int = 0, process: int = -1) -> Iter
         processes: how many there are.
         process: which of them this is, from 0.
 
-    A process that fails says why and ends at once, without the usual farewell: that would wait for the others, which
-    are waiting for it. They miss its heartbeat, name it and stop.
+    A process that fails says why, to the others too, and ends at once, without the usual farewell: that would wait for
+    the others, which are waiting for it. They name it and stop (`peers`).
 
     Raises:
         UsageError: arguments that do not fit together.
         RunError: the others did not answer.
     """
     _connect(coordinator, processes, process)
+    if (distributed.global_state.num_processes or 1) == 1:
+        yield
+        return
+    peers = Peers()
     try:
         yield
     except BaseException as error:
-        if jax.process_count() == 1:
-            raise
+        if not isinstance(error, (UsageError, Preempted)):
+            peers.wait()
+        peers.leave(" ".join(str(error).split())[:200] or type(error).__name__)
         status = tell(error)
         sys.stdout.flush()
         sys.stderr.flush()
         os._exit(status)
     wait("done")
+    peers.stop()
 
 
 def _connect(coordinator: str, processes: int, process: int) -> None:
@@ -73,7 +78,7 @@ def _connect(coordinator: str, processes: int, process: int) -> None:
     else:
         return
     try:
-        start(heartbeat_timeout_seconds=HEARTBEAT_SECONDS)
+        start()
     except (RuntimeError, ValueError) as error:
         reason = " ".join(str(error).split())[:200]
         raise RunError(f"the processes of this run could not be joined: {reason}") from error

@@ -105,6 +105,12 @@ def check_common(settings: Settings) -> None:
     _at_least("log.every", settings.log.every, 1)
     _at_least("log.samples", settings.log.samples, 0)
     _at_least("checkpoint.every", settings.checkpoint.every, 1)
+    every = settings.evaluation.every
+    if settings.checkpoint.keep_best and (not every or settings.checkpoint.every % every):
+        raise UsageError(
+            f"config.checkpoint.keep_best={settings.checkpoint.keep_best}: what is best is evaluated; expected "
+            f"config.evaluation.every={every} to divide config.checkpoint.every={settings.checkpoint.every}"
+        )
     _at_least("evaluation.every", settings.evaluation.every, 0)
     _at_least("evaluation.samples", settings.evaluation.samples, 0)
     _at_least("evaluation.samples_during", settings.evaluation.samples_during, 1)

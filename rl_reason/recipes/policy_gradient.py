@@ -28,6 +28,7 @@ from rl_reason.data.templates import find_template
 from rl_reason.data.tokenization import decode
 from rl_reason.parallel import hosts
 from rl_reason.parallel.mesh import make_mesh
+from rl_reason.parallel.preemption import Preemption
 from rl_reason.recipes import bookkeeping, checks, retraining
 from rl_reason.recipes.accumulation import rows_at_once
 from rl_reason.recipes.completions import Score, completion_values, make_score, make_scoring
@@ -62,7 +63,6 @@ from rl_reason.recipes.state import (
 )
 from rl_reason.rewards.combination import MODEL, Rewarder, failure_line, reward_functions, step_function
 from rl_reason.rewards.length import overlong_penalty
-from rl_reason.runtime.checkpoints import Checkpoints
 from rl_reason.runtime.metrics import MetricsWriter
 from rl_reason.runtime.progress import Progress
 from rl_reason.sampling.sampler import Sampler, make_sampler
@@ -98,7 +98,8 @@ def run(settings: Settings, workdir_path: str | Path) -> None:
     judged_files = [judged] if settings.retraining.steps else []
     with (
         Rewarder(settings.reward) as rewarder,
-        Checkpoints(workdir.checkpoints, settings.checkpoint.keep) as checkpoints,
+        bookkeeping.open_checkpoints(workdir, settings, start) as checkpoints,
+        Preemption() as preemption,
         MetricsWriter(workdir, start or -1, enabled=hosts.is_first(), others=judged_files) as metrics,
         Progress(settings.steps, start, "train", enabled=hosts.is_first()) as progress,
     ):
@@ -171,13 +172,15 @@ def run(settings: Settings, workdir_path: str | Path) -> None:
             if "reference" in state and is_end:
                 state["reference"] = copy_weights(state["train"].policy, model)
             full = step == settings.steps
-            wanted = settings.evaluation.samples if full else settings.evaluation.samples_during
+            wanted, score = settings.evaluation.samples if full else settings.evaluation.samples_during, None
             if wanted and bookkeeping.is_due(step, settings.evaluation.every, settings.steps):
                 records.finish()
-                evaluate(state["train"].policy, step, full)
-            if bookkeeping.is_due(step, settings.checkpoint.every, settings.steps):
+                score = evaluate(state["train"].policy, step, full)
+            preempted = preemption.requested(step)
+            if preempted or bookkeeping.is_due(step, settings.checkpoint.every, settings.steps):
                 records.finish()
-                checkpoints.save(step, without_frozen(state), task.data.get_state())
+                checkpoints.save(step, without_frozen(state), task.data.get_state(), score)
+            bookkeeping.stop_if(preempted, step, settings)
     bookkeeping.close_run(workdir)
 
 

@@ -32,6 +32,7 @@ from rl_reason.models.weights import Params, cast
 from rl_reason.objectives.preference import completion_margins, preference_losses
 from rl_reason.parallel import hosts
 from rl_reason.parallel.mesh import make_mesh
+from rl_reason.parallel.preemption import Preemption
 from rl_reason.recipes import bookkeeping, checks
 from rl_reason.recipes.accumulation import LOADS, Piece, Step, Sums, make_step, rows_at_once
 from rl_reason.recipes.collecting import ROWS, collect, encode_questions, load_questions
@@ -44,7 +45,6 @@ from rl_reason.recipes.rollout import make_batch
 from rl_reason.recipes.setup import Model, describe_model
 from rl_reason.recipes.state import final_weights, without_frozen
 from rl_reason.rewards.combination import Rewarder, reward_functions
-from rl_reason.runtime.checkpoints import Checkpoints
 from rl_reason.runtime.metrics import MetricsWriter
 from rl_reason.runtime.progress import Progress
 from rl_reason.runtime.workdir import write_atomic
@@ -148,7 +148,8 @@ def _train(
         data.set_state(begun.position)
     longest_prompt = max(len(pair.prompt.prompt_ids) for pair in pairs)
     with (
-        Checkpoints(workdir.checkpoints, settings.checkpoint.keep) as checkpoints,
+        bookkeeping.open_checkpoints(workdir, settings, start) as checkpoints,
+        Preemption() as preemption,
         MetricsWriter(workdir, start or -1, enabled=hosts.is_first()) as metrics,
         Progress(settings.steps, start, "train", enabled=hosts.is_first()) as progress,
     ):
@@ -172,13 +173,15 @@ def _train(
             state["train"], updated = update(state["train"], reference, batch)
             records.pend(step, clock, batch, [updated], {})
             full = step == settings.steps
-            wanted = settings.evaluation.samples if full else settings.evaluation.samples_during
+            wanted, score = settings.evaluation.samples if full else settings.evaluation.samples_during, None
             if wanted and bookkeeping.is_due(step, settings.evaluation.every, settings.steps):
                 records.finish()
-                evaluate(state["train"].policy, step, full)
-            if bookkeeping.is_due(step, settings.checkpoint.every, settings.steps):
+                score = evaluate(state["train"].policy, step, full)
+            preempted = preemption.requested(step)
+            if preempted or bookkeeping.is_due(step, settings.checkpoint.every, settings.steps):
                 records.finish()
-                checkpoints.save(step, without_frozen(state), data.get_state())
+                checkpoints.save(step, without_frozen(state), data.get_state(), score)
+            bookkeeping.stop_if(preempted, step, settings)
         weights = final_weights(model, state["train"].params, settings.seed)
         bookkeeping.export_model(workdir.path / "export", model, weights, source_dtype(model.config))
     bookkeeping.close_run(workdir)

@@ -33,6 +33,7 @@ from rl_reason.models.weights import Params, cast
 from rl_reason.objectives.reward_models import classification_loss, preference_tangents, tangent_loss
 from rl_reason.parallel import hosts
 from rl_reason.parallel.mesh import make_mesh
+from rl_reason.parallel.preemption import Preemption
 from rl_reason.recipes import bookkeeping, checks
 from rl_reason.recipes.accumulation import LOADS, Piece, Step, Sums, make_step, rows_at_once
 from rl_reason.recipes.completions import Batch, Score, completion_scores, completion_states, lay, make_scoring, place
@@ -45,7 +46,6 @@ from rl_reason.recipes.records import Clock, Records
 from rl_reason.recipes.setup import Model, check_length, describe_model, describe_scorer
 from rl_reason.recipes.state import State, abstract_state, restore_or_start, train_shardings, without_frozen
 from rl_reason.rewards.combination import Rewarder, reward_functions, step_function
-from rl_reason.runtime.checkpoints import Checkpoints
 from rl_reason.runtime.metrics import MetricsWriter
 from rl_reason.runtime.progress import Progress
 from rl_reason.runtime.workdir import Workdir
@@ -78,7 +78,8 @@ def run(settings: Settings, workdir_path: str | Path) -> None:
         data.set_state(data_state)
 
     with (
-        Checkpoints(workdir.checkpoints, settings.checkpoint.keep) as checkpoints,
+        bookkeeping.open_checkpoints(workdir, settings, start) as checkpoints,
+        Preemption() as preemption,
         MetricsWriter(workdir, start or -1, enabled=hosts.is_first()) as metrics,
         Progress(settings.steps, start, "train", enabled=hosts.is_first()) as progress,
     ):
@@ -96,12 +97,15 @@ def run(settings: Settings, workdir_path: str | Path) -> None:
             state["train"], updated, values = update(state["train"], batch)
             epoch = {"data/epoch": step * algorithm.batch_size / len(labelled.train)}
             records.pend(step, clock, batch, [updated], values | epoch)
+            score = None
             if bookkeeping.is_due(step, settings.evaluation.every, settings.steps):
                 records.finish()
-                evaluate(state["train"].policy, step)
-            if bookkeeping.is_due(step, settings.checkpoint.every, settings.steps):
+                score = evaluate(state["train"].policy, step)
+            preempted = preemption.requested(step)
+            if preempted or bookkeeping.is_due(step, settings.checkpoint.every, settings.steps):
                 records.finish()
-                checkpoints.save(step, without_frozen(state), data.get_state())
+                checkpoints.save(step, without_frozen(state), data.get_state(), score)
+            bookkeeping.stop_if(preempted, step, settings)
         dtype = source_dtype(model.config)
         bookkeeping.export_model(workdir.path / "export", model, state["train"].params, dtype)
     bookkeeping.close_run(workdir)
@@ -352,14 +356,17 @@ def _make_evaluate(
     make_batch: Callable[[Sequence[Item]], Batch],
     micro_batch: int,
     metrics: MetricsWriter,
-) -> Callable[[Params, int], None]:
-    """`evaluate(params, step)` writes a record for each data set to eval.jsonl."""
+) -> Callable[[Params, int], float | None]:
+    """`evaluate(params, step)` writes a record for each data set to eval.jsonl; the accuracy on the first one."""
     judge = make_judge(model, settings.reward_model.kind, make_batch, settings.algorithm.batch_size, micro_batch)
 
-    def evaluate(params: Params, step: int) -> None:
+    def evaluate(params: Params, step: int) -> float | None:
+        scores = []
         for name, items in held_out.items():
             with Progress(len(items), title=f"judge {name}, step {step}", enabled=hosts.is_first()) as progress:
                 record = judge(params, items, progress.advance)
             metrics.write_eval({"step": step, "dataset": name, **record})
+            scores.append(record["accuracy"])
+        return scores[0] if scores else None
 
     return evaluate

@@ -29,6 +29,7 @@ from rl_reason.models.logprobs import token_logprobs
 from rl_reason.models.weights import Params, cast
 from rl_reason.parallel import hosts
 from rl_reason.parallel.mesh import make_mesh
+from rl_reason.parallel.preemption import Preemption
 from rl_reason.recipes import bookkeeping, checks
 from rl_reason.recipes.accumulation import LOADS, Piece, Step, Sums, make_step, rows_at_once
 from rl_reason.recipes.completions import place
@@ -38,7 +39,6 @@ from rl_reason.recipes.records import Clock, Records
 from rl_reason.recipes.setup import Model, describe_model
 from rl_reason.recipes.state import final_weights, without_frozen
 from rl_reason.rewards.combination import Rewarder, reward_functions
-from rl_reason.runtime.checkpoints import Checkpoints
 from rl_reason.runtime.metrics import MetricsWriter
 from rl_reason.runtime.progress import Progress
 from rl_reason.settings import Settings
@@ -148,7 +148,8 @@ def fine_tune(
     algorithm = settings.algorithm
     taken = begun.position.get("taken", 0)
     with (
-        Checkpoints(workdir.checkpoints, settings.checkpoint.keep) as checkpoints,
+        bookkeeping.open_checkpoints(workdir, settings, start) as checkpoints,
+        Preemption() as preemption,
         MetricsWriter(workdir, start or -1, enabled=hosts.is_first()) as metrics,
         Progress(settings.steps, start, "train", enabled=hosts.is_first()) as progress,
     ):
@@ -168,13 +169,15 @@ def fine_tune(
             state["train"], updated = update(begun.step, state["train"], batch, algorithm.micro_batch, model.mesh)
             records.pend(step, clock, batch, [updated], {"epoch": taken / count})
             full = step == settings.steps
-            wanted = settings.evaluation.samples if full else settings.evaluation.samples_during
+            wanted, score = settings.evaluation.samples if full else settings.evaluation.samples_during, None
             if wanted and bookkeeping.is_due(step, settings.evaluation.every, settings.steps):
                 records.finish()
-                evaluate(state["train"].policy, step, full)
-            if bookkeeping.is_due(step, settings.checkpoint.every, settings.steps):
+                score = evaluate(state["train"].policy, step, full)
+            preempted = preemption.requested(step)
+            if preempted or bookkeeping.is_due(step, settings.checkpoint.every, settings.steps):
                 records.finish()
-                checkpoints.save(step, without_frozen(state), {"taken": taken})
+                checkpoints.save(step, without_frozen(state), {"taken": taken}, score)
+            bookkeeping.stop_if(preempted, step, settings)
         weights = final_weights(model, state["train"].params, settings.seed)
         bookkeeping.export_model(workdir.path / "export", model, weights, source_dtype(model.config))
     bookkeeping.close_run(workdir)

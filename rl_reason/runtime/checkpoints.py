@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 import contextlib
+import itertools
 import json
 import logging
 import os
+import re
 import sys
 from collections.abc import Iterator, Mapping
 from pathlib import Path
@@ -13,13 +15,37 @@ from typing import Any, TypeVar
 
 import jax
 import orbax.checkpoint as ocp
+from orbax.checkpoint import checkpoint_managers
 
 from rl_reason.errors import RunError, UsageError
 
+log = logging.getLogger(__name__)
 State = TypeVar("State")
 
-# Orbax tells every step of every save. What fails arrives as an exception.
+# Orbax tells every step of every save. What fails arrives as an exception, also where it abandons its writes of other
+# arrays.
 logging.getLogger("absl").addFilter(lambda record: "orbax" not in record.pathname)
+logging.getLogger("asyncio").addFilter(lambda record: "orbax" not in record.getMessage())
+
+
+def _quiet_abandoned() -> None:
+    """Where one array cannot be read or written, orbax abandons the others, from threads of its own, and the
+    interpreter would print a page of "Event loop is closed" for each of them over the line that says what is wrong."""
+    unraisable, uncaught = sys.unraisablehook, sys.excepthook
+    abandoned = ("Event loop is closed", "Encountered error while reading array")
+
+    def on_unraisable(args: Any) -> None:
+        if not str(args.exc_value).startswith(abandoned):
+            unraisable(args)
+
+    def on_uncaught(kind: Any, error: BaseException, trace: Any) -> None:
+        if not str(error).startswith(abandoned):
+            uncaught(kind, error, trace)
+
+    sys.unraisablehook, sys.excepthook = on_unraisable, on_uncaught
+
+
+_quiet_abandoned()
 
 
 class Checkpoints:
@@ -31,15 +57,32 @@ class Checkpoints:
     Args:
       directory: the folder; made if absent.
       keep: number of newest checkpoints that stay; 0: all.
+      keep_best: number of checkpoints of the greatest score that stay beside them.
+      start: the step that the run goes on behind. What is there of later ones could not be read, and is set aside:
+        `N` becomes `N.damaged`.
       read_only: nothing is made, saved or removed, so that the folder may be that of a run that is going on.
     """
 
-    def __init__(self, directory: str | os.PathLike, keep: int, *, read_only: bool = False):
-        if keep < 0:
-            raise UsageError(f"config.checkpoint.keep={keep}: expected 0 (all) or more")
+    def __init__(
+        self,
+        directory: str | os.PathLike,
+        keep: int,
+        keep_best: int = 0,
+        *,
+        start: int | None = None,
+        read_only: bool = False,
+    ):
+        for key, value in (("keep", keep), ("keep_best", keep_best)):
+            if value < 0:
+                raise UsageError(f"config.checkpoint.{key}={value}: expected 0 or more")
         self._directory = Path(directory).absolute()
+        if start is not None and not read_only:
+            _set_aside(self._directory, start)
+        best = checkpoint_managers.BestN(get_metric_fn=_score, n=keep_best, keep_checkpoints_without_metrics=False)
+        newest = checkpoint_managers.LatestN(n=keep or None)
         options = ocp.CheckpointManagerOptions(
-            max_to_keep=keep or None,
+            best_fn=_score,
+            preservation_policy=checkpoint_managers.AnyPreservationPolicy([newest, best]),
             create=not read_only,
             cleanup_tmp_directories=not read_only,
             read_only=read_only,
@@ -48,8 +91,8 @@ class Checkpoints:
         handlers = {
             "state": ocp.StandardCheckpointHandler(),
             "data": ocp.JsonCheckpointHandler(),
-            "metadata": ocp.JsonCheckpointHandler(),
         }
+        self._saving: int | None = None
         self._manager = ocp.CheckpointManager(self._directory, options=options, item_handlers=handlers)
 
     def save(
@@ -57,7 +100,7 @@ class Checkpoints:
         step: int,
         state: Any,
         data_state: Mapping[str, Any],
-        metadata: Mapping[str, Any] | None = None,
+        score: float | None = None,
     ) -> None:
         """Starts to write a checkpoint and returns when the arrays may be donated. A step that exists is left alone.
 
@@ -65,28 +108,24 @@ class Checkpoints:
           step: the number of steps that `state` has behind it.
           state: pytree of jax arrays (on many hosts, each host passes its view of the same arrays).
           data_state: JSON values: where the data iterator stands.
-          metadata: JSON values for readers of the folder.
+          score: by which the best ones are found; None: this one is none of them.
 
         Raises:
-          RunError: the save before this one failed.
+          RunError: this save cannot begin, or the one before it failed.
         """
-        if step in self._manager.all_steps():
+        self.wait()
+        if step in self.steps():
             return
-        try:
-            self._manager.save(
-                step,
-                args=ocp.args.Composite(
-                    state=ocp.args.StandardSave(state),
-                    data=ocp.args.JsonSave(dict(data_state)),
-                    metadata=ocp.args.JsonSave(dict(metadata or {})),
-                ),
-                force=True,
-            )
-        except (OSError, ValueError) as error:
-            raise RunError(f"{self._directory}: cannot save step {step}: {_line(error)}") from error
+        self._saving = step
+        args = ocp.args.Composite(state=ocp.args.StandardSave(state), data=ocp.args.JsonSave(dict(data_state)))
+        with self._failing():
+            self._manager.save(step, args=args, metrics=None if score is None else {"score": score}, force=True)
 
     def restore_latest(self, abstract_state: State) -> tuple[int, State, dict[str, Any]] | None:
-        """(step, state, data_state) of the newest checkpoint; None if there is none.
+        """(step, state, data_state) of the newest checkpoint that can be read; None if there is none.
+
+        One that is damaged is told of, and the one before it taken. On several hosts, of which one alone may see the
+        damage, it is an error.
 
         Args:
           abstract_state: a tree like the saved one with `jax.ShapeDtypeStruct` leaves, whose shardings say where the
@@ -94,24 +133,38 @@ class Checkpoints:
 
         Raises:
           UsageError: the checkpoint is of a state with other arrays or shapes.
-          RunError: the checkpoint is damaged.
+          RunError: none can be read.
         """
-        return self._restore_latest(abstract_state, whole=True)
+        return self._restore_readable(abstract_state, whole=True)
 
-    def restore_part(self, abstract_part: State) -> tuple[int, State] | None:
-        """(step, part) of the newest checkpoint's state, of which nothing else is read; else as `restore_latest`."""
-        made = self._restore_latest(abstract_part, whole=False)
+    def restore_part(self, abstract_part: State, step: int | None = None) -> tuple[int, State] | None:
+        """(step, part) of a checkpoint's state, of which nothing else is read; else as `restore_latest`.
+
+        Args:
+          abstract_part: as there.
+          step: whose; None: the newest one's.
+        """
+        if step is not None:
+            return self._restore(step, abstract_part, whole=False)[:2]
+        made = self._restore_readable(abstract_part, whole=False)
         return made and made[:2]
 
-    def _restore_latest(self, abstract: State, whole: bool) -> tuple[int, State, dict[str, Any]] | None:
-        step = self.latest_step()
-        if step is None:
-            return None
+    def _restore_readable(self, abstract: State, whole: bool) -> tuple[int, State, dict[str, Any]] | None:
+        older = self.steps()
+        while older:
+            try:
+                return self._restore(older.pop(), abstract, whole)
+            except RunError as error:
+                if not older or jax.process_count() > 1:
+                    raise
+                log.warning("%s; that of step %d is used", error, older[-1])
+        return None
+
+    def _restore(self, step: int, abstract: State, whole: bool) -> tuple[int, State, dict[str, Any]]:
         folder = self._directory / str(step)
         # Orbax and tensorstore raise many kinds for a file that is not as they wrote it.
         try:
-            with _quiet_abandoned_reads():
-                saved = _shapes(self._manager.item_metadata(step)["state"])
+            saved = _shapes(self._manager.item_metadata(step)["state"])
         except Exception as error:
             raise self._damaged(folder, error) from error
         if not saved:
@@ -120,25 +173,28 @@ class Checkpoints:
         _check_shapes(folder, saved if whole else {name: saved[name] for name in wanted if name in saved}, wanted)
         args = ocp.args.Composite(state=ocp.args.StandardRestore(abstract), data=ocp.args.JsonRestore())
         try:
-            with _quiet_abandoned_reads():
-                if not whole:
-                    return step, jax.block_until_ready(_read_part(folder / "state", abstract)), {}
-                restored = self._manager.restore(step, args=args)
-                # Arrays arrive in the background: a failure shows here, not in the first step.
-                return step, jax.block_until_ready(restored["state"]), restored["data"]
+            if not whole:
+                return step, jax.block_until_ready(_read_part(folder / "state", abstract)), {}
+            restored = self._manager.restore(step, args=args)
+            # Arrays arrive in the background: a failure shows here, not in the first step.
+            return step, jax.block_until_ready(restored["state"]), restored["data"]
         except Exception as error:
             raise self._damaged(folder, error) from error
 
-    def latest_step(self) -> int | None:
-        """The step of the newest finished checkpoint."""
-        return self._manager.latest_step()
+    def steps(self) -> list[int]:
+        """Those of the finished checkpoints, the newest one last."""
+        return sorted(self._manager.all_steps())
+
+    def best_step(self) -> int | None:
+        """The step of the checkpoint of the greatest score; None where none has one."""
+        infos = [self._manager.metrics(step) for step in self.steps()]
+        scored = [(_score(info), step) for info, step in zip(infos, self.steps(), strict=True) if info]
+        return max(scored)[1] if scored else None
 
     def wait(self) -> None:
         """Returns when no save is under way. Raises `RunError` if one failed."""
-        try:
+        with self._failing():
             self._manager.wait_until_finished()
-        except (OSError, ValueError) as error:
-            raise RunError(f"{self._directory}: a save failed: {_line(error)}") from error
 
     def close(self) -> None:
         """Waits, then ends the background threads."""
@@ -151,10 +207,30 @@ class Checkpoints:
     def __exit__(self, *exception: object) -> None:
         self.close()
 
+    @contextlib.contextmanager
+    def _failing(self) -> Iterator[None]:
+        """A save's errors as one line. Tensorstore says the reason last, behind all that it was doing."""
+        try:
+            yield
+        except (OSError, ValueError) as error:
+            reason = re.sub(r"\[\w+='.*", "", _line(error, 10_000)).rsplit(": ", 1)[-1].strip()
+            folder = self._directory / str(self._saving)
+            raise RunError(f"{folder}: cannot save step {self._saving}: {reason}") from error
+
     def _damaged(self, folder: Path, error: Exception) -> RunError:
-        older = [s for s in self._manager.all_steps() if s < int(folder.name)]
-        advice = f"resume from step {max(older)}" if older else "start anew"
-        return RunError(f"{folder}: damaged checkpoint ({_line(error)}); remove this folder to {advice}")
+        return RunError(f"{folder}: damaged checkpoint ({_line(error)})")
+
+
+def _score(metrics: Mapping[str, float]) -> float:
+    return metrics["score"]
+
+
+def _set_aside(directory: Path, start: int) -> None:
+    """Renames the checkpoints behind a step; nothing is lost."""
+    for folder in directory.glob("*") if directory.is_dir() else ():
+        if folder.name.isdigit() and int(folder.name) > start:
+            names = (f"{folder.name}.damaged" + (f".{i}" if i else "") for i in itertools.count())
+            folder.rename(next(folder.with_name(name) for name in names if not folder.with_name(name).exists()))
 
 
 def _read_part(folder: Path, abstract: State) -> State:
@@ -191,28 +267,7 @@ def _check_shapes(folder: Path, saved: Mapping[str, tuple], wanted: Mapping[str,
             )
 
 
-@contextlib.contextmanager
-def _quiet_abandoned_reads() -> Iterator[None]:
-    """Where one array cannot be read, orbax abandons its reads of the others, and the interpreter would print a page of
-    "Event loop is closed" for each of them over the line that says what is wrong. They end after the failure, so the
-    hooks stay in that case."""
-    unraisable, uncaught = sys.unraisablehook, sys.excepthook
-    abandoned = ("Event loop is closed", "Encountered error while reading array")
-
-    def on_unraisable(args: Any) -> None:
-        if not str(args.exc_value).startswith(abandoned):
-            unraisable(args)
-
-    def on_uncaught(kind: Any, error: BaseException, trace: Any) -> None:
-        if not str(error).startswith(abandoned):
-            uncaught(kind, error, trace)
-
-    sys.unraisablehook, sys.excepthook = on_unraisable, on_uncaught
-    yield
-    sys.unraisablehook, sys.excepthook = unraisable, uncaught
-
-
-def _line(error: Exception) -> str:
+def _line(error: Exception, longest: int = 200) -> str:
     lines = [line.strip() for line in str(error).splitlines() if line.strip()]
     text = lines[0] if lines else type(error).__name__
-    return text if len(text) <= 200 else text[:197] + "…"
+    return text if len(text) <= longest else text[: longest - 3] + "…"

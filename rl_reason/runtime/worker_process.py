@@ -28,6 +28,8 @@ def main(requests: int, replies: int, lifeline: int) -> None:
         lifeline: reading end of a pipe to which the parent never writes.
     """
     _die_with_parent(lifeline)
+    # Sent to the whole group it would cost rewards of the step that the parent finishes.
+    signal.signal(signal.SIGTERM, signal.SIG_IGN)
     _be_first_out_of_memory()
     functions: dict[str, Callable] = {}
     with os.fdopen(requests, "rb") as lines:

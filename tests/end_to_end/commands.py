@@ -7,6 +7,7 @@ import os
 import socket
 import subprocess
 import sys
+from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from pathlib import Path
@@ -145,7 +146,11 @@ class Commands:
         return subprocess.CompletedProcess(arguments, process.returncode, out, err)
 
     def run_together(
-        self, argument_lists: list[list[str]], devices: int, **extra: str
+        self,
+        argument_lists: list[list[str]],
+        devices: int,
+        meanwhile: Callable[[list[subprocess.Popen]], None] = lambda started: None,
+        **extra: str,
     ) -> list[subprocess.CompletedProcess]:
         """One process for each list of arguments, of so many devices each, that work together."""
         with socket.socket() as found:
@@ -159,6 +164,7 @@ class Commands:
         # Read side by side: one that waits for a full pipe would keep the others waiting.
         with ThreadPoolExecutor(len(started)) as readers:
             read = [readers.submit(process.communicate, timeout=300) for process in started]
+            meanwhile(started)
         try:
             return [
                 subprocess.CompletedProcess(process.args, process.returncode, *future.result())

@@ -17,7 +17,7 @@ from rl_reason.errors import UsageError
 from rl_reason.models.families import read_config
 from rl_reason.models.weights import count, table
 from rl_reason.parallel import topologies
-from rl_reason.parallel.mesh import make_mesh
+from rl_reason.parallel.mesh import AXES, make_mesh
 from rl_reason.recipes import planning
 from rl_reason.recipes.setup import describe_by_config
 from rl_reason.runtime.config import load
@@ -62,7 +62,7 @@ def planned(commands, bare_model, tmp_path_factory):
 
 def test_state_is_what_the_weight_table_says(planned):
     report, _, config = planned
-    assert report["devices"] == 8 and report["mesh"] == MESH and report["parameters"] > 0
+    assert report["devices"] == 8 and report["mesh"] == dict.fromkeys(AXES, 1) | MESH and report["parameters"] > 0
     split = 0
     for weight in table(config).values():
         ways = [MESH[SPLIT_OVER[a]] for a, n in zip(weight.axes, weight.shape, strict=True) if a in SPLIT_OVER]

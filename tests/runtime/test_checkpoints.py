@@ -47,19 +47,19 @@ def saved(tmp_path):
     """A folder with checkpoints of steps 1 and 2."""
     with Checkpoints(tmp_path / "checkpoints", keep=2) as checkpoints:
         for step in (1, 2):
-            checkpoints.save(step, make_state(step), {"position": step}, {"note": "made"})
+            checkpoints.save(step, make_state(step), {"position": step}, 0.5)
     return tmp_path / "checkpoints"
 
 
 def test_empty_folder(tmp_path):
     with Checkpoints(tmp_path / "new" / "checkpoints", keep=1) as checkpoints:
-        assert checkpoints.latest_step() is None
+        assert checkpoints.steps() == [] and checkpoints.best_step() is None
         assert checkpoints.restore_latest(abstract(make_state())) is None
 
 
 def test_newest_comes_back_as_it_was(saved):
     with Checkpoints(saved, keep=2) as checkpoints:
-        assert checkpoints.latest_step() == 2
+        assert checkpoints.steps() == [1, 2]
         step, state, data_state = checkpoints.restore_latest(abstract(make_state()))
     assert (step, data_state) == (2, {"position": 2}) and isinstance(state, State)
     check_equal(state, make_state(2))
@@ -72,9 +72,24 @@ def test_number_of_checkpoints_that_stay(saved, keep, left):
     assert set(os.listdir(saved)) == left
 
 
+@pytest.mark.parametrize("keep_best, left", [(1, {"2", "5"}), (2, {"2", "3", "5"}), (0, {"5"})])
+def test_the_best_ones_stay(tmp_path, keep_best, left):
+    scores = {1: 0.3, 2: 0.9, 3: 0.5, 4: None, 5: 0.4}
+    for step, score in scores.items():  # each in a run of its own, which knows the scores of those before
+        with Checkpoints(tmp_path, 1, keep_best) as checkpoints:
+            checkpoints.save(step, make_state(step), {}, score)
+    assert set(os.listdir(tmp_path)) == left
+    with Checkpoints(tmp_path, 1, keep_best, read_only=True) as checkpoints:
+        assert checkpoints.best_step() == (2 if keep_best else 5)
+        step, part = checkpoints.restore_part({"step": abstract(make_state()).step}, min(checkpoints.steps()))
+        assert step == min(map(int, left)) and int(part["step"]) == 3
+
+
 def test_negative_keep_is_refused(tmp_path):
     with pytest.raises(UsageError, match="keep=-1"):
         Checkpoints(tmp_path, keep=-1)
+    with pytest.raises(UsageError, match="keep_best=-1"):
+        Checkpoints(tmp_path, 1, -1)
 
 
 def test_step_that_exists_is_left_alone(saved):
@@ -116,15 +131,24 @@ DAMAGE = {
 
 
 @pytest.mark.parametrize("kind", DAMAGE)
-def test_damage_is_one_line_with_the_folder_and_the_way_out(saved, kind):
+def test_a_damaged_checkpoint_is_told_of_and_the_one_before_is_used(saved, kind, caplog):
     DAMAGE[kind](saved / "2")
-    with Checkpoints(saved, keep=2) as checkpoints, pytest.raises(RunError) as error:
+    with Checkpoints(saved, keep=2, read_only=True) as checkpoints:
+        step, state, position = checkpoints.restore_latest(abstract(make_state()))
+    assert (step, position) == (1, {"position": 1})
+    check_equal(state, make_state(1))
+    (told,) = [record.getMessage() for record in caplog.records if record.name.startswith("rl_reason")]
+    assert "\n" not in told and str(saved / "2") in told and told.endswith("that of step 1 is used")
+    # The run goes on behind step 1 and comes to step 2 again; what was there is kept beside.
+    with Checkpoints(saved, keep=2, start=1) as checkpoints:
+        checkpoints.save(2, make_state(7), {"position": 7})
+    assert set(os.listdir(saved)) == {"1", "2", "2.damaged"}
+    DAMAGE[kind](saved / "2")
+    with Checkpoints(saved, keep=2, start=1) as checkpoints:
+        assert checkpoints.steps() == [1] and set(os.listdir(saved)) == {"1", "2.damaged", "2.damaged.1"}
+    DAMAGE[kind](saved / "1")
+    with Checkpoints(saved, keep=2) as checkpoints, pytest.raises(RunError, match="1: damaged checkpoint"):
         checkpoints.restore_latest(abstract(make_state()))
-    message = str(error.value)
-    assert "\n" not in message and str(saved / "2") in message and "resume from step 1" in message
-    shutil.rmtree(saved / "2")
-    with Checkpoints(saved, keep=2) as checkpoints:
-        assert checkpoints.restore_latest(abstract(make_state()))[0] == 1
 
 
 def run(script: str, *arguments, **environment) -> subprocess.CompletedProcess:
