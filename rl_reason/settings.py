@@ -342,6 +342,10 @@ class Settings:
     """Training loop: a short name (`rl_reason.recipes`) or `package.module:function`."""
     seed: int = 0
     steps: int = 100
+    watchdog: float = 1800.0
+    """Seconds of a phase after which a report says what every thread is doing; 0: never."""
+    profile: str = ""
+    """Steps whose trace is written to `profile/` of the run's folder: "3", or "3-5"."""
     model: Model = Model()
     data: Data = Data()
     reward: Reward = Reward()

@@ -29,6 +29,7 @@ def cap(x: jax.Array, limit: float) -> jax.Array:
     return limit * jnp.tanh(x / limit) if limit else x
 
 
+@jax.named_scope("attention")
 def attend(
     q_BTHE: jax.Array, k_BSKE: jax.Array, v_BSKF: jax.Array, mask_BTS: jax.Array, scale: float, softcap: float = 0.0
 ) -> jax.Array:
@@ -188,6 +189,7 @@ def attend_cudnn(
 KERNELS: dict[str, Callable[..., jax.Array]] = {"splash": attend_splash, "cudnn": attend_cudnn}
 
 
+@jax.named_scope("attention")
 def attend_by_kernel(
     kernel: str,
     q_BTHE: jax.Array,
@@ -253,6 +255,7 @@ def _pad_time(x: jax.Array, length: int) -> jax.Array:
     return jnp.pad(x, [(0, length - n if axis == 1 else 0) for axis, n in enumerate(x.shape)])
 
 
+@jax.named_scope("attention")
 def attend_to_cache(
     q_B1HE: jax.Array,
     prompt: tuple[jax.Array, jax.Array, jax.Array],

@@ -51,6 +51,7 @@ def rms_norm(x: jax.Array, scale: jax.Array, eps: float, offset: float = 0.0) ->
     return normed.astype(x.dtype) * jnp.expand_dims(scale, range(axes[0]))
 
 
+@jax.named_scope("embed")
 def embed(params: Params, tokens_BT: jax.Array, config: ModelConfig, constrain: Constrain) -> jax.Array:
     # Gathered whole along its width first: taken from a split table, the activations would change layout twice.
     embeddings_VD = constrain(params["embed"], ("vocab", "width"))
@@ -116,6 +117,7 @@ def all_angles(positions_BT: jax.Array, length: int, config: ModelConfig) -> lis
     return [*made, (jnp.ones_like(cos), jnp.zeros_like(sin))]
 
 
+@jax.named_scope("queries_keys_values")
 def queries_keys_values(
     layer: Params, x_BTD: jax.Array, angles: Angles, config: ModelConfig, constrain: Constrain
 ) -> tuple[jax.Array, jax.Array, jax.Array]:
@@ -162,6 +164,7 @@ def _latent_queries_keys_values(
     return queries, jnp.concatenate([values, turned], axis=-1), values
 
 
+@jax.named_scope("close_block")
 def close_block(
     layer: Params, x_BTD: jax.Array, attended_BTHF: jax.Array, config: ModelConfig, constrain: Constrain
 ) -> tuple[jax.Array, jax.Array | None]:
@@ -191,6 +194,7 @@ def close_block(
     return constrain(x_BTD + y, ("batch", "time", "width")), chosen
 
 
+@jax.named_scope("mlp")
 def _gated(layer: Params, x_BTD: jax.Array, config: ModelConfig, constrain: Constrain, prefix: str = "") -> jax.Array:
     """act(x · gate) · (x · up) · down (arXiv 2002.05202)."""
     x_BTD = constrain(x_BTD, ("rows", "time", "width"))

@@ -42,6 +42,7 @@ def route(logits_NX: jax.Array, bias_X: jax.Array | None, experts: Experts) -> t
     return weights * experts.scale, chosen
 
 
+@jax.named_scope("experts")
 def mix(
     layer: Params, x_BTD: jax.Array, experts: Experts, activation: Activation, constrain: Callable
 ) -> tuple[jax.Array, jax.Array]:

@@ -10,6 +10,7 @@ from rl_reason.models.decoder import Constrain, no_constraint
 from rl_reason.parallel.mesh import ways
 
 
+@jax.named_scope("logprobs")
 def token_logprobs(
     hidden_BTD: jax.Array,
     head_VD: jax.Array,

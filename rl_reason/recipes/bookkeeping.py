@@ -17,17 +17,17 @@ import optax
 from rl_reason.data import sources
 from rl_reason.data.iterators import encode_all
 from rl_reason.data.templates import find_template
-from rl_reason.errors import Preempted, UsageError
+from rl_reason.errors import UsageError
 from rl_reason.models import huggingface, lora
 from rl_reason.models.tensor_files import TensorFiles
 from rl_reason.models.weights import Params, count
 from rl_reason.parallel import hosts
 from rl_reason.recipes.evaluation import HeldOut, make_evaluator
+from rl_reason.recipes.loop import Evaluate
 from rl_reason.recipes.optimizer import TrainState, make_optimizer
 from rl_reason.recipes.setup import Model, check_length
 from rl_reason.recipes.state import State, abstract_state, needs_reference, restore_or_start, train_shardings
 from rl_reason.rewards.combination import Rewarder
-from rl_reason.runtime.checkpoints import Checkpoints
 from rl_reason.runtime.curves import draw_curves
 from rl_reason.runtime.environment import describe
 from rl_reason.runtime.metrics import MetricsWriter, read_jsonl
@@ -66,9 +66,6 @@ def load_held_out(settings: Settings, model: Model) -> list[HeldOut]:
     return loaded
 
 
-Evaluate = Callable[[Params, int, bool], float | None]
-
-
 def make_evaluate(
     settings: Settings,
     model: Model,
@@ -96,11 +93,12 @@ def make_evaluate(
             seed=settings.seed,
         )
         for full in (True, False)
+        if (settings.evaluation.samples if full else settings.evaluation.samples_during)
     }
 
     def evaluate(params: Params, step: int, full: bool) -> float | None:
         scores = []
-        for data in held_out:
+        for data in held_out if full in evaluators else ():
             title = f"evaluate {data.name}, step {step}"
             with Progress(len(data.prompts), title=title, enabled=hosts.is_first()) as progress:
                 record, _ = evaluators[full](params, data, progress.advance)
@@ -109,26 +107,6 @@ def make_evaluate(
         return scores[0] if scores else None
 
     return evaluate
-
-
-def is_due(step: int, every: int, steps: int) -> bool:
-    """True every so many steps (0: never), and at the last one."""
-    return step == steps or (every > 0 and step % every == 0)
-
-
-def open_checkpoints(workdir: Workdir, settings: Settings, start: int) -> Checkpoints:
-    """Those of a run that goes on behind `start`, to write more."""
-    return Checkpoints(workdir.checkpoints, settings.checkpoint.keep, settings.checkpoint.keep_best, start=start)
-
-
-def stop_if(preempted: bool, step: int, settings: Settings) -> None:
-    """Ends a run that was told to stop, and saved, behind a step; the last step's is as good as done.
-
-    Raises:
-        Preempted: what was saved is on disk when the loop's contexts are closed.
-    """
-    if preempted and step < settings.steps:
-        raise Preempted(f"SIGTERM: saved behind step {step}; the same command goes on there")
 
 
 def find_run(path: str | Path, settings: Settings, model: Model) -> Workdir:

@@ -19,6 +19,7 @@ from rl_reason.recipes.accumulation import rows_at_once
 from rl_reason.recipes.learned_rewards import AGGREGATIONS
 from rl_reason.recipes.rollout import ADVANTAGES, OF_STEPS, WHITENED
 from rl_reason.rewards.combination import MODEL
+from rl_reason.runtime.trace import parse_steps
 from rl_reason.sampling import logits
 from rl_reason.settings import Settings
 
@@ -105,6 +106,9 @@ def check_common(settings: Settings) -> None:
     _at_least("log.every", settings.log.every, 1)
     _at_least("log.samples", settings.log.samples, 0)
     _at_least("checkpoint.every", settings.checkpoint.every, 1)
+    if settings.watchdog < 0:
+        raise UsageError(f"config.watchdog={settings.watchdog}: expected seconds, or 0 for none")
+    parse_steps(settings.profile)
     every = settings.evaluation.every
     if settings.checkpoint.keep_best and (not every or settings.checkpoint.every % every):
         raise UsageError(

@@ -6,6 +6,7 @@ from collections.abc import Mapping, Sequence
 
 from rl_reason.parallel import hosts
 from rl_reason.rewards.combination import Graded, Rewarder
+from rl_reason.runtime.clock import Clock
 
 
 def grade(
@@ -13,8 +14,12 @@ def grade(
     completions: Sequence[str],
     problems: Sequence[Mapping],
     steps: Sequence[Sequence[str]] | None = None,
+    clock: Clock | None = None,
 ) -> Graded:
-    """The rewards of B completions, each to the problem at the same index; the same on every host."""
+    """The rewards of B completions, each to the problem at the same index; the same on every host. The clock's phase
+    becomes "wait" where this one is done and others may not be."""
     mine = hosts.share(len(completions))
     graded = rewarder.grade(completions[mine], problems[mine], steps=None if steps is None else steps[mine])
+    if clock:
+        clock.begin("wait")
     return Graded.join([Graded.from_json(part) for part in hosts.gather(graded.to_json())])

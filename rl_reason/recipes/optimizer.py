@@ -75,6 +75,7 @@ def init_state(params: Params, optimizer: optax.GradientTransformation) -> Train
     return TrainState(params=params, opt_state=optimizer.init(params), updates=jnp.zeros((), jnp.int32))
 
 
+@jax.named_scope("optimizer")
 def apply_gradients(
     state: TrainState, gradients: Params, optimizer: optax.GradientTransformation
 ) -> tuple[TrainState, dict[str, jax.Array]]:

@@ -26,9 +26,8 @@ from rl_reason.data.iterators import EncodedPrompt, encode_all, padded_length, p
 from rl_reason.data.steps import cut, make_step_ends
 from rl_reason.data.templates import find_template
 from rl_reason.data.tokenization import decode
-from rl_reason.parallel import hosts
+from rl_reason.models.flops import BACKWARD
 from rl_reason.parallel.mesh import make_mesh
-from rl_reason.parallel.preemption import Preemption
 from rl_reason.recipes import bookkeeping, checks, retraining
 from rl_reason.recipes.accumulation import rows_at_once
 from rl_reason.recipes.completions import Score, completion_values, make_score, make_scoring
@@ -45,9 +44,9 @@ from rl_reason.recipes.evaluation import HeldOut, Samples, start_sampling, to_ho
 from rl_reason.recipes.exploration import OVERLONG, Exploration
 from rl_reason.recipes.grading import grade
 from rl_reason.recipes.learned_rewards import check_finite, describe_reward_model, make_reward_model
+from rl_reason.recipes.loop import Loop, forward_flops
 from rl_reason.recipes.optimizer import TrainState, make_optimizer
 from rl_reason.recipes.policy_update import Update, make_update
-from rl_reason.recipes.records import Clock, Records
 from rl_reason.recipes.rollout import Batch, advantages, cut_minibatches, make_batch, weigh
 from rl_reason.recipes.rollout_records import rollout_metrics, sample_records
 from rl_reason.recipes.setup import Model, check_length, describe_model
@@ -59,11 +58,10 @@ from rl_reason.recipes.state import (
     needs_reference,
     restore_or_start,
     train_shardings,
-    without_frozen,
 )
 from rl_reason.rewards.combination import MODEL, Rewarder, failure_line, reward_functions, step_function
 from rl_reason.rewards.length import overlong_penalty
-from rl_reason.runtime.metrics import MetricsWriter
+from rl_reason.runtime.clock import Clock
 from rl_reason.runtime.progress import Progress
 from rl_reason.sampling.sampler import Sampler, make_sampler
 from rl_reason.settings import Settings
@@ -98,49 +96,45 @@ def run(settings: Settings, workdir_path: str | Path) -> None:
     judged_files = [judged] if settings.retraining.steps else []
     with (
         Rewarder(settings.reward) as rewarder,
-        bookkeeping.open_checkpoints(workdir, settings, start) as checkpoints,
-        Preemption() as preemption,
-        MetricsWriter(workdir, start or -1, enabled=hosts.is_first(), others=judged_files) as metrics,
-        Progress(settings.steps, start, "train", enabled=hosts.is_first()) as progress,
+        Loop(settings, model, workdir, start, SHOWN, judged_files) as loop,
     ):
         explore = _make_explore(settings, task, rewarder, steps.micro_batch)
         retrain = _make_retrain(settings, task, steps, judged) if settings.retraining.steps else None
-        records = Records(workdir, metrics, progress, settings.log.every, SHOWN)
         evaluate = bookkeeping.make_evaluate(
-            settings, model, task.held_out, rewarder, metrics, settings.sampling.max_length, task.rows
+            settings, model, task.held_out, rewarder, loop.metrics, settings.sampling.max_length, task.rows
         )
-        if start == 0 and settings.evaluation.samples:
+        if start == 0:
             evaluate(state["train"].policy, 0, True)
 
-        for step in range(start + 1, settings.steps + 1):
+        for step in loop:
             # Sample. The update of the step before still runs: its successor's sampling waits in line behind it,
             # and only then are its metrics read.
-            clock = Clock()
+            clock = loop.clock(step)
             asked = next(task.data)
             dispatched = sample(state, asked, step)
-            if records.finish():
-                clock = Clock()  # Until now the time was that of the step before.
+            loop.previous(clock)
+            clock.begin("sample")
             samples = to_host(dispatched)
-            clock.lap("time/sample_s")
 
             # The log-probabilities that the loss compares with are computed while the host grades, if it is known that
             # these completions are trained on.
             begun = None if algorithm.resample else _begin_scores(asked, samples, state, steps, settings, task)
 
             # Reward; further questions in place of those whose completions all have the same.
-            trained = drawn = explore(asked, samples, state, step, progress)
-            clock.lap("time/reward_s")
+            clock.begin("reward")
+            trained = drawn = explore(asked, samples, state, step, loop.progress, clock)
             if algorithm.resample:
+                clock.begin("resample")
                 for draw in range(1, algorithm.resample + 1):
                     if len(drawn.differing()) >= len(asked):
                         break
                     more = next(task.data)
                     samples = to_host(sample(state, more, step, draw))
-                    drawn = Exploration.join([drawn, explore(more, samples, state, step, progress)])
+                    drawn = Exploration.join([drawn, explore(more, samples, state, step, loop.progress)])
                 trained = drawn.first_differing(len(asked))
-                clock.lap("time/resample_s")
 
             # Advantage, update.
+            clock.begin("score")
             batch, scores = begun or _begin_scores(trained.asked, trained.samples, state, steps, settings, task)
             batch |= {name: wait() for name, wait in scores.items()}
             steps_rewarded = trained.step_rewards() if settings.reward.steps else None
@@ -153,34 +147,24 @@ def run(settings: Settings, workdir_path: str | Path) -> None:
                 batch |= made
             else:
                 batch["advantages"] = advantages(trained.graded.total, batch, algorithm, steps_rewarded)
-            clock.lap("time/score_s")
+            clock.begin("update")
             updated = _update(batch, state, steps, settings, step)
 
             values = rollout_metrics(drawn, batch) | watched
             is_end = algorithm.reference_every > 0 and step % algorithm.reference_every == 0
             if retrain:
-                metrics.write_others(judged, retraining.judged_records(step, drawn))
+                loop.metrics.write_others(judged, retraining.judged_records(step, drawn))
                 if is_end:
+                    clock.begin("reward_model")
                     state["reward_model"], of_retraining = retrain(state["reward_model"], step)
                     values |= of_retraining
-                    clock.lap("time/reward_model_s")
-            records.pend(
-                step, clock, batch, updated, values, sample_records(step, settings.log.samples, trained, batch, model)
-            )
+                    clock.begin("update")
+            shown = sample_records(step, settings.log.samples, trained, batch, model)
+            loop.pend(step, clock, batch, updated, values, shown, flops=_flops(settings, batch, task, scores))
 
-            # Reference, evaluation, checkpoint.
             if "reference" in state and is_end:
                 state["reference"] = copy_weights(state["train"].policy, model)
-            full = step == settings.steps
-            wanted, score = settings.evaluation.samples if full else settings.evaluation.samples_during, None
-            if wanted and bookkeeping.is_due(step, settings.evaluation.every, settings.steps):
-                records.finish()
-                score = evaluate(state["train"].policy, step, full)
-            preempted = preemption.requested(step)
-            if preempted or bookkeeping.is_due(step, settings.checkpoint.every, settings.steps):
-                records.finish()
-                checkpoints.save(step, without_frozen(state), task.data.get_state(), score)
-            bookkeeping.stop_if(preempted, step, settings)
+            loop.end(step, state, task.data.get_state(), evaluate)
     bookkeeping.close_run(workdir)
 
 
@@ -338,7 +322,9 @@ def _make_sample(settings: Settings, task: _Task, steps: Steps) -> Callable:
 
 
 def _make_explore(settings: Settings, task: _Task, rewarder: Rewarder, micro_batch: int) -> Callable[..., Exploration]:
-    """`explore(prompts, samples, state, step, progress)` grades the samples; tells of the first rewards that failed."""
+    """`explore(prompts, samples, state, step, progress, clock)` grades the samples; tells of the first that failed.
+
+    A clock is told when this host has graded its share and waits for the others'."""
     reward = settings.reward
     group, limit = settings.algorithm.group_size, settings.sampling.max_length
     step_ends = make_step_ends(task.model.tokenizer, reward.step_separator)
@@ -350,7 +336,12 @@ def _make_explore(settings: Settings, task: _Task, rewarder: Rewarder, micro_bat
     needs_ends = bool(reward.steps) or (judge is not None and judge.kind == "process")
 
     def explore(
-        asked: Sequence[EncodedPrompt], samples: Samples, state: State, step: int, progress: Progress
+        asked: Sequence[EncodedPrompt],
+        samples: Samples,
+        state: State,
+        step: int,
+        progress: Progress,
+        clock: Clock | None = None,
     ) -> Exploration:
         texts = samples.texts(task.model)
         problems = [task.problems[prompt.index] for prompt in asked for _ in range(group)]
@@ -363,7 +354,9 @@ def _make_explore(settings: Settings, task: _Task, rewarder: Rewarder, micro_bat
             [decode(task.model.tokenizer, step) for step in cut(row, of_row)]
             for row, of_row in zip(samples.rows(), ends, strict=False)
         ]
-        graded = grade(rewarder, texts, problems, steps or None)
+        graded = grade(rewarder, texts, problems, steps or None, clock)
+        if clock:
+            clock.begin("reward")
         if judge:
             scores_BT = wait()
             if MODEL in reward.names:
@@ -411,6 +404,23 @@ def _begin_scores(
         learner: TrainState = state.get("critic", state["train"])
         made["values"] = steps.values.begin(learner.policy, batch)
     return batch, made
+
+
+def _flops(settings: Settings, batch: Batch, task: _Task, scores: Mapping[str, Callable]) -> float:
+    """What the models' products of a step need: sampling, scores, and the updates of the policy and of a critic."""
+    once = forward_flops(task.model.config, batch)
+    updates = (1 + BACKWARD) * settings.algorithm.updates
+    scored = set(scores)
+    if settings.algorithm.old_logprobs == "sampler":
+        scored.discard("old_logprobs")
+    if task.critic:
+        scored.discard("values")
+    others = 0.0
+    if task.critic:
+        others += (1 + updates) * forward_flops(task.critic.config, batch)
+    if task.reward_model:
+        others += forward_flops(task.reward_model.config, batch)
+    return (1 + len(scored) + updates) * once + others
 
 
 def _update(batch: Batch, state: State, steps: Steps, settings: Settings, step: int) -> list[dict[str, jax.Array]]:

@@ -27,26 +27,24 @@ import optax
 from rl_reason.data.iterators import padded_length, prompt_iterator
 from rl_reason.data.preferences import Pair, pair_records, read_preferences
 from rl_reason.errors import RunError, UsageError
+from rl_reason.models.flops import BACKWARD
 from rl_reason.models.huggingface import source_dtype
 from rl_reason.models.weights import Params, cast
 from rl_reason.objectives.preference import completion_margins, preference_losses
 from rl_reason.parallel import hosts
 from rl_reason.parallel.mesh import make_mesh
-from rl_reason.parallel.preemption import Preemption
 from rl_reason.recipes import bookkeeping, checks
 from rl_reason.recipes.accumulation import LOADS, Piece, Step, Sums, make_step, rows_at_once
 from rl_reason.recipes.collecting import ROWS, collect, encode_questions, load_questions
 from rl_reason.recipes.completions import Batch, Score, completion_logprobs, completion_states, lay, make_score, place
 from rl_reason.recipes.evaluation import HeldOut, Samples
 from rl_reason.recipes.layout import make_pieces
+from rl_reason.recipes.loop import Loop, forward_flops
 from rl_reason.recipes.optimizer import TrainState
-from rl_reason.recipes.records import Clock, Records
 from rl_reason.recipes.rollout import make_batch
 from rl_reason.recipes.setup import Model, describe_model
-from rl_reason.recipes.state import final_weights, without_frozen
+from rl_reason.recipes.state import final_weights
 from rl_reason.rewards.combination import Rewarder, reward_functions
-from rl_reason.runtime.metrics import MetricsWriter
-from rl_reason.runtime.progress import Progress
 from rl_reason.runtime.workdir import write_atomic
 from rl_reason.settings import Settings
 
@@ -147,41 +145,28 @@ def _train(
     if begun.position:
         data.set_state(begun.position)
     longest_prompt = max(len(pair.prompt.prompt_ids) for pair in pairs)
-    with (
-        bookkeeping.open_checkpoints(workdir, settings, start) as checkpoints,
-        Preemption() as preemption,
-        MetricsWriter(workdir, start or -1, enabled=hosts.is_first()) as metrics,
-        Progress(settings.steps, start, "train", enabled=hosts.is_first()) as progress,
-    ):
-        records = Records(workdir, metrics, progress, settings.log.every, SHOWN)
+    with Loop(settings, model, workdir, start, SHOWN) as loop:
         evaluate = bookkeeping.make_evaluate(
-            settings, model, held_out, rewarder, metrics, settings.sampling.max_length,
+            settings, model, held_out, rewarder, loop.metrics, settings.sampling.max_length,
             settings.sampling.batch_size or ROWS,
         )  # fmt: skip
-        if start == 0 and settings.evaluation.samples:
+        if start == 0:
             evaluate(state["train"].policy, 0, True)
 
-        for step in range(start + 1, settings.steps + 1):
-            clock = Clock()
+        for step in loop:
+            clock = loop.clock(step)
             of_step = next(data)
             prompt_length = padded_length([pair.prompt for pair in of_step], longest_prompt)
             batch = make_pair_batch(of_step, prompt_length, settings.sampling.max_length, model.pad_id)
-            if records.finish():
-                clock = Clock()  # Until now the time was that of the step before.
+            loop.previous(clock)
+            clock.begin("update")
             # What lies frozen beneath adapters is the reference, without a second copy.
             reference = state.get("reference", state["train"].frozen)
             state["train"], updated = update(state["train"], reference, batch)
-            records.pend(step, clock, batch, [updated], {})
-            full = step == settings.steps
-            wanted, score = settings.evaluation.samples if full else settings.evaluation.samples_during, None
-            if wanted and bookkeeping.is_due(step, settings.evaluation.every, settings.steps):
-                records.finish()
-                score = evaluate(state["train"].policy, step, full)
-            preempted = preemption.requested(step)
-            if preempted or bookkeeping.is_due(step, settings.checkpoint.every, settings.steps):
-                records.finish()
-                checkpoints.save(step, without_frozen(state), data.get_state(), score)
-            bookkeeping.stop_if(preempted, step, settings)
+            # The reference's pass, the policy's, and that by which the batch is weighed.
+            needed = (3 + BACKWARD) * forward_flops(model.config, batch)
+            loop.pend(step, clock, batch, [updated], {}, flops=needed)
+            loop.end(step, state, data.get_state(), evaluate)
         weights = final_weights(model, state["train"].params, settings.seed)
         bookkeeping.export_model(workdir.path / "export", model, weights, source_dtype(model.config))
     bookkeeping.close_run(workdir)

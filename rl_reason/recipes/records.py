@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import time
 from collections.abc import Mapping, Sequence
 
 import jax
@@ -10,23 +9,10 @@ import numpy as np
 
 from rl_reason.errors import RunError
 from rl_reason.parallel import hosts
+from rl_reason.runtime.clock import Clock
 from rl_reason.runtime.metrics import MetricsWriter
 from rl_reason.runtime.progress import Progress
 from rl_reason.runtime.workdir import Workdir
-
-
-class Clock:
-    """Seconds of a step's phases."""
-
-    def __init__(self) -> None:
-        self.started = self.last = time.monotonic()
-        self.laps: dict[str, float] = {}
-
-    def lap(self, name: str) -> None:
-        """The phase that ends now."""
-        now = time.monotonic()
-        self.laps[name] = now - self.last
-        self.last = now
 
 
 class Records:
@@ -45,7 +31,7 @@ class Records:
     ):
         self._workdir, self._metrics, self._progress = workdir, metrics, progress
         self._every, self._shown = every, shown
-        self._pending: tuple[int, Clock, Mapping, Sequence[dict], dict, Sequence[dict]] | None = None
+        self._pending: tuple[int, Clock, Mapping, Sequence[dict], dict, Sequence[dict], float] | None = None
 
     def pend(
         self,
@@ -55,9 +41,11 @@ class Records:
         updated: Sequence[dict[str, jax.Array]],
         values: dict[str, float],
         samples: Sequence[dict] = (),
+        peak: float = 0.0,
     ) -> None:
-        """Keeps a step: its clock, its batch, the metrics of its updates on the device, and those of the host."""
-        self._pending = (step, clock, batch, updated, values, samples)
+        """Keeps a step: its clock, its batch, the metrics of its updates on the device, and those of the host. `peak`:
+        FLOPs per second of all devices, for the share of it that "flops" among the values comes to; 0: not known."""
+        self._pending = (step, clock, batch, updated, values, samples, peak)
 
     def finish(self) -> bool:
         """Waits for the pending update, stops the run if it made no numbers, else writes its records.
@@ -71,13 +59,15 @@ class Records:
         """
         if self._pending is None:
             return False
-        step, clock, batch, updated, values, samples = self._pending
+        step, clock, batch, updated, values, samples, peak = self._pending
         self._pending = None
         values = values | _combine(hosts.fetch(updated))
-        clock.lap("time/update_s")
-        seconds = clock.last - clock.started
+        clock.end()
         tokens = values.get("tokens/sampled", values["tokens/update"])
-        values |= clock.laps | {"time/step_s": seconds, "tokens/s": tokens / seconds}
+        values |= {f"time/{phase}_s": spent for phase, spent in clock.phases.items()}
+        values |= {"time/step_s": clock.seconds, "tokens/s": tokens / clock.seconds}
+        if peak and "flops" in values:
+            values["mfu"] = values["flops"] / (clock.seconds * peak)
         for name in ("loss", "optimizer/grad_norm", "optimizer/update_norm", "critic/loss", "critic/grad_norm"):
             # A critic may learn alone.
             if not np.isfinite(values.get(name, 0)):

@@ -28,12 +28,12 @@ from rl_reason.data.labelled import Encoding, Item, first_problems, read_labelle
 from rl_reason.data.templates import find_template
 from rl_reason.errors import UsageError
 from rl_reason.models import decoder
+from rl_reason.models.flops import BACKWARD
 from rl_reason.models.huggingface import source_dtype
 from rl_reason.models.weights import Params, cast
 from rl_reason.objectives.reward_models import classification_loss, preference_tangents, tangent_loss
 from rl_reason.parallel import hosts
 from rl_reason.parallel.mesh import make_mesh
-from rl_reason.parallel.preemption import Preemption
 from rl_reason.recipes import bookkeeping, checks
 from rl_reason.recipes.accumulation import LOADS, Piece, Step, Sums, make_step, rows_at_once
 from rl_reason.recipes.completions import Batch, Score, completion_scores, completion_states, lay, make_scoring, place
@@ -41,10 +41,10 @@ from rl_reason.recipes.evaluation import HeldOut
 from rl_reason.recipes.judging import make_judge
 from rl_reason.recipes.labelling import Sampling, make_labels
 from rl_reason.recipes.layout import make_pieces
+from rl_reason.recipes.loop import Evaluate, Loop, forward_flops
 from rl_reason.recipes.optimizer import TrainState, make_optimizer
-from rl_reason.recipes.records import Clock, Records
 from rl_reason.recipes.setup import Model, check_length, describe_model, describe_scorer
-from rl_reason.recipes.state import State, abstract_state, restore_or_start, train_shardings, without_frozen
+from rl_reason.recipes.state import State, abstract_state, restore_or_start, train_shardings
 from rl_reason.rewards.combination import Rewarder, reward_functions, step_function
 from rl_reason.runtime.metrics import MetricsWriter
 from rl_reason.runtime.progress import Progress
@@ -77,35 +77,23 @@ def run(settings: Settings, workdir_path: str | Path) -> None:
     if data_state:
         data.set_state(data_state)
 
-    with (
-        bookkeeping.open_checkpoints(workdir, settings, start) as checkpoints,
-        Preemption() as preemption,
-        MetricsWriter(workdir, start or -1, enabled=hosts.is_first()) as metrics,
-        Progress(settings.steps, start, "train", enabled=hosts.is_first()) as progress,
-    ):
-        records = Records(workdir, metrics, progress, settings.log.every, SHOWN)
-        evaluate = _make_evaluate(settings, model, labelled.held_out, make_batch, micro_batch, metrics)
+    with Loop(settings, model, workdir, start, SHOWN) as loop:
+        evaluate = _make_evaluate(settings, model, labelled.held_out, make_batch, micro_batch, loop.metrics)
         if start == 0:
-            evaluate(state["train"].policy, 0)
+            evaluate(state["train"].policy, 0, True)
 
-        for step in range(start + 1, settings.steps + 1):
+        for step in loop:
             # The batch is made while the update before still runs.
-            clock = Clock()
+            clock = loop.clock(step)
             batch = make_batch(next(data))
-            if records.finish():
-                clock = Clock()  # Until now the time was that of the step before.
+            loop.previous(clock)
+            clock.begin("update")
             state["train"], updated, values = update(state["train"], batch)
             epoch = {"data/epoch": step * algorithm.batch_size / len(labelled.train)}
-            records.pend(step, clock, batch, [updated], values | epoch)
-            score = None
-            if bookkeeping.is_due(step, settings.evaluation.every, settings.steps):
-                records.finish()
-                score = evaluate(state["train"].policy, step)
-            preempted = preemption.requested(step)
-            if preempted or bookkeeping.is_due(step, settings.checkpoint.every, settings.steps):
-                records.finish()
-                checkpoints.save(step, without_frozen(state), data.get_state(), score)
-            bookkeeping.stop_if(preempted, step, settings)
+            scored = 1 if settings.reward_model.kind == "preference" else 0
+            needed = (1 + BACKWARD + scored) * forward_flops(model.config, batch)
+            loop.pend(step, clock, batch, [updated], values | epoch, flops=needed)
+            loop.end(step, state, data.get_state(), evaluate)
         dtype = source_dtype(model.config)
         bookkeeping.export_model(workdir.path / "export", model, state["train"].params, dtype)
     bookkeeping.close_run(workdir)
@@ -356,11 +344,11 @@ def _make_evaluate(
     make_batch: Callable[[Sequence[Item]], Batch],
     micro_batch: int,
     metrics: MetricsWriter,
-) -> Callable[[Params, int], float | None]:
+) -> Evaluate:
     """`evaluate(params, step)` writes a record for each data set to eval.jsonl; the accuracy on the first one."""
     judge = make_judge(model, settings.reward_model.kind, make_batch, settings.algorithm.batch_size, micro_batch)
 
-    def evaluate(params: Params, step: int) -> float | None:
+    def evaluate(params: Params, step: int, full: bool) -> float | None:
         scores = []
         for name, items in held_out.items():
             with Progress(len(items), title=f"judge {name}, step {step}", enabled=hosts.is_first()) as progress:

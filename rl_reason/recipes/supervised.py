@@ -23,24 +23,21 @@ from rl_reason.data import sources
 from rl_reason.data.solutions import STYLES, check_stages
 from rl_reason.data.supervised import Batches, make_batches, make_examples
 from rl_reason.data.templates import find_template
-from rl_reason.models import decoder
+from rl_reason.models import decoder, flops
+from rl_reason.models.config import ModelConfig
 from rl_reason.models.huggingface import source_dtype
 from rl_reason.models.logprobs import token_logprobs
 from rl_reason.models.weights import Params, cast
-from rl_reason.parallel import hosts
 from rl_reason.parallel.mesh import make_mesh
-from rl_reason.parallel.preemption import Preemption
 from rl_reason.recipes import bookkeeping, checks
 from rl_reason.recipes.accumulation import LOADS, Piece, Step, Sums, make_step, rows_at_once
 from rl_reason.recipes.completions import place
 from rl_reason.recipes.evaluation import HeldOut
+from rl_reason.recipes.loop import Loop
 from rl_reason.recipes.optimizer import TrainState
-from rl_reason.recipes.records import Clock, Records
 from rl_reason.recipes.setup import Model, describe_model
-from rl_reason.recipes.state import final_weights, without_frozen
+from rl_reason.recipes.state import final_weights
 from rl_reason.rewards.combination import Rewarder, reward_functions
-from rl_reason.runtime.metrics import MetricsWriter
-from rl_reason.runtime.progress import Progress
 from rl_reason.settings import Settings
 
 TOKENIZER_PROBLEMS = 5000
@@ -87,6 +84,16 @@ def update(
     pieces = {name: x.reshape(-1, at_once, *x.shape[1:]) for name, x in batch.items()}
     denominator = float(batch["weights"].sum(dtype=np.float64))
     return step(state, place(pieces, mesh), len(pieces["tokens"]), denominator, float((batch["weights"] > 0).sum()))
+
+
+def packed_flops(config: ModelConfig, batch: Mapping[str, np.ndarray]) -> float:
+    """What one pass over the texts of a batch needs; of the logits, those of the tokens that count."""
+    segments_BT = batch["segments"]
+    number_BT = np.arange(len(segments_BT))[:, None] * (segments_BT.max() + 1) + segments_BT
+    is_token_BT = segments_BT > 0
+    lengths_S = np.bincount(number_BT[is_token_BT])
+    counted_S = np.bincount(number_BT[is_token_BT & (batch["weights"] > 0)], minlength=len(lengths_S))
+    return flops.forward(config, lengths_S - counted_S, lengths_S - counted_S, counted_S)
 
 
 def row_length(settings: Settings) -> tuple[str, int]:
@@ -147,37 +154,23 @@ def fine_tune(
     model, workdir, start, state = begun.model, begun.workdir, begun.start, begun.state
     algorithm = settings.algorithm
     taken = begun.position.get("taken", 0)
-    with (
-        bookkeeping.open_checkpoints(workdir, settings, start) as checkpoints,
-        Preemption() as preemption,
-        MetricsWriter(workdir, start or -1, enabled=hosts.is_first()) as metrics,
-        Progress(settings.steps, start, "train", enabled=hosts.is_first()) as progress,
-    ):
-        records = Records(workdir, metrics, progress, settings.log.every, SHOWN)
+    with Loop(settings, model, workdir, start, SHOWN) as loop:
         evaluate = bookkeeping.make_evaluate(
-            settings, model, held_out, rewarder, metrics, settings.sampling.max_length, EVALUATION_ROWS
+            settings, model, held_out, rewarder, loop.metrics, settings.sampling.max_length, EVALUATION_ROWS
         )
-        if start == 0 and settings.evaluation.samples:
+        if start == 0:
             evaluate(state["train"].policy, 0, True)
 
-        for step in range(start + 1, settings.steps + 1):
+        for step in loop:
             # The batch is made while the update before still runs.
-            clock = Clock()
+            clock = loop.clock(step)
             batch, taken = batches(step, taken)
-            if records.finish():
-                clock = Clock()  # Until now the time was that of the step before.
+            loop.previous(clock)
+            clock.begin("update")
             state["train"], updated = update(begun.step, state["train"], batch, algorithm.micro_batch, model.mesh)
-            records.pend(step, clock, batch, [updated], {"epoch": taken / count})
-            full = step == settings.steps
-            wanted, score = settings.evaluation.samples if full else settings.evaluation.samples_during, None
-            if wanted and bookkeeping.is_due(step, settings.evaluation.every, settings.steps):
-                records.finish()
-                score = evaluate(state["train"].policy, step, full)
-            preempted = preemption.requested(step)
-            if preempted or bookkeeping.is_due(step, settings.checkpoint.every, settings.steps):
-                records.finish()
-                checkpoints.save(step, without_frozen(state), {"taken": taken}, score)
-            bookkeeping.stop_if(preempted, step, settings)
+            needed = (1 + flops.BACKWARD) * packed_flops(model.config, batch)
+            loop.pend(step, clock, batch, [updated], {"epoch": taken / count}, flops=needed)
+            loop.end(step, state, {"taken": taken}, evaluate)
         weights = final_weights(model, state["train"].params, settings.seed)
         bookkeeping.export_model(workdir.path / "export", model, weights, source_dtype(model.config))
     bookkeeping.close_run(workdir)

@@ -25,7 +25,9 @@ COLORS = ("#0072B2", "#D55E00", "#009E73", "#CC79A7", "#E69F00", "#56B4E9", "#55
 MAX_POINTS = 2000
 # `reward/…` metrics that are no part of the reward.
 _NOT_REWARD_PARTS = {"mean", "std", "min", "max", "correct", "wrong", "unparseable", "timeout", "crash"}
-_PHASES = ("sample", "reward", "resample", "score", "update")
+_PHASES = ("sample", "reward", "wait", "resample", "score", "update", "reward_model")
+_BETWEEN = ("evaluate", "save")
+"""Phases between a step and the one before."""
 
 Series = Mapping[str, tuple[np.ndarray, np.ndarray]]
 """Metric → (steps [N], values [N]), both float64; nulls left out."""
@@ -78,7 +80,10 @@ def panels(metrics: Collection[str], evaluated: bool) -> list[Panel]:
             (("experts/violation/mean", "mean of layers"), ("experts/violation/max", "worst layer")),
         ),
         Panel("Time of a step", "seconds", tuple(phases), stacked=True),
+        Panel("Time between steps", "seconds", tuple((f"time/{phase}_s", phase) for phase in _BETWEEN)),
         Panel("Throughput", "tokens per second", (("tokens/s", "tokens"),)),
+        Panel("Model FLOPs utilisation", "share of the devices' peak", (("mfu", "all phases"),), percent=True),
+        Panel("Greatest memory", "GiB", (("memory/device_GiB", "of a device"), ("memory/host_GiB", "of the process"))),
     ]
     made = []
     for panel in planned:

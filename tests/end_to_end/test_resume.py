@@ -32,7 +32,8 @@ def kill_after(commands, arguments, metrics, step):
 
 
 def without_times(record):
-    return {name: value for name, value in record.items() if not name.startswith("time/") and name != "tokens/s"}
+    of_machine = ("time/", "memory/", "tokens/s", "compilations")
+    return {name: value for name, value in record.items() if not name.startswith(of_machine)}
 
 
 def assert_same_run(one, other, rel=1e-6, abs=1e-9):
