@@ -7,6 +7,7 @@ as long as config.data.max_prompt_length allows.
 
 from __future__ import annotations
 
+import dataclasses
 import json
 import sys
 from collections.abc import Callable
@@ -23,6 +24,8 @@ from rl_reason.runtime.workdir import write_atomic
 FLAGS: Spec = {
     "topology": (str, REQUIRED, f"devices to compile for, {topologies.EXPECTED}"),
     "json": (str, "", "file for the same figures as JSON"),
+    "memory": (float, 0.0, "GiB of a device; 0: what such a chip lets a program use"),
+    "find_batch": (bool, False, "find the greatest config.algorithm.micro_batch that fits, and plan with it"),
 }
 
 
@@ -39,10 +42,22 @@ def main() -> None:
     output = Path(flags["json"]) if flags["json"] else None
     if output and (output.is_dir() or not output.parent.is_dir()):
         raise UsageError(f"--json={flags['json']}: expected a file in a folder that exists")
-    from rl_reason.recipes.planning import plan
+    if flags["memory"] < 0:
+        raise UsageError(f"--memory={flags['memory']}: expected GiB of a device, or 0")
+    memory = round(flags["memory"] * topologies.GIB) or topology.memory
+    if memory is None and flags["find_batch"]:
+        raise UsageError(f"--find_batch: {topology.name} has no memory of its own; expected --memory=GIB too")
+    from rl_reason.recipes.planning import find_micro_batch, plan
 
-    report = {"config": flags["config"], "topology": topology.name}
-    report |= plan(settings, topologies.devices(topology), topology.memory)
+    report: dict[str, Any] = {"config": flags["config"], "topology": topology.name}
+    devices = topologies.devices(topology)
+    if flags["find_batch"] and memory is not None:
+        found, tried = find_micro_batch(settings, devices, memory)
+        report["find_batch"] = {"micro_batch": found or None, "peaks": tried}
+        # With the smallest one, the table shows what is too large.
+        size = found or min(tried)
+        settings = dataclasses.replace(settings, algorithm=dataclasses.replace(settings.algorithm, micro_batch=size))
+    report |= plan(settings, devices, memory)
     if output:
         write_atomic(output, json.dumps(report, indent=2) + "\n")
     _show(report)
@@ -54,6 +69,11 @@ def _show(report: dict[str, Any]) -> None:
         f"{report['parameters'] / 1e6:.2f}M parameters, {report['dtype']}, attention {report['attention']}, "
         f"remat {report['remat']}; {report['devices']} × {report['device_kind']}, mesh {mesh}"
     )
+    if "find_batch" in report:
+        found, peaks = report["find_batch"]["micro_batch"], report["find_batch"]["peaks"]
+        tried = ", ".join(f"{size}: {_bytes(peak)}" for size, peak in sorted(peaks.items()))
+        verdict = f"{found} is the greatest that fits" if found else "none fits"
+        print(f"config.algorithm.micro_batch: {verdict} into {_bytes(report['memory'])} (tried {tried})")
     functions = report["functions"]
     # What lies there throughout the run comes first, then what each function takes.
     rows = [[name, *(_bytes(size) for _ in functions)] for name, size in report["state"].items() if size]
@@ -81,6 +101,7 @@ FIGURES: dict[str, Callable[[dict, dict], str | None]] = {
     "temporaries": lambda report, made: _bytes(made.get("temporaries")),
     "… gradients among these": lambda report, made: _bytes(made["within"].get("gradients")),
     "… keys and values among these": lambda report, made: _bytes(made["within"].get("cache")),
+    "… activations, and buffers of products": lambda report, made: _bytes(made.get("activations")),
     "program": lambda report, made: _bytes(made.get("code")),
     "state that it does not read": lambda report, made: _bytes(made["resident"]),
     "peak": lambda report, made: _bytes(made.get("peak")),

@@ -22,7 +22,7 @@ from rl_reason.errors import UsageError
 from rl_reason.models import weights
 from rl_reason.models.cache import CompletionCache
 from rl_reason.parallel import compiled
-from rl_reason.parallel.mesh import DECODING, make_mesh, replicated, sharding
+from rl_reason.parallel.mesh import DECODING, lanes, make_mesh, replicated, sharding
 from rl_reason.recipes import checks, policy_gradient, reward_model, supervised
 from rl_reason.recipes.accumulation import Pieces, Step, rows_at_once
 from rl_reason.recipes.completions import completion_scores, lay, make_scoring, pieces_sharding
@@ -58,6 +58,8 @@ class Call:
     """At most, of its loops that end when they are done."""
     within: dict[str, int] = dataclasses.field(default_factory=dict)
     """Bytes on a device of what is known among its arguments and temporaries."""
+    takes_pieces: bool = False
+    """Whether its rows are those of `algorithm.micro_batch`."""
     reads_state: bool = True
     """Whether its first argument is a part of the state: weights, or all that an update changes."""
 
@@ -70,12 +72,7 @@ def plan(settings: Settings, devices: Sequence[jax.Device], memory: int | None) 
         devices: to compile for.
         memory: bytes of one of them; None: not known.
     """
-    if settings.recipe not in PLANS:
-        raise UsageError(f"config.recipe={settings.recipe!r}: cannot be planned; expected {' or '.join(PLANS)}")
-    model = with_shared_critic(describe_by_config(settings.model, make_mesh(settings.mesh, devices)), settings)
-    if settings.recipe == "reward_model":
-        model = describe_scorer(model)
-    state, calls = PLANS[settings.recipe](settings, model)
+    model, state, calls = _calls(settings, devices)
     report: dict[str, Any] = {
         "devices": model.mesh.size,
         "device_kind": devices[0].device_kind,
@@ -101,9 +98,50 @@ def plan(settings: Settings, devices: Sequence[jax.Device], memory: int | None) 
     return report
 
 
+def find_micro_batch(settings: Settings, devices: Sequence[jax.Device], memory: int) -> tuple[int, dict[int, int]]:
+    """The greatest `algorithm.micro_batch` of which every function that takes one fits: a divisor of the rows of an
+    update, found by bisection.
+
+    Args:
+        settings: of the run.
+        devices: to compile for.
+        memory: bytes of one of them.
+
+    Returns:
+        It, 0 if none fits, and the peak of each one tried.
+    """
+    algorithm = settings.algorithm
+    rows = algorithm.batch_size // algorithm.minibatches
+    lanes_of_mesh = lanes(make_mesh(settings.mesh, devices))
+    sizes = [n for n in range(1, rows + 1) if rows % n == 0 and n % lanes_of_mesh == 0] or [rows]
+    tried: dict[int, int] = {}
+    first, last = 0, len(sizes)  # sizes[:first] fit, sizes[last:] do not
+    with Progress(len(sizes).bit_length(), title="micro-batches") as progress:
+        while first < last:
+            middle = (first + last) // 2
+            changed = dataclasses.replace(settings, algorithm=dataclasses.replace(algorithm, micro_batch=sizes[middle]))
+            model, state, calls = _calls(changed, devices)
+            made = [_measure(call, state_bytes(state), memory) for call in calls if call.takes_pieces]
+            # Where the compiler gives up, it does not always say what it would have taken.
+            tried[sizes[middle]] = max(one["peak"] or memory + 1 for one in made)
+            fits = all(one["fits"] for one in made)
+            first, last = (middle + 1, last) if fits else (first, middle)
+            progress.advance(1)
+    return (sizes[first - 1] if first else 0), tried
+
+
 def _greatest(report: dict[str, Any], names: tuple[str, ...]) -> int | None:
     peaks = [report["functions"][name]["peak"] for name in names if name in report["functions"]]
     return None if None in peaks else max(peaks, default=None)
+
+
+def _calls(settings: Settings, devices: Sequence[jax.Device]) -> tuple[Model, State, list[Call]]:
+    if settings.recipe not in PLANS:
+        raise UsageError(f"config.recipe={settings.recipe!r}: cannot be planned; expected {' or '.join(PLANS)}")
+    model = with_shared_critic(describe_by_config(settings.model, make_mesh(settings.mesh, devices)), settings)
+    if settings.recipe == "reward_model":
+        model = describe_scorer(model)
+    return model, *PLANS[settings.recipe](settings, model)
 
 
 def _measure(call: Call, state: dict[str, int], memory: int | None) -> dict[str, Any]:
@@ -127,6 +165,9 @@ def _measure(call: Call, state: dict[str, int], memory: int | None) -> dict[str,
     made |= _memory(program, sum(state.values()), others)
     made["xla"] = compiled.cost(program)
     made["collectives"] = compiled.summarize(compiled.collectives(program.as_text()))
+    # What a gradient function makes beside activations, in temporaries or in what it returns, is the gradient.
+    beside = call.within.get("gradients", 0) if call.name.endswith("gradients") else made["outputs_beside"]
+    made["activations"] = max(made["temporaries"] + made["outputs_beside"] - beside, 0)
     made["fits"] = None if memory is None else made["peak"] <= memory
     return made
 
@@ -210,14 +251,17 @@ def _policy_gradient(settings: Settings, model: Model) -> tuple[State, list[Call
     number = jax.ShapeDtypeStruct((), jnp.int32)
     rows = pieces["tokens"].shape[1]
     scores = [
-        Call(f"score_{name}", steps.score.of_pieces, (params, pieces, number, length), 1, rows, count)
+        Call(
+            f"score_{name}", steps.score.of_pieces, (params, pieces, number, length), 1, rows, count, takes_pieces=True
+        )
         for name, params in scored.items()
     ]
     if steps.values:
         learner: TrainState = state.get("critic", state["train"])
         own, count = _pieces(read, steps.values.model, steps.micro_batch)
         arguments = (learner.policy, own, number, length)
-        scores += [Call("values", steps.values.of_pieces, arguments, 1, own["tokens"].shape[1], count)]
+        own_rows = own["tokens"].shape[1]
+        scores += [Call("values", steps.values.of_pieces, arguments, 1, own_rows, count, takes_pieces=True)]
         batch |= {name: batch["sampler_logprobs"] for name in CRITIC_ALONE}
     if judge:
         if "reward_model" not in state:  # It stays as it is, and lies there in the compute dtype.
@@ -225,9 +269,8 @@ def _policy_gradient(settings: Settings, model: Model) -> tuple[State, list[Call
         params = state["reward_model"].params if "reward_model" in steps.others else state["reward_model"]
         score = make_scoring(judge, completion_scores, steps.micro_batch)
         own, count = _pieces(read, judge, steps.micro_batch)
-        scores += [
-            Call("score_reward", score.of_pieces, (params, own, number, length), 1, own["tokens"].shape[1], count)
-        ]
+        arguments, own_rows = (params, own, number, length), own["tokens"].shape[1]
+        scores += [Call("score_reward", score.of_pieces, arguments, 1, own_rows, count, takes_pieces=True)]
     read_too = [*scored, "old"] if algorithm.old_logprobs == "sampler" else scored
     batch |= {f"{name}_logprobs": batch["sampler_logprobs"] for name in read_too}
     part = cut_minibatches(batch, algorithm.minibatches, (settings.seed,))[0]
@@ -295,7 +338,7 @@ def _step(step: Step, train: TrainState, pieces: Pieces, count: int, updates: in
     totals = dataclasses.replace(shapes, gradients=jax.tree.map(_placed, shapes.gradients, places))
     rows, within = pieces["tokens"].shape[1], {"gradients": device_bytes(totals.gradients)}
     return [
-        Call(f"{prefix}gradients", step.gradients, (train, pieces, whole), updates, rows, count, within),
+        Call(f"{prefix}gradients", step.gradients, (train, pieces, whole), updates, rows, count, within, True),
         Call(f"{prefix}update", step.finish, (train, totals, number, number), updates, rows * count, within=within),
     ]
 
@@ -322,7 +365,8 @@ def _reward_model(settings: Settings, model: Model) -> tuple[State, list[Call]]:
         pieces, count = _pieces(read, model, micro_batch)
         number = jax.ShapeDtypeStruct((), jnp.int32)
         arguments = (state["train"].policy, pieces, number, prompt + completion)
-        scores = [Call("score", update.score.of_pieces, arguments, 1, pieces["tokens"].shape[1], count)]
+        own_rows = pieces["tokens"].shape[1]
+        scores = [Call("score", update.score.of_pieces, arguments, 1, own_rows, count, takes_pieces=True)]
         batch, _ = reward_model.with_tangents(batch, np.zeros(batch["mask"].shape, np.float32))
     pieces, count = _pieces(batch, model, micro_batch)
     return state, [*scores, *_step(update.step(prompt + completion), state["train"], pieces, count, 1)]

@@ -218,3 +218,34 @@ def test_tpu(commands, bare_model, tmp_path, topology, memory):
     assert report["memory"] == round(memory * 2**30) and report["fits"] is True
     assert set(report["functions"]) == {"prefill", "decode", "score_reference", "gradients", "update"}
     assert all(one["peak"] > 0 and one["xla"]["bytes"] > 0 for one in report["functions"].values())
+
+
+def test_the_greatest_micro_batch_that_fits():
+    """Told by compiling: what is found fits, and the next one that was tried does not."""
+    small = ("--config.algorithm.batch_size=12", "--config.sampling.max_length=64", "--config.model.tokenizer_size=300")
+    settings = settings_of("configs/sft_tiny.py", *small, "--config.data.max_prompt_length=32")
+    devices = jax.devices()[:1]
+    none, tried = planning.find_micro_batch(settings, devices, 1000)
+    assert none == 0 and set(tried) == {1, 2, 4}  # of 1, 2, 3, 4, 6 and 12
+    assert tried[1] < tried[2] < tried[4]
+    limit = (tried[2] + tried[4]) // 2
+    found, tried = planning.find_micro_batch(settings, devices, limit)
+    assert found in (2, 3) and tried[found] <= limit < tried[found + 1 if found == 3 else min(set(tried) - {2})]
+
+
+@pytest.mark.parametrize(
+    "flag, told",
+    [("--find_batch", "--find_batch: cpu:8 has no memory of its own"), ("--memory=-1", "--memory=-1.0: expected GiB")],
+)
+def test_a_search_needs_a_limit(commands, flag, told):
+    done = commands.run(["rl_reason.plan", "--config=configs/sft_tiny.py", "--topology=cpu:8", flag])
+    assert done.returncode == 2 and done.stderr.startswith(f"error: {told}") and done.stderr.count("\n") == 1
+
+
+@pytest.mark.skipif(not os.access("/proc/self/clear_refs", os.W_OK), reason="Linux alone tells the peak of a call")
+def test_the_planned_peak_is_the_measured_one(commands):
+    # With all of XLA's passes, as a user's run has them.
+    done = commands.succeed(["tests.end_to_end.peak_of_an_update", "none"], 4, JAX_DISABLE_MOST_OPTIMIZATIONS="0")
+    seen = json.loads(done.stdout.splitlines()[-1])
+    assert seen["measured"] > 5e8
+    assert seen["planned"] == pytest.approx(seen["measured"], rel=0.1)
