@@ -103,7 +103,7 @@ FIGURES: dict[str, Callable[[dict, dict], str | None]] = {
     "… keys and values among these": lambda report, made: _bytes(made["within"].get("cache")),
     "… activations, and buffers of products": lambda report, made: _bytes(made.get("activations")),
     "program": lambda report, made: _bytes(made.get("code")),
-    "state that it does not read": lambda report, made: _bytes(made["resident"]),
+    "what else lies there": lambda report, made: _bytes(made["resident"]),
     "peak": lambda report, made: _bytes(made.get("peak")),
     "memory of a device": lambda report, made: _bytes(report["memory"]),
     "fits": lambda report, made: None if made["fits"] is None else "yes" if made["fits"] else "NO",

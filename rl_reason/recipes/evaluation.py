@@ -20,7 +20,7 @@ from rl_reason.recipes.setup import Model
 from rl_reason.rewards.combination import Rewarder, describe_failure
 from rl_reason.rewards.estimators import majority, mean_interval, pass_at_k
 from rl_reason.rewards.format import format_reward
-from rl_reason.sampling.sampler import Completions, Sampler, make_sampler
+from rl_reason.sampling.sampler import Completions, Moved, Sampler, make_sampler
 
 
 @dataclass(frozen=True)
@@ -54,7 +54,7 @@ class Samples:
 
 
 def start_sampling(
-    sampler: Sampler, model: Model, params: Params, prompts: Sequence[EncodedPrompt], length: int, key: jax.Array
+    sampler: Sampler, model: Model, weights: Moved, prompts: Sequence[EncodedPrompt], length: int, key: jax.Array
 ) -> Callable[[], Completions]:
     """Puts the prompts on the mesh and dispatches the sampler's first part; what it returns does the rest."""
     tokens_QP, lengths_Q = left_pad([prompt.prompt_ids for prompt in prompts], length, model.pad_id)
@@ -63,13 +63,16 @@ def start_sampling(
     rows = sharding(model.mesh, ("batch", "time"), tokens_QP.shape)
     everywhere = replicated(model.mesh)
     return sampler.begin(
-        params, hosts.place(tokens_QP, rows), hosts.place(mask_QP, rows), hosts.place(ids_Q, everywhere), key
+        weights, hosts.place(tokens_QP, rows), hosts.place(mask_QP, rows), hosts.place(ids_Q, everywhere), key
     )
 
 
-def to_host(begun: Sequence[Callable[[], Completions]]) -> Samples:
-    """Waits for calls of the sampler, one after the other; their samples in this order."""
-    made = [finish() for finish in begun]
+def to_host(begun: list[Callable[[], Completions]]) -> Samples:
+    """Waits for calls of the sampler, one after the other; their samples in this order. Empties the list: it holds
+    caches and weights for decoding, whose room the update needs."""
+    made = []
+    while begun:
+        made.append(begun.pop(0)())
     return Samples.join([Samples(x.tokens, x.logprobs, x.lengths, x.finished) for x in made])
 
 
@@ -105,12 +108,13 @@ def sample_records(
     """
     problems, prompts = asked.problems, asked.prompts
     longest = max(len(prompt.prompt_ids) for prompt in prompts)
+    weights = sampler.move(params)
     for start in range(done, len(prompts), per_batch):
         batch = list(prompts[start : start + per_batch])
         # The last batch is filled up with its own first prompt, so that there are few shapes.
         filled = batch + batch[:1] * (per_batch - len(batch))
         length = padded_length(filled, longest)
-        made = to_host([start_sampling(sampler, model, params, filled, length, key)])
+        made = to_host([start_sampling(sampler, model, weights, filled, length, key)])
         texts = made.texts(model)[: len(batch) * samples]
         owners = [problems[prompt.index] for prompt in batch for _ in range(samples)]
         graded = grade(rewarder, texts, owners)

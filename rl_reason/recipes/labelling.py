@@ -110,7 +110,8 @@ def _make_sample(
         decoding=policy.decoding,
     )
     key = jax.random.fold_in(jax.random.key(settings.seed), sampling.seed)
-    return lambda prompts, length: to_host([start_sampling(sampler, policy, params, prompts, length, key)])
+    weights = sampler.move(params)
+    return lambda prompts, length: to_host([start_sampling(sampler, policy, weights, prompts, length, key)])
 
 
 Judge = Callable[[Sequence[EncodedPrompt], Samples, Sequence[dict]], tuple[list[dict], list[dict]]]

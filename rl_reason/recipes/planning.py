@@ -91,7 +91,7 @@ def plan(settings: Settings, devices: Sequence[jax.Device], memory: int | None) 
             progress.advance(1)
     functions = report["functions"].values()
     updating = ("gradients", "update", "critic_gradients", "critic_update")
-    by_phase = {"sampling": ("prefill", "decode"), "update": updating}
+    by_phase = {"sampling": ("move", "prefill", "decode"), "update": updating}
     report["peak"] = {phase: _greatest(report, names) for phase, names in by_phase.items()}
     report["flops_step"] = sum(made["flops"] * made["calls"] for made in functions)
     report["fits"] = None if memory is None else all(made["fits"] for made in functions)
@@ -290,21 +290,29 @@ def _sampling(settings: Settings, model: Model, sampler: Sampler, params: weight
     algorithm, sampling, prompt = settings.algorithm, settings.sampling, settings.data.max_prompt_length
     rows = rows_at_once(sampling.batch_size, algorithm.batch_size)
     calls, length = algorithm.batch_size // rows, sampling.max_length
-    arguments = _sampler_arguments(model, params, rows // algorithm.group_size, prompt)
-    # What prefill makes lies where its compiled program puts it.
-    places = jax.jit(sampler.start).lower(*arguments).compile().output_shardings
-    made = jax.eval_shape(sampler.start, *arguments)
-    decoding, prompts, state = jax.tree.map(_placed, made, places)
-    state = dataclasses.replace(state, own=jax.tree.map(_placed, _grown(sampler, state.own), places[2].own))
+    arguments = _sampler_arguments(model, rows // algorithm.group_size, prompt)
+    # What these make lies where their compiled programs put it.
+    decoding = _made(sampler.to_decoding, params)
+    arguments = params, decoding, *arguments
+    prompts, state = _made(sampler.start, *arguments)
+    places = jax.tree.map(lambda x: x.sharding, state.own)
+    state = dataclasses.replace(state, own=jax.tree.map(_placed, _grown(sampler, state.own), places))
     within = {"cache": _cache_bytes(model, rows, algorithm.group_size, prompt, length)}
     wanted = jax.ShapeDtypeStruct((), jnp.int32)
     return [
+        Call("move", sampler.to_decoding, (params,), 1, 0),
         Call("prefill", sampler.start, arguments, calls, rows),
         Call(
             "decode", sampler.decode, (decoding, prompts, state, wanted), calls, rows, length - 1, within,
             reads_state=False,
         ),
     ]  # fmt: skip
+
+
+def _made(function: Any, *arguments: Any) -> Any:
+    """The shapes of what a jitted function returns, where it lies."""
+    places = function.lower(*arguments).compile().output_shardings
+    return jax.tree.map(_placed, jax.eval_shape(function, *arguments), places)
 
 
 def _placed(x: jax.ShapeDtypeStruct, place: jax.sharding.Sharding) -> jax.ShapeDtypeStruct:
@@ -425,13 +433,12 @@ def _shapes(pieces: Mapping[str, np.ndarray], model: Model) -> Pieces:
     }
 
 
-def _sampler_arguments(model: Model, params: weights.Params, questions: int, prompt: int) -> tuple:
+def _sampler_arguments(model: Model, questions: int, prompt: int) -> tuple:
     """As `evaluation.start_sampling` puts them on the mesh."""
     rows = sharding(model.mesh, ("batch", "time"), (questions, prompt))
     everywhere = replicated(model.mesh)
     key = jax.eval_shape(lambda: jax.random.key(0))
     return (
-        params,
         jax.ShapeDtypeStruct((questions, prompt), jnp.int32, sharding=rows),
         jax.ShapeDtypeStruct((questions, prompt), jnp.bool_, sharding=rows),
         jax.ShapeDtypeStruct((questions,), jnp.int32, sharding=everywhere),

@@ -313,9 +313,9 @@ def _make_sample(settings: Settings, task: _Task, steps: Steps) -> Callable:
         key = jax.random.fold_in(key, draw) if draw else key
         parts = [asked[i : i + task.rows // group] for i in range(0, len(asked), task.rows // group)]
         length = padded_length(asked, task.prompt_length)
-        params = state["train"].policy
-        begin = lambda part: start_sampling(sampler, model, params, part, length, key)  # noqa: E731
-        # Each has its own caches and weights for decoding: a part begins when the one before it has finished.
+        weights = sampler.move(state["train"].policy)
+        begin = lambda part: start_sampling(sampler, model, weights, part, length, key)  # noqa: E731
+        # Each has its own caches: a part begins when the one before it has finished.
         return [begin(parts[0]), *(lambda part=part: begin(part)() for part in parts[1:])]
 
     return sample

@@ -11,7 +11,7 @@ import dataclasses
 import functools
 from collections.abc import Callable
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, NamedTuple
 
 import jax
 import jax.numpy as jnp
@@ -65,6 +65,15 @@ class Decoding:
         return self.out.finished
 
 
+class Moved(NamedTuple):
+    """Weights, twice."""
+
+    trained: Params
+    """As training holds them: prompts are computed with these."""
+    decoding: Params
+    """As decoding reads them."""
+
+
 @dataclass(frozen=True)
 class Sampler:
     """`sampler(params, tokens_QP, mask_QP, question_ids_Q, key) -> Completions`, on the host.
@@ -78,8 +87,10 @@ class Sampler:
     int32 number of each question in its data set; a key.
     """
 
-    start: Callable[..., tuple[Params, cache.PromptCache, Decoding]]
-    """Jitted, of the arguments above: weights as decoding reads them, the prompts' cache, the first tokens."""
+    to_decoding: Callable[[Params], Params]
+    """Jitted: weights in the dtype and the layout of decoding."""
+    start: Callable[..., tuple[cache.PromptCache, Decoding]]
+    """Jitted, of the arguments above, weights for decoding behind the first: the prompts' cache, the first tokens."""
     decode: Callable[[Params, cache.PromptCache, Decoding, jax.Array], Decoding]
     """Jitted: goes on until the limit, a full cache, or until so many samples go on, int32 [] (0: none). Takes the
     buffers of `Decoding`."""
@@ -91,16 +102,20 @@ class Sampler:
     """The number of samples that go on is a multiple of it: the devices that they are shared out to."""
 
     def __call__(self, params: Params, tokens_QP: Any, mask_QP: Any, question_ids_Q: Any, key: Any) -> Completions:
-        return self.begin(params, tokens_QP, mask_QP, question_ids_Q, key)()
+        return self.begin(self.move(params), tokens_QP, mask_QP, question_ids_Q, key)()
+
+    def move(self, params: Params) -> Moved:
+        """What `begin` takes: once for weights that several batches are sampled with."""
+        return Moved(params, self.to_decoding(params))
 
     def begin(
-        self, params: Params, tokens_QP: Any, mask_QP: Any, question_ids_Q: Any, key: Any
+        self, weights: Moved, tokens_QP: Any, mask_QP: Any, question_ids_Q: Any, key: Any
     ) -> Callable[[], Completions]:
         """Dispatches what does not need the host; what it returns does the rest."""
-        weights, prompts, state = self.start(params, tokens_QP, mask_QP, question_ids_Q, key)
+        prompts, state = self.start(*weights, tokens_QP, mask_QP, question_ids_Q, key)
         rows = len(state.last_B)
-        state = self.decode(weights, prompts, state, self._wanted(prompts, state, rows))
-        return functools.partial(self._finish, weights, prompts, state)
+        state = self.decode(weights.decoding, prompts, state, self._wanted(prompts, state, rows))
+        return functools.partial(self._finish, weights.decoding, prompts, state)
 
     def _finish(self, weights: Params, prompts: cache.PromptCache, state: Decoding) -> Completions:
         rows = len(state.last_B)
@@ -208,17 +223,19 @@ def make_sampler(
         )
 
     @jax.jit
-    def start(params, tokens_QP, mask_QP, question_ids_Q, key) -> tuple[Params, cache.PromptCache, Decoding]:
+    def to_decoding(params: Params) -> Params:
+        return cache.unstack(cache.place_weights(cast(params, dtype), config, decoding), config)
+
+    @jax.jit
+    def start(params, weights, tokens_QP, mask_QP, question_ids_Q, key) -> tuple[cache.PromptCache, Decoding]:
         rows = tokens_QP.shape[0] * group_size
-        params = cast(params, dtype)
-        hidden_QD, prompts = cache.prefill(params, tokens_QP, mask_QP, max_length, config, constrain)
+        hidden_QD, prompts = cache.prefill(cast(params, dtype), tokens_QP, mask_QP, max_length, config, constrain)
         prompts = cache.place(prompts, decoding)
-        params = cache.unstack(cache.place_weights(params, config, decoding), config)
         question_keys = jax.vmap(lambda q: jax.random.fold_in(key, q))(question_ids_Q)
         fold_samples = jax.vmap(jax.random.fold_in, in_axes=(None, 0))
         keys_B = jax.vmap(lambda k: fold_samples(k, jnp.arange(group_size)))(question_keys).reshape(rows)
         zero = jnp.zeros((), jnp.int32)
-        tokens_B, logprobs_B = choose(params, jnp.repeat(hidden_QD, group_size, axis=0), keys_B, zero)
+        tokens_B, logprobs_B = choose(weights, jnp.repeat(hidden_QD, group_size, axis=0), keys_B, zero)
         empty = Completions(
             tokens=jnp.full((rows, max_length), pad_id, jnp.int32),
             logprobs=jnp.zeros((rows, max_length), jnp.float32),
@@ -226,11 +243,7 @@ def make_sampler(
             finished=jnp.zeros(rows, bool),
         )
         own = cache.empty_completions(rows, min(FIRST_ROOM, max_length), config, dtype, decoding)
-        return (
-            params,
-            prompts,
-            place(Decoding(zero + 1, tokens_B, keys_B, own, write(zero, tokens_B, logprobs_B, empty))),
-        )
+        return prompts, place(Decoding(zero + 1, tokens_B, keys_B, own, write(zero, tokens_B, logprobs_B, empty)))
 
     @functools.partial(jax.jit, donate_argnums=2)
     def decode(params: Params, prompts: cache.PromptCache, state: Decoding, wanted: jax.Array) -> Decoding:
@@ -260,4 +273,4 @@ def make_sampler(
         return cache.place(cache.grow(own, length), decoding)
 
     ways = lanes(decoding.mesh, decoding.rules) if isinstance(decoding, OnMesh) else 1
-    return Sampler(start, decode, grow, take, max_length, ways)
+    return Sampler(to_decoding, start, decode, grow, take, max_length, ways)

@@ -93,7 +93,7 @@ def test_sampler_and_trainer_agree_across_the_switch(total, loaded):
     model = describe(config, settings.Mesh(), jax.devices()[:1])
     stops = (1, *range(2, VOCAB, 9))
     sampler = make_sampler(config, group_size=group, max_length=length, stop_ids=stops, pad_id=0)
-    samples = to_host([start_sampling(sampler, model, params, prompts, width, jax.random.key(0))])
+    samples = to_host([start_sampling(sampler, model, sampler.move(params), prompts, width, jax.random.key(0))])
     assert samples.finished.any() and not samples.finished.all()
     batch = make_batch(prompts, samples, group, width, 0)
     assert batch["tokens"].shape[1] == total

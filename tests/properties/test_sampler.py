@@ -36,8 +36,8 @@ def sample(describe, params):
 
     def run(questions=tuple(QUESTIONS), width=6, key=0, weights=None, **options):
         prompts = [EncodedPrompt(q, list(QUESTIONS[q])) for q in questions]
-        made = start_sampling(sampler(**options), model, weights or params, prompts, width, jax.random.key(key))
-        return to_host([made])
+        one = sampler(**options)
+        return to_host([start_sampling(one, model, one.move(weights or params), prompts, width, jax.random.key(key))])
 
     return run
 
@@ -126,7 +126,7 @@ def sample_on_mesh(model, params, questions):
         constrain=model.constrain, decoding=model.decoding,
     )  # fmt: skip
     prompts = [EncodedPrompt(q, list(QUESTIONS[q])) for q in questions]
-    placed = jax.device_put(params, places)
+    placed = sampler.move(jax.device_put(params, places))
     return to_host([start_sampling(sampler, model, placed, prompts, 6, jax.random.key(0))])
 
 
@@ -175,11 +175,12 @@ def test_no_weight_travels_for_a_token(describe):
     options = {"group_size": 4, "max_length": 5, "stop_ids": (1,), "pad_id": 0}
     sampler = make_sampler(config, **options, constrain=model.constrain, decoding=model.decoding)
     prompts = np.full((2, 3), 7, np.int32)
-    made = sampler.start(model.load_params(0), prompts, prompts > 0, np.arange(2), jax.random.key(0))
-    text = sampler.decode.lower(*made, np.int32(0)).compile().as_text()
+    moved = sampler.move(model.load_params(0))
+    made = sampler.start(*moved, prompts, prompts > 0, np.arange(2), jax.random.key(0))
+    text = sampler.decode.lower(moved.decoding, *made, np.int32(0)).compile().as_text()
     found = [one for one in compiled.collectives(text) if one.in_loop]
     of_logits = 4 * 8 * 512 // 4
-    matrices = [layer[name].matrix for layer in made[0]["layers"] for name in ("query", "key", "gate", "down")]
+    matrices = [layer[name].matrix for layer in moved.decoding["layers"] for name in ("query", "key", "gate", "down")]
     assert max(one.bytes for one in found) == of_logits < min(x.nbytes for x in matrices)
     rows = 4 * 8 * 64
     layers = [one for one in found if one.bytes == rows]
@@ -215,7 +216,7 @@ def test_samples_that_go_on_alone_and_a_cache_that_grows_change_nothing(sizes, d
             model.config, group_size=8, max_length=LENGTH, stop_ids=(1, 5, 9, 12, 17, 20, 23), pad_id=model.pad_id,
             constrain=model.constrain, decoding=model.decoding,
         )  # fmt: skip
-        begun = start_sampling(counted(sampler, calls[-1]), model, placed, prompts, 6, jax.random.key(0))
+        begun = start_sampling(counted(sampler, calls[-1]), model, sampler.move(placed), prompts, 6, jax.random.key(0))
         made.append(to_host([begun]))
     assert calls[0] == []
     fewer = [n for kind, n in calls[1] if kind == "rows"]
