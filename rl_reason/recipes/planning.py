@@ -44,6 +44,26 @@ SCORED = ("tokens", "segments", "mask", "questions")
 
 
 @dataclass(frozen=True)
+class _Program:
+    compiled: jax.stages.Compiled | None
+    """None: it takes more memory than there is."""
+    error: str
+    """What the compiler says then."""
+    seconds: float
+
+
+def _compile(function: Any, *arguments: Any) -> _Program:
+    start = time.monotonic()
+    try:
+        made, error = function.lower(*arguments).compile(), ""
+    except jax.errors.JaxRuntimeError as raised:
+        if "RESOURCE_EXHAUSTED" not in str(raised):
+            raise
+        made, error = None, _one_line(raised)
+    return _Program(made, error, round(time.monotonic() - start, 1))
+
+
+@dataclass(frozen=True)
 class Call:
     """A jitted function of a step with the shapes that it is called with."""
 
@@ -62,6 +82,8 @@ class Call:
     """Whether its rows are those of `algorithm.micro_batch`."""
     reads_state: bool = True
     """Whether its first argument is a part of the state: weights, or all that an update changes."""
+    program: _Program | None = None
+    """Compiled already, to see where what it makes lies."""
 
 
 def plan(settings: Settings, devices: Sequence[jax.Device], memory: int | None) -> dict[str, Any]:
@@ -86,7 +108,8 @@ def plan(settings: Settings, devices: Sequence[jax.Device], memory: int | None) 
         "functions": {},
     }
     with Progress(len(calls), title="compile") as progress:
-        for call in calls:
+        while calls:  # Programs take memory here, too.
+            call = calls.pop(0)
             report["functions"][call.name] = _measure(call, report["state"], memory)
             progress.advance(1)
     functions = report["functions"].values()
@@ -146,25 +169,20 @@ def _calls(settings: Settings, devices: Sequence[jax.Device]) -> tuple[Model, St
 
 def _measure(call: Call, state: dict[str, int], memory: int | None) -> dict[str, Any]:
     """Compiles a function and reads what it takes."""
-    traced = call.function.trace(*call.arguments)
     made: dict[str, Any] = {"rows": call.rows, "calls": call.calls, "within": call.within}
-    made["flops"] = compiled.flops(traced.jaxpr, call.trips)
+    made["flops"] = compiled.flops(call.function.trace(*call.arguments).jaxpr, call.trips)
     others = device_bytes([x for x in call.arguments[call.reads_state :] if not isinstance(x, int)])
     made["resident"] = sum(state.values()) - device_bytes(call.arguments[0]) * call.reads_state
-    start = time.monotonic()
-    try:
-        program = traced.lower().compile()
-    except jax.errors.JaxRuntimeError as error:
-        if "RESOURCE_EXHAUSTED" not in str(error):
-            raise
-        told = _one_line(error)
-        needed = _needed(told)
+    result = call.program or _compile(call.function, *call.arguments)
+    program = result.compiled
+    if program is None:
+        needed = _needed(result.error)
         peak = None if needed is None else needed + made["resident"]
-        return made | {"arguments": None, "peak": peak, "fits": False, "error": told}
-    made["compile_s"] = round(time.monotonic() - start, 1)
+        return made | {"arguments": None, "peak": peak, "fits": False, "error": result.error}
+    made["compile_s"] = result.seconds
     made |= _memory(program, sum(state.values()), others)
     made["xla"] = compiled.cost(program)
-    made["collectives"] = compiled.summarize(compiled.collectives(program.as_text()))
+    made["collectives"] = compiled.summarize(compiled.collectives(program.as_text() or ""))
     # What a gradient function makes beside activations, in temporaries or in what it returns, is the gradient.
     beside = call.within.get("gradients", 0) if call.name.endswith("gradients") else made["outputs_beside"]
     made["activations"] = max(made["temporaries"] + made["outputs_beside"] - beside, 0)
@@ -286,33 +304,35 @@ def _policy_gradient(settings: Settings, model: Model) -> tuple[State, list[Call
 
 
 def _sampling(settings: Settings, model: Model, sampler: Sampler, params: weights.Params) -> list[Call]:
-    """The two functions of sampling, the second one with the greatest cache."""
+    """The functions of sampling, the last one with the greatest cache. What comes behind one that does not fit is left
+    out."""
     algorithm, sampling, prompt = settings.algorithm, settings.sampling, settings.data.max_prompt_length
     rows = rows_at_once(sampling.batch_size, algorithm.batch_size)
     calls, length = algorithm.batch_size // rows, sampling.max_length
     arguments = _sampler_arguments(model, rows // algorithm.group_size, prompt)
     # What these make lies where their compiled programs put it.
-    decoding = _made(sampler.to_decoding, params)
+    moving = _compile(sampler.to_decoding, params)
+    made = [Call("move", sampler.to_decoding, (params,), 1, 0, program=moving)]
+    if moving.compiled is None:
+        return made
+    decoding = _results(moving.compiled, sampler.to_decoding, params)
     arguments = params, decoding, *arguments
-    prompts, state = _made(sampler.start, *arguments)
+    starting = _compile(sampler.start, *arguments)
+    made.append(Call("prefill", sampler.start, arguments, calls, rows, program=starting))
+    if starting.compiled is None:
+        return made
+    prompts, state = _results(starting.compiled, sampler.start, *arguments)
     places = jax.tree.map(lambda x: x.sharding, state.own)
     state = dataclasses.replace(state, own=jax.tree.map(_placed, _grown(sampler, state.own), places))
     within = {"cache": _cache_bytes(model, rows, algorithm.group_size, prompt, length)}
     wanted = jax.ShapeDtypeStruct((), jnp.int32)
-    return [
-        Call("move", sampler.to_decoding, (params,), 1, 0),
-        Call("prefill", sampler.start, arguments, calls, rows),
-        Call(
-            "decode", sampler.decode, (decoding, prompts, state, wanted), calls, rows, length - 1, within,
-            reads_state=False,
-        ),
-    ]  # fmt: skip
+    arguments = decoding, prompts, state, wanted
+    return [*made, Call("decode", sampler.decode, arguments, calls, rows, length - 1, within, reads_state=False)]
 
 
-def _made(function: Any, *arguments: Any) -> Any:
-    """The shapes of what a jitted function returns, where it lies."""
-    places = function.lower(*arguments).compile().output_shardings
-    return jax.tree.map(_placed, jax.eval_shape(function, *arguments), places)
+def _results(program: jax.stages.Compiled, function: Any, *arguments: Any) -> Any:
+    """The shapes of what a function returns, where it lies."""
+    return jax.tree.map(_placed, jax.eval_shape(function, *arguments), program.output_shardings)
 
 
 def _placed(x: jax.ShapeDtypeStruct, place: jax.sharding.Sharding) -> jax.ShapeDtypeStruct:
