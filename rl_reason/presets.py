@@ -117,8 +117,8 @@ def sapo(config: ConfigDict) -> None:
 
 
 def rloo(config: ConfigDict) -> None:
-    """RLOO (arXiv 2402.14740): r − the mean of the others; a completion is one action, so its tokens are summed; the KL
-    is taken off the reward. β stays the config file's."""
+    """RLOO (arXiv 2402.14740): r − the mean of the others; a completion is one action ("Modeling Partial Completions is
+    Not Necessary"), so its tokens are summed; the KL is taken off the reward. β stays the config file's."""
     _set(
         config, advantage="leave_one_out", surrogate="clip", ratio_level="token", reduction="sequence_sum",
         kl_in="reward", kl_estimator="k1", updates=1, minibatches=1,
@@ -175,8 +175,10 @@ def trl(config: ConfigDict) -> None:
 
 
 def verl(config: ConfigDict) -> None:
-    """verl's GRPO: one degree of freedom and 1e-6 added; mean over tokens; ε 0.2, dual clip 3; k3 in the loss at 0.001,
-    as in its GRPO examples (`use_kl_loss`, `low_var_kl`, `kl_loss_coef`)."""
+    """verl's GRPO, `verl/trainer/ppo/core_algos.py` as of commit 018f23b: one degree of freedom and 1e-6 added
+    (`compute_grpo_outcome_advantage`), ε 0.2 and dual clip 3 (`compute_policy_loss_vanilla`), mean over tokens
+    (`agg_loss`), k3 cut off at 10 (`kl_penalty`); in the loss at 0.001 as in `examples/grpo_trainer` (`use_kl_loss`,
+    `low_var_kl`, `kl_loss_coef`)."""
     _set(
         config, advantage="group", ddof=1, eps=1e-6, surrogate="clip", ratio_level="token", clip_low=0.2, clip_high=0.2,
         dual_clip=3.0, reduction="token_mean", kl_in="loss", kl_estimator="k3", kl_coef=0.001, kl_limit=10.0,
@@ -184,8 +186,9 @@ def verl(config: ConfigDict) -> None:
 
 
 def openrlhf(config: ConfigDict) -> None:
-    """OpenRLHF's GRPO (`--advantage_estimator group_norm`): one degree of freedom and 1e-9 added; mean over tokens;
-    ε 0.2; k3 in the loss. β stays the config file's."""
+    """OpenRLHF's GRPO (`--advantage_estimator group_norm`), as of commit 09f5ace: one degree of freedom and 1e-9 added
+    (`trainer/ppo_utils/experience_maker.py`); mean over tokens (`PolicyLoss` in `models/loss.py`); ε 0.2 (`--eps_clip`);
+    k3 in the loss (`--use_kl_loss`, `--kl_estimator k3`). β stays the config file's."""
     _set(
         config, advantage="group", ddof=1, eps=1e-9, surrogate="clip", ratio_level="token", clip_low=0.2, clip_high=0.2,
         reduction="token_mean", kl_in="loss", kl_estimator="k3",
@@ -193,9 +196,10 @@ def openrlhf(config: ConfigDict) -> None:
 
 
 def nemo_rl(config: ConfigDict) -> None:
-    """NeMo-RL's GRPO (`grpo_math_1B.yaml`): the mean and the standard deviation of the others of a group, one degree of
-    freedom and 1e-6 added (`use_leave_one_out_baseline`, `normalize_rewards`); mean over tokens (`token_level_loss`);
-    ε 0.2 (`ratio_clip_min`, `ratio_clip_max`); k3 in the loss at 0.01 (`reference_policy_kl_penalty`)."""
+    """NeMo-RL's GRPO, `examples/configs/grpo_math_1B.yaml` as of commit 00294d9: the mean and the standard deviation of the
+    others of a group, one degree of freedom and 1e-6 added (`use_leave_one_out_baseline`, `normalize_rewards`); mean
+    over tokens (`token_level_loss`); ε 0.2 (`ratio_clip_min`, `ratio_clip_max`); k3 in the loss at 0.01
+    (`reference_policy_kl_penalty`), cut off at 10 (`calculate_kl_penalty_joschu2020`)."""
     _set(
         config, advantage="leave_one_out_std", eps=1e-6, surrogate="clip", ratio_level="token", clip_low=0.2,
         clip_high=0.2, reduction="token_mean", kl_in="loss", kl_estimator="k3", kl_coef=0.01, kl_limit=10.0,
