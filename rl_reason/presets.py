@@ -196,7 +196,7 @@ def openrlhf(config: ConfigDict) -> None:
 
 
 def nemo_rl(config: ConfigDict) -> None:
-    """NeMo-RL's GRPO, `examples/configs/grpo_math_1B.yaml` as of commit 00294d9: the mean and the standard deviation of the
+    """NeMo-RL's GRPO, `examples/configs/grpo_math_1B.yaml` as of commit 00294d9: mean and standard deviation of the
     others of a group, one degree of freedom and 1e-6 added (`use_leave_one_out_baseline`, `normalize_rewards`); mean
     over tokens (`token_level_loss`); ε 0.2 (`ratio_clip_min`, `ratio_clip_max`); k3 in the loss at 0.01
     (`reference_policy_kl_penalty`), cut off at 10 (`calculate_kl_penalty_joschu2020`)."""
