@@ -77,6 +77,8 @@ def _show(report: dict[str, Any]) -> None:
     functions = report["functions"]
     # What lies there throughout the run comes first, then what each function takes.
     rows = [[name, *(_bytes(size) for _ in functions)] for name, size in report["state"].items() if size]
+    if report["offloaded"]:
+        rows.append(["waits in the host's memory", *(_bytes(report["offloaded"]) for _ in functions)])
     for label, read in FIGURES.items():
         rows.append([label, *(read(report, made) for made in functions.values())])
     table("On one device", ["", *functions], rows)

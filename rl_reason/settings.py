@@ -31,6 +31,8 @@ class Model:
     """What the backward pass recomputes: "none", "layer" (all of a layer) or "dots" (all but matrix products)."""
     attention: str = "auto"
     """Its kernel: "splash" (TPU), "cudnn" (NVIDIA GPU), "xla" or "auto", the best one (`models.attention.choose`)."""
+    offload: tuple = ()
+    """What lies in the host's memory while nothing works on it: "optimizer" (its state), "reference"."""
     logprob_chunk: int = 256
     """Positions of a sequence whose logits exist at the same time when log-probabilities are computed."""
     lora_rank: int = 0

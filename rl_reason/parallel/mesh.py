@@ -6,6 +6,7 @@ import dataclasses
 import math
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
+from typing import Any
 
 import jax
 from jax.experimental import mesh_utils
@@ -175,3 +176,21 @@ def ways(constrain: Callable, axis: str, size: int) -> int:
 def make_constrain(mesh: Mesh, rules: Rules = RULES) -> Callable[[jax.Array, Sequence[str | None]], jax.Array]:
     """The decoder's `constrain` on a mesh; on one device, the identity."""
     return OnMesh(mesh, rules) if mesh.size > 1 else lambda x, axes: x
+
+
+HOST = "pinned_host"
+"""The kind of memory of arrays that wait on the host, where devices can fetch them."""
+
+
+def on_host(places: Any) -> Any:
+    """A tree of shardings, with the same parts in the host's memory."""
+    return jax.tree.map(lambda place: place.with_memory_kind(HOST), places)
+
+
+def to_devices(tree: Any, places: Any) -> Any:
+    """A tree of arrays, those that wait on the host moved to the devices; traced or not. `places`: where they lie."""
+
+    def move(x: Any, place: jax.sharding.Sharding) -> Any:
+        return jax.device_put(x, place.with_memory_kind("device")) if place.memory_kind == HOST else x
+
+    return jax.tree.map(move, tree, places)

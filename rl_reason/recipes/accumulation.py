@@ -13,7 +13,7 @@ from jax.sharding import Mesh
 
 from rl_reason.models.experts import balance
 from rl_reason.models.weights import Params
-from rl_reason.parallel.mesh import replicated
+from rl_reason.parallel.mesh import replicated, to_devices
 from rl_reason.recipes.optimizer import TrainState, apply_gradients
 
 LOADS = "experts/loads"
@@ -97,6 +97,7 @@ def make_step(loss_sum: LossSum, optimizer: optax.GradientTransformation, places
 
     def finish(state: TrainState, totals: Totals, denominator: jax.Array, tokens: jax.Array) -> tuple[TrainState, Sums]:
         gradients = jax.tree.map(lambda g: g / denominator, totals.gradients)
+        state = dataclasses.replace(state, opt_state=to_devices(state.opt_state, places.opt_state))
         state, metrics = apply_gradients(state, gradients, optimizer)
         sums = dict(totals.sums)
         metrics |= balance(sums.pop(LOADS)) if LOADS in sums else {}

@@ -22,7 +22,7 @@ from rl_reason.errors import UsageError
 from rl_reason.models import weights
 from rl_reason.models.cache import CompletionCache
 from rl_reason.parallel import compiled
-from rl_reason.parallel.mesh import DECODING, lanes, make_mesh, replicated, sharding
+from rl_reason.parallel.mesh import DECODING, HOST, lanes, make_mesh, replicated, sharding
 from rl_reason.recipes import checks, policy_gradient, reward_model, supervised
 from rl_reason.recipes.accumulation import Pieces, Step, rows_at_once
 from rl_reason.recipes.completions import completion_scores, lay, make_scoring, pieces_sharding
@@ -105,6 +105,7 @@ def plan(settings: Settings, devices: Sequence[jax.Device], memory: int | None) 
         "attention": model.attention,
         "remat": model.remat,
         "state": state_bytes(state),
+        "offloaded": device_bytes(list(state.values()), on_host=True),
         "functions": {},
     }
     with Progress(len(calls), title="compile") as progress:
@@ -219,11 +220,14 @@ def _needed(told: str) -> int | None:
     return round(float(found[1]) * 1024 ** (" KMGT".index(found[2]))) if found else None
 
 
-def device_bytes(tree: Any) -> int:
-    """Bytes of a tree of shapes on one device; all devices hold the same."""
+def device_bytes(tree: Any, on_host: bool = False) -> int:
+    """Bytes of a tree of shapes on one device, or of what waits for one in the host's memory; all devices hold the
+    same."""
 
     def one(x: Any) -> int:
         place = getattr(x, "sharding", None)
+        if (getattr(place, "memory_kind", None) == HOST) != on_host:
+            return 0
         shape = place.shard_shape(x.shape) if place is not None else x.shape
         return int(np.prod(shape, dtype=np.int64)) * np.dtype(x.dtype).itemsize
 
@@ -261,19 +265,19 @@ def _policy_gradient(settings: Settings, model: Model) -> tuple[State, list[Call
     batch, length = _batch(settings, model), prompt + sampling.max_length
     scored = {}  # log-probabilities → the weights that give them
     if algorithm.kl_coef:
-        scored["reference"] = state.get("reference", state["train"].frozen)
+        scored["reference"] = jax.tree.map(_on_device, state.get("reference", state["train"].frozen))
     if updates > 1 and algorithm.old_logprobs == "trainer":
         scored["old"] = state["train"].policy
     read = {name: batch[name] for name in SCORED}
     pieces, count = _pieces(read, model, steps.score.micro_batch)
     number = jax.ShapeDtypeStruct((), jnp.int32)
     rows = pieces["tokens"].shape[1]
-    scores = [
-        Call(
-            f"score_{name}", steps.score.of_pieces, (params, pieces, number, length), 1, rows, count, takes_pieces=True
-        )
-        for name, params in scored.items()
-    ]
+    scores = []
+    for name, params in scored.items():
+        fetched = name == "reference" and "reference" in model.offload
+        arguments = params, pieces, number, length
+        made = Call(f"score_{name}", steps.score.of_pieces, arguments, 1, rows, count, takes_pieces=True)
+        scores.append(dataclasses.replace(made, reads_state=not fetched))
     if steps.values:
         learner: TrainState = state.get("critic", state["train"])
         own, count = _pieces(read, steps.values.model, steps.micro_batch)
@@ -333,6 +337,11 @@ def _sampling(settings: Settings, model: Model, sampler: Sampler, params: weight
 def _results(program: jax.stages.Compiled, function: Any, *arguments: Any) -> Any:
     """The shapes of what a function returns, where it lies."""
     return jax.tree.map(_placed, jax.eval_shape(function, *arguments), program.output_shardings)
+
+
+def _on_device(x: jax.ShapeDtypeStruct) -> jax.ShapeDtypeStruct:
+    """Where a shape lies that was fetched from the host."""
+    return _placed(x, x.sharding.with_memory_kind("device")) if x.sharding.memory_kind == HOST else x
 
 
 def _placed(x: jax.ShapeDtypeStruct, place: jax.sharding.Sharding) -> jax.ShapeDtypeStruct:

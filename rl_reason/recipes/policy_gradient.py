@@ -54,8 +54,9 @@ from rl_reason.recipes.state import (
     Learner,
     State,
     abstract_state,
-    copy_weights,
+    make_reference,
     needs_reference,
+    reference_of,
     restore_or_start,
     train_shardings,
 )
@@ -163,7 +164,7 @@ def run(settings: Settings, workdir_path: str | Path) -> None:
             loop.pend(step, clock, batch, updated, values, shown, flops=_flops(settings, batch, task, scores))
 
             if "reference" in state and is_end:
-                state["reference"] = copy_weights(state["train"].policy, model)
+                state["reference"] = make_reference(state["train"].policy, model)
             loop.end(step, state, task.data.get_state(), evaluate)
     bookkeeping.close_run(workdir)
 
@@ -394,8 +395,7 @@ def _begin_scores(
     batch = make_batch(asked, samples, algorithm.group_size, length, task.model.pad_id)
     made: dict[str, Callable] = {}
     if algorithm.kl_coef:
-        # What lies frozen beneath adapters is the reference, without a second copy.
-        made["reference_logprobs"] = score.begin(state.get("reference", state["train"].frozen), batch)
+        made["reference_logprobs"] = score.begin(reference_of(state), batch)
     if algorithm.old_logprobs == "sampler":
         made["old_logprobs"] = lambda: batch["sampler_logprobs"]
     elif algorithm.updates * algorithm.minibatches > 1:

@@ -43,7 +43,7 @@ from rl_reason.recipes.loop import Loop, forward_flops
 from rl_reason.recipes.optimizer import TrainState
 from rl_reason.recipes.rollout import make_batch
 from rl_reason.recipes.setup import Model, describe_model
-from rl_reason.recipes.state import final_weights
+from rl_reason.recipes.state import final_weights, reference_of
 from rl_reason.rewards.combination import Rewarder, reward_functions
 from rl_reason.runtime.workdir import write_atomic
 from rl_reason.settings import Settings
@@ -160,9 +160,7 @@ def _train(
             batch = make_pair_batch(of_step, prompt_length, settings.sampling.max_length, model.pad_id)
             loop.previous(clock)
             clock.begin("update")
-            # What lies frozen beneath adapters is the reference, without a second copy.
-            reference = state.get("reference", state["train"].frozen)
-            state["train"], updated = update(state["train"], reference, batch)
+            state["train"], updated = update(state["train"], reference_of(state), batch)
             # The reference's pass, the policy's, and that by which the batch is weighed.
             needed = (3 + BACKWARD) * forward_flops(model.config, batch)
             loop.pend(step, clock, batch, [updated], {}, flops=needed)

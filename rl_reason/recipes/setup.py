@@ -22,6 +22,8 @@ from rl_reason.models.decoder import REMAT_POLICIES, Constrain
 from rl_reason.models.weights import Params
 from rl_reason.parallel.mesh import DECODING, make_constrain, sharding
 
+OFFLOADED = ("optimizer", "reference")
+
 
 @dataclass(frozen=True)
 class Model:
@@ -42,6 +44,8 @@ class Model:
     """Where the weights come from; None: random ones."""
     adapters: Path | None = None
     """Where adapters come from; None: fresh ones, where `config.lora` asks for some."""
+    offload: tuple[str, ...] = ()
+    """What waits in the host's memory: "optimizer", "reference"."""
     attention: str = "xla"
     """The kernel for whole sequences, as `models.attention.choose` names it."""
 
@@ -179,6 +183,14 @@ def _on_mesh(
 ) -> Model:
     if model.remat not in REMAT_POLICIES:
         raise UsageError(f"config.model.remat={model.remat!r}: unknown policy{nearest(model.remat, REMAT_POLICIES)}")
+    for name in model.offload:
+        if name not in OFFLOADED:
+            raise UsageError(f"config.model.offload={model.offload!r}: expected some of {', '.join(OFFLOADED)}")
+    if "reference" in model.offload and (model.lora_rank or model.lora_path):
+        raise UsageError(
+            f"config.model.offload={model.offload!r}: with adapters the frozen weights are the reference; expected no "
+            "'reference'"
+        )
     if model.logprob_chunk < 1:
         raise UsageError(f"config.model.logprob_chunk={model.logprob_chunk}: expected a positive integer")
     _check_experts(config, mesh)
@@ -196,6 +208,7 @@ def _on_mesh(
         stop_ids=stop_ids,
         dtype=dtype,
         remat=model.remat,
+        offload=tuple(model.offload),
         logprob_chunk=model.logprob_chunk,
         mesh=mesh,
         constrain=make_constrain(mesh),

@@ -17,7 +17,7 @@ import optax
 
 from rl_reason.models.lora import merge
 from rl_reason.models.weights import Params, cast
-from rl_reason.parallel.mesh import replicated
+from rl_reason.parallel.mesh import on_host, replicated, to_devices
 from rl_reason.recipes.optimizer import TrainState, init_state, state_shardings
 from rl_reason.recipes.setup import Model
 from rl_reason.runtime.checkpoints import Checkpoints
@@ -48,13 +48,16 @@ def abstract_state(
     reward model, what else learns, by its name in the state."""
     params = model.trained()
     places = state_shardings(params, optimizer, replicated(model.mesh))
+    if "optimizer" in model.offload:
+        places = dataclasses.replace(places, opt_state=on_host(places.opt_state))
 
     def place(shapes, shardings):
         return jax.tree.map(lambda x, s: jax.ShapeDtypeStruct(x.shape, x.dtype, sharding=s), shapes, shardings)
 
     state: State = {"train": place(jax.eval_shape(lambda p: init_state(p, optimizer), params), places)}
     if with_reference:
-        state["reference"] = place(jax.eval_shape(lambda p: cast(p, model.dtype), params), places.params)
+        of_reference = on_host(places.params) if "reference" in model.offload else places.params
+        state["reference"] = place(jax.eval_shape(lambda p: cast(p, model.dtype), params), of_reference)
     for name, learner in others.items():
         state[name] = abstract_state(*learner, with_reference=False)["train"]
     return state
@@ -95,7 +98,7 @@ def restore_or_start(
     trained = model.load_adapters(seed) if model.config.lora else model.load_params(seed)
     state = {}
     if "reference" in abstract:
-        state["reference"] = copy_weights(trained, model)
+        state["reference"] = make_reference(trained, model)
     for name, (other, of_other) in others.items():
         state[name] = _start(other.load_params(seed), of_other, abstract[name])
     start = _start(trained, optimizer, abstract["train"])
@@ -114,6 +117,13 @@ def final_weights(model: Model, trained: Params, seed: int) -> Params:
     return merge(model.load_params(seed), trained, model.config)
 
 
-def copy_weights(params: Params, model: Model) -> Params:
+def make_reference(params: Params, model: Model) -> Params:
     """A copy in the compute dtype, in buffers of its own: the policy's are donated to its next update."""
-    return jax.jit(lambda p: cast(p, model.dtype), out_shardings=model.shardings())(params)
+    copied = jax.jit(lambda p: cast(p, model.dtype), out_shardings=model.shardings())(params)
+    return jax.device_put(copied, on_host(model.shardings())) if "reference" in model.offload else copied
+
+
+def reference_of(state: State) -> Params:
+    """What a loss compares with, on the devices. What lies frozen beneath adapters is it without a second copy."""
+    params = state.get("reference", state["train"].frozen)
+    return to_devices(params, jax.tree.map(lambda x: x.sharding, params))
