@@ -11,8 +11,13 @@ from typing import Any
 
 from rl_reason.errors import UsageError
 
-# How long, how often and how loudly: a run that differs only in these continues the same computation.
-FREE_KEYS = ("steps", "checkpoint", "log")
+FREE_KEYS = (
+    "steps", "checkpoint", "log", "watchdog", "profile",
+    "mesh", "model.offload", "model.remat", "algorithm.micro_batch", "sampling.batch_size",
+)  # fmt: skip
+"""How long, how often, how loudly, and on what: a run that differs only in these goes on with the same computation, to
+rounding."""
+_MOST_TOLD = 5
 _ABSENT = "(absent)"
 
 
@@ -80,11 +85,12 @@ def find_workdir(path: str | os.PathLike, config: Mapping[str, Any]) -> Workdir:
     if workdir.path.exists() and not workdir.path.is_dir():
         raise UsageError(f"--workdir={path}: expected a folder, found a file")
     if workdir.config.exists():
-        difference = _first_difference(_read_config(workdir.config), _as_json(config))
-        if difference is not None:
-            key, there, here = difference
+        differences = _differences(_read_config(workdir.config), _as_json(config))
+        if differences:
+            told = [f"config.{key} is {there} there and {here} here" for key, there, here in differences]
+            more = f" and {len(told) - _MOST_TOLD} more" if len(told) > _MOST_TOLD else ""
             raise UsageError(
-                f"--workdir={path}: holds a run of another config: config.{key} is {there} there and {here} here; "
+                f"--workdir={path}: holds a run of another config: {', '.join(told[:_MOST_TOLD])}{more}; "
                 "expected the same config or another folder"
             )
     elif workdir.path.is_dir():
@@ -139,16 +145,12 @@ def _read_config(path: Path) -> dict[str, Any]:
     return config
 
 
-def _first_difference(old: Mapping, new: Mapping) -> tuple[str, str, str] | None:
-    """(dotted key, value in `old`, value in `new`) of the first difference in `new`'s order; `FREE_KEYS` apart."""
+def _differences(old: Mapping, new: Mapping) -> list[tuple[str, str, str]]:
+    """(dotted key, value in `old`, value in `new`) of all differences, in `new`'s order; `FREE_KEYS` apart."""
     old_leaves, new_leaves = _leaves(old), _leaves(new)
-    for key in [*new_leaves, *old_leaves]:
-        if key.split(".")[0] in FREE_KEYS:
-            continue
-        there, here = old_leaves.get(key, _ABSENT), new_leaves.get(key, _ABSENT)
-        if there != here:
-            return key, there, here
-    return None
+    keys = [key for key in {**new_leaves, **old_leaves} if not f"{key}.".startswith(tuple(f"{k}." for k in FREE_KEYS))]
+    values = [(key, old_leaves.get(key, _ABSENT), new_leaves.get(key, _ABSENT)) for key in keys]
+    return [(key, there, here) for key, there, here in values if there != here]
 
 
 def _leaves(tree: Mapping, prefix: str = "") -> dict[str, str]:

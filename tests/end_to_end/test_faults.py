@@ -137,6 +137,15 @@ def test_the_best_checkpoint_stays_and_can_be_exported(commands, finished_run, t
         assert not (tmp_path / step).exists()
 
 
+def test_a_run_goes_on_with_another_mesh(commands, finished_run, tmp_path):
+    one, many = tmp_path / "one", tmp_path / "many"
+    for run, devices, mesh in ((one, 1, ()), (many, 4, ("--config.mesh.data=2", "--config.mesh.fsdp=2"))):
+        shutil.copytree(finished_run, run)
+        commands.succeed(commands.grpo(run, *mesh, "--config.steps=8"), devices=devices)
+        assert [record["step"] for record in read(run / "metrics.jsonl")] == list(range(1, 9))
+    assert_same_run(one, many, rel=1e-3, abs=1e-5)
+
+
 @pytest.mark.slow
 def test_twenty_kills_at_random(commands, finished_run, tmp_path):
     """During sampling, grading, updates and saves: the final weights are those of the run that nobody killed."""

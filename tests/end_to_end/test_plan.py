@@ -10,6 +10,7 @@ import os
 from pathlib import Path
 
 import jax
+import jax.numpy as jnp
 import pytest
 
 from rl_reason import plan
@@ -18,7 +19,7 @@ from rl_reason.models.families import read_config
 from rl_reason.models.weights import count, table
 from rl_reason.parallel import topologies
 from rl_reason.parallel.mesh import AXES, make_mesh
-from rl_reason.recipes import planning
+from rl_reason.recipes import accumulation, planning
 from rl_reason.recipes.setup import describe_by_config
 from rl_reason.runtime.config import load
 from tests.end_to_end.commands import ROOT, SMALL
@@ -136,6 +137,24 @@ def test_supervised_from_a_shape():
     assert set(report["functions"]) == {"gradients", "update"} and report["devices"] == 2
     assert report["state"]["reference"] == 0 < report["state"]["parameters"]
     assert report["fits"] is report["functions"]["update"]["fits"] is False and report["peak"]["sampling"] is None
+
+
+def test_what_is_planned_is_the_function_that_runs(monkeypatch):
+    """A step that computes more is planned with more: here a product in the optimizer, where there is none."""
+    small = ("--config.algorithm.batch_size=2", "--config.sampling.max_length=64", "--config.data.max_prompt_length=32")
+    settings = settings_of("configs/sft_tiny.py", *small)
+    before = planning.plan(settings, jax.devices()[:1], None)["functions"]
+    whole = accumulation.apply_gradients
+
+    def with_product(state, gradients, optimizer):
+        state, norms = whole(state, gradients, optimizer)
+        square = jnp.ones((50, 50)) * norms["optimizer/grad_norm"]
+        return state, norms | {"product": jnp.sum(square @ square)}
+
+    monkeypatch.setattr(accumulation, "apply_gradients", with_product)
+    after = planning.plan(settings, jax.devices()[:1], None)["functions"]
+    assert before["update"]["flops"] == 0 and after["update"]["flops"] == 2 * 50**3
+    assert after["gradients"]["flops"] == before["gradients"]["flops"]
 
 
 def test_state_with_adapters():
