@@ -40,30 +40,29 @@ class CompletionCache:
     values: tuple[jax.Array, ...]
 
 
-def place_weights(params: Params, config: ModelConfig, constrain: Constrain) -> Params:
-    """All weights where `constrain` puts them."""
+def to_decoding(params: Params, config: ModelConfig, constrain: Constrain) -> Params:
+    """The weights as decoding reads them, where `constrain` puts them: `layers` as a tuple of trees, bottom first,
+    linear layers transposed.
+
+    Layers are taken apart before they are moved: gathered as a stack, all of them would exist twice.
+    """
     table = weights.table(config) | (lora.table(config) if config.lora else {})
-    return jax.tree_util.tree_map_with_path(
-        lambda path, x: constrain(x, table[tuple(step.key for step in path)].axes), params
-    )
 
-
-def unstack(params: Params, config: ModelConfig) -> Params:
-    """The weights as decoding reads them: `layers` as a tuple of trees, bottom first, linear layers transposed."""
-    table = weights.table(config)
-
-    def one(stack: str, name: str, weight: jax.Array, index: int) -> jax.Array | decoder.Transposed:
-        row = table.get((stack, name))  # None: adapters
-        if row is None or not row.inputs or "experts" in row.axes or name in weights.NO_PROJECTIONS:
-            return weight[index]
-        return decoder.Transposed.of(weight[index], row.inputs)
+    def one(stack: str, name: str, stacked: jax.Array, index: int) -> jax.Array | decoder.Transposed:
+        row = table[stack, name]
+        weight = constrain(stacked[index], row.axes[1:])
+        if not row.inputs or "experts" in row.axes or name in weights.NO_PROJECTIONS:
+            return weight
+        return decoder.Transposed.of(weight, row.inputs)
 
     layers = tuple(
         {name: one(stack, name, weight, i) for name, weight in params[stack].items()}
         for stack, numbers in config.stacks
         for i in range(len(numbers))
     )
-    return {name: params[name] for name in params if name != "dense_layers"} | {"layers": layers}
+    stacks = {stack for stack, _ in config.stacks}
+    others = {name: constrain(x, table[(name,)].axes) for name, x in params.items() if name not in stacks}
+    return others | {"layers": layers}
 
 
 def prefill(

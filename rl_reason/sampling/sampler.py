@@ -224,7 +224,7 @@ def make_sampler(
 
     @jax.jit
     def to_decoding(params: Params) -> Params:
-        return cache.unstack(cache.place_weights(cast(params, dtype), config, decoding), config)
+        return cache.to_decoding(cast(params, dtype), config, decoding)
 
     @jax.jit
     def start(params, weights, tokens_QP, mask_QP, question_ids_Q, key) -> tuple[cache.PromptCache, Decoding]:
