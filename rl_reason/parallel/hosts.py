@@ -51,8 +51,12 @@ def joined(coordinator: str = "", processes: int = 0, process: int = -1) -> Iter
     peers = Peers()
     try:
         yield
+    except Preempted:  # All of them, behind the same step: they take leave of each other as at the end.
+        wait("preempted")
+        peers.stop()
+        raise
     except BaseException as error:
-        if not isinstance(error, (UsageError, Preempted)):
+        if not isinstance(error, UsageError):
             peers.wait()
         peers.leave(" ".join(str(error).split())[:200] or type(error).__name__)
         status = tell(error)
