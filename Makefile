@@ -13,7 +13,7 @@ demo: $(RUN_READY)
 	$(PYTHON) -m rl_reason.train --config=configs/grpo_math.py:tiny --workdir=runs/demo
 
 test: lint
-	$(PYTHON) -m pytest -n 2 --dist loadgroup -q
+	$(PYTHON) -m pytest -n 2 -q
 
 lint: $(TEST_READY)
 	$(PYTHON) -m ruff check .

@@ -2,6 +2,11 @@
 
 import os
 
+import pytest
+
+TOGETHER = ("test_hosts.py", "test_adapters.py", "test_learned_rewards.py", "test_loading.py")
+"""Files whose tests share what takes a minute to make."""
+
 os.environ.setdefault("JAX_PLATFORMS", "cpu")
 # Adding [B] to [B, T] is a bug that broadcasting would hide.
 os.environ["JAX_NUMPY_RANK_PROMOTION"] = "raise"
@@ -16,3 +21,17 @@ if "PYTEST_XDIST_WORKER" in os.environ:
     for _name in ("OMP_NUM_THREADS", "OPENBLAS_NUM_THREADS", "MKL_NUM_THREADS", "RAYON_NUM_THREADS"):
         os.environ.setdefault(_name, "1")
 os.environ["XLA_FLAGS"] = _flags.strip()
+
+
+@pytest.hookimpl(optionalhook=True)
+def pytest_xdist_make_scheduler(config, log):
+    """Tests of a file that is marked so share what its fixtures make, and so a worker; the others go where there is
+    room. pytest-xdist's own `loadgroup` does not see marks under pytest 9.2."""
+    from xdist.scheduler import LoadScopeScheduling
+
+    class ByFile(LoadScopeScheduling):
+        def _split_scope(self, nodeid: str) -> str:
+            file = nodeid.partition("::")[0]
+            return file if file.rpartition("/")[2] in TOGETHER else nodeid
+
+    return ByFile(config, log)

@@ -19,9 +19,6 @@ from rl_reason.recipes.state import abstract_state, restore_or_start
 from tests.end_to_end.commands import contents, read
 from tests.end_to_end.test_resume import assert_same_run
 
-# One worker takes them all: they share a run.
-pytestmark = pytest.mark.xdist_group("adapters")
-
 LORA = ("--config.model.lora_rank=4", "--config.model.lora_alpha=8", "--config.model.lora_targets=('q_proj','up_proj')")
 
 

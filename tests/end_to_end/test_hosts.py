@@ -11,9 +11,6 @@ import pytest
 from tests.end_to_end.commands import contents, read
 from tests.end_to_end.test_resume import assert_same_run
 
-# One worker takes them all: they share two runs.
-pytestmark = pytest.mark.xdist_group("hosts")
-
 MESH = ("--config.mesh.data=2", "--config.mesh.fsdp=2", "--config.mesh.tensor=2")
 TOLD = "--config.reward.names=('user_rewards:letters_told',)"
 

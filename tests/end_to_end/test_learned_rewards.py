@@ -87,7 +87,6 @@ def test_a_model_as_reward(kind, scorers, commands, tmp_path):
     assert 0 < record["reward/model"] < 1 and record["reward/std"] > 0
 
 
-@pytest.mark.xdist_group("iterative")
 def test_the_reward_model_is_trained_on(scorers, commands, tmp_path):
     """At the end of an iteration, on what the rules say; a run that was killed learns from the same."""
     flags = (
