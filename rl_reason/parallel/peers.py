@@ -51,9 +51,20 @@ class Peers:
         self._tell(f"process {self._number} ({socket.gethostname()}) ended: {reason}")
 
     def wait(self) -> None:
-        """To be called where something failed, which may be what another process's end looks like from here: does not
-        return if one of them turns out to be gone."""
-        self._thread.join(LIMIT_SECONDS + 3 * BEAT_SECONDS)
+        """To be called where something failed, which may be what another process's end looks like from here: returns
+        when all others have given signs of life since, and not at all if one of them turns out to be gone."""
+        last = time.monotonic() + LIMIT_SECONDS + 8 * BEAT_SECONDS  # Behind all that the watching thread may take.
+        before: dict[str, int] | None = None
+        while time.monotonic() < last:
+            try:
+                beats = {key: int(sign.split()[0]) for key, sign in self._client.key_value_dir_get(ALIVE)}
+            except jax.errors.JaxRuntimeError:
+                beats = {}  # Process 0 is gone: the watching thread will say so.
+            before = before or beats
+            # The second beat from here on: the first may have been under way when its process ended.
+            if len(beats) == self._count and all(beats[key] >= before.get(key, 0) + 2 for key in beats):
+                return
+            time.sleep(BEAT_SECONDS / 4)
 
     def _tell(self, line: str) -> None:
         try:
