@@ -2,25 +2,32 @@
 
 from __future__ import annotations
 
+import concurrent.futures
 import contextlib
+import hashlib
 import itertools
 import json
 import logging
 import os
 import re
 import sys
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any, TypeVar
 
 import jax
+import numpy as np
 import orbax.checkpoint as ocp
+from jax.experimental import multihost_utils
 from orbax.checkpoint import checkpoint_managers
 
 from rl_reason.errors import RunError, UsageError
 
 log = logging.getLogger(__name__)
 State = TypeVar("State")
+
+CHECKSUMS = "checksums.json"
+"""In a checkpoint's folder: file → [bytes, SHA-256] of all that the arrays and the data's position were written to."""
 
 # Orbax tells every step of every save. What fails arrives as an exception, also where it abandons its writes of other
 # arrays.
@@ -53,6 +60,8 @@ class Checkpoints:
 
     A save runs in the background and appears by a rename when all of it is on disk, so a kill at any time leaves the
     checkpoints before it as they were; what an unfinished save left behind is removed when the folder is next opened.
+    Checksums are written before that rename and compared before anything is restored: most of what can happen to a
+    file, one flipped bit among them, would otherwise be restored as numbers.
 
     Args:
       directory: the folder; made if absent.
@@ -77,7 +86,10 @@ class Checkpoints:
                 raise UsageError(f"config.checkpoint.{key}={value}: expected 0 or more")
         self._directory = Path(directory).absolute()
         if start is not None and not read_only:
-            _set_aside(self._directory, start)
+            if jax.process_index() == 0:
+                _set_aside(self._directory, start)
+            if jax.process_count() > 1:
+                multihost_utils.sync_global_devices("damaged checkpoints are set aside")
         best = checkpoint_managers.BestN(get_metric_fn=_score, n=keep_best, keep_checkpoints_without_metrics=False)
         newest = checkpoint_managers.LatestN(n=keep or None)
         options = ocp.CheckpointManagerOptions(
@@ -86,6 +98,8 @@ class Checkpoints:
             create=not read_only,
             cleanup_tmp_directories=not read_only,
             read_only=read_only,
+            # Called by one process, behind the last write of all and before the rename.
+            async_options=ocp.AsyncOptions(post_finalization_callback=self._write_checksums),
         )
         # Named here and not inferred from the first save: a reader asks for the description before it restores.
         handlers = {
@@ -124,8 +138,7 @@ class Checkpoints:
     def restore_latest(self, abstract_state: State) -> tuple[int, State, dict[str, Any]] | None:
         """(step, state, data_state) of the newest checkpoint that can be read; None if there is none.
 
-        One that is damaged is told of, and the one before it taken. On several hosts, of which one alone may see the
-        damage, it is an error.
+        One that is damaged is told of, and the one before it taken.
 
         Args:
           abstract_state: a tree like the saved one with `jax.ShapeDtypeStruct` leaves, whose shardings say where the
@@ -145,6 +158,7 @@ class Checkpoints:
           step: whose; None: the newest one's.
         """
         if step is not None:
+            self._check(step)
             return self._restore(step, abstract_part, whole=False)[:2]
         made = self._restore_readable(abstract_part, whole=False)
         return made and made[:2]
@@ -152,13 +166,23 @@ class Checkpoints:
     def _restore_readable(self, abstract: State, whole: bool) -> tuple[int, State, dict[str, Any]] | None:
         older = self.steps()
         while older:
+            step, checked = older.pop(), False
             try:
-                return self._restore(older.pop(), abstract, whole)
+                self._check(step)
+                checked = True
+                return self._restore(step, abstract, whole)
             except RunError as error:
-                if not older or jax.process_count() > 1:
+                # A file that is as it was written may still be out of reach for one of several hosts alone.
+                if not older or (checked and jax.process_count() > 1):
                     raise
-                log.warning("%s; that of step %d is used", error, older[-1])
+                if jax.process_index() == 0:
+                    log.warning("%s; that of step %d is used", error, older[-1])
         return None
+
+    def _check(self, step: int) -> None:
+        folder = self._directory / str(step)
+        if damage := _find_damage(folder):
+            raise self._damaged(folder, ValueError(damage))
 
     def _restore(self, step: int, abstract: State, whole: bool) -> tuple[int, State, dict[str, Any]]:
         folder = self._directory / str(step)
@@ -217,12 +241,51 @@ class Checkpoints:
             folder = self._directory / str(self._saving)
             raise RunError(f"{folder}: cannot save step {self._saving}: {reason}") from error
 
+    def _write_checksums(self) -> None:
+        # The name under which the folder is being written is orbax's own affair, but for its beginning.
+        (folder,) = self._directory.glob(f"{self._saving}.*tmp*")
+        names = [path.relative_to(folder).as_posix() for path in sorted(folder.glob("*/**/*")) if path.is_file()]
+        (folder / CHECKSUMS).write_text(json.dumps(dict(zip(names, _checksums(folder, names), strict=True)), indent=0))
+
     def _damaged(self, folder: Path, error: Exception) -> RunError:
         return RunError(f"{folder}: damaged checkpoint ({_line(error)})")
 
 
 def _score(metrics: Mapping[str, float]) -> float:
     return metrics["score"]
+
+
+def _checksums(folder: Path, names: Sequence[str]) -> list[list[int | str] | None]:
+    """Bytes and SHA-256 of files; None for one that cannot be read."""
+
+    def one(name: str) -> list[int | str] | None:
+        try:
+            with (folder / name).open("rb") as file:
+                return [os.fstat(file.fileno()).st_size, hashlib.file_digest(file, "sha256").hexdigest()]
+        except OSError:
+            return None
+
+    with concurrent.futures.ThreadPoolExecutor() as threads:  # Hashing holds no lock of the interpreter.
+        return list(threads.map(one, names))
+
+
+def _find_damage(folder: Path) -> str:
+    """What is not as it was written, in words; empty if all is. Several hosts read a share each, and hear the same."""
+    try:
+        expected = json.loads((folder / CHECKSUMS).read_bytes())
+        names, sums = list(expected), list(expected.values())
+    except (OSError, ValueError, AttributeError):
+        names, sums = [], []
+    share = slice(jax.process_index(), None, jax.process_count())
+    pairs = zip(_checksums(folder, names[share]), sums[share], strict=True)
+    wrong = [i for i, (found, written) in enumerate(pairs) if found != written]
+    # Of this host: how many files it was told of, and the first one that is wrong.
+    mine = np.int32([len(names), wrong[0] * share.step + share.start if wrong else len(names)])
+    told = multihost_utils.process_allgather(mine) if jax.process_count() > 1 else mine[None]
+    if not told[:, 0].all() or len({*told[:, 0].tolist()}) > 1:
+        return f"no {CHECKSUMS} that can be read"
+    first = int(told[:, 1].min())
+    return f"{names[first]} is not as it was written" if first < len(names) else ""
 
 
 def _set_aside(directory: Path, start: int) -> None:

@@ -121,6 +121,9 @@ def test_other_shapes_and_other_arrays_are_named(saved):
 
 
 DAMAGE = {
+    "position changed": lambda folder: (folder / "data" / "metadata").write_text('{"position": 3}'),
+    "checksums lost": lambda folder: (folder / "checksums.json").unlink(),
+    "checksums cut": lambda folder: (folder / "checksums.json").write_text('{"state'),
     "arrays lost": lambda folder: shutil.rmtree(folder / "state" / "d"),
     "arrays cut": lambda folder: [f.write_bytes(f.read_bytes()[:50]) for f in (folder / "state" / "d").iterdir()],
     "arrays overwritten": lambda folder: [f.write_bytes(b"x" * 4000) for f in (folder / "state" / "d").iterdir()],
@@ -149,6 +152,33 @@ def test_a_damaged_checkpoint_is_told_of_and_the_one_before_is_used(saved, kind,
     DAMAGE[kind](saved / "1")
     with Checkpoints(saved, keep=2) as checkpoints, pytest.raises(RunError, match="1: damaged checkpoint"):
         checkpoints.restore_latest(abstract(make_state()))
+
+
+def flip(content, place):
+    content[int(len(content) * place)] ^= 1
+
+
+def zero(content, place):
+    first = int(len(content) * place)
+    assert any(content[first : first + 512])
+    content[first : first + 512] = bytes(512)
+
+
+@pytest.mark.parametrize("edit", [flip, zero])
+@pytest.mark.parametrize("place", [0.2, 0.5, 0.8])
+def test_what_would_be_read_as_other_numbers_is_found(tmp_path, edit, place):
+    state = {"w": jax.random.normal(jax.random.key(0), (512, 256))}
+    with Checkpoints(tmp_path, keep=2) as checkpoints:
+        for step in (1, 2):
+            checkpoints.save(step, state, {})
+    longest = max((file for file in (tmp_path / "2").rglob("*") if file.is_file()), key=lambda f: f.stat().st_size)
+    content = bytearray(longest.read_bytes())
+    edit(content, place)
+    longest.write_bytes(content)
+    with Checkpoints(tmp_path, keep=2, read_only=True) as checkpoints:
+        assert checkpoints.restore_latest(abstract(state))[0] == 1
+        with pytest.raises(RunError, match=rf"2: damaged checkpoint \(state/.*{longest.name} is not as it was written"):
+            checkpoints.restore_part(abstract(state), 2)
 
 
 def run(script: str, *arguments, **environment) -> subprocess.CompletedProcess:
