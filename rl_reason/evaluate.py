@@ -81,12 +81,11 @@ def _check(flags: dict) -> None:
 def _sample(flags: dict) -> tuple[dict, list[dict]]:
     """Loads, samples and grades: the summary, and one record a sample."""
     from rl_reason.data import sources
-    from rl_reason.data.iterators import encode_all
     from rl_reason.data.templates import find_template
     from rl_reason.parallel import hosts
     from rl_reason.parallel.mesh import make_mesh
     from rl_reason.recipes.evaluation import HeldOut, make_evaluator
-    from rl_reason.recipes.setup import check_length, describe_model
+    from rl_reason.recipes.setup import check_length, describe_model, encode_prompts
     from rl_reason.rewards.combination import Rewarder
     from rl_reason.sampling import logits
 
@@ -99,8 +98,7 @@ def _sample(flags: dict) -> tuple[dict, list[dict]]:
         model = describe_model(description, make_mesh(settings.Mesh(data=1, fsdp=-1)), lambda: ())
         model.check_files()
         template = find_template(flags["template"], "--template")
-        rows = model.config.vocab_size
-        prompts = encode_all(problems, template, model.tokenizer, flags["max_prompt_tokens"], rows=rows)
+        prompts = encode_prompts(problems, template, model, flags["max_prompt_tokens"])
         longest = max(len(prompt.prompt_ids) for prompt in prompts)
         check_length(model, longest, flags["max_tokens"], "--max_tokens")
         evaluate = make_evaluator(

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import logging
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -35,6 +35,8 @@ def encode_all(
     max_length: int,
     long_prompts: str = "error",
     rows: int = 0,
+    part: slice = slice(None),
+    gather: Callable[[Any], list[Any]] = lambda mine: [mine],
 ) -> list[EncodedPrompt]:
     """All prompts, tokenized before training starts, so that one too long is found at once and not days later.
 
@@ -42,6 +44,8 @@ def encode_all(
         max_length: most tokens of a prompt.
         long_prompts: "error", or "drop": leave longer ones out and log how many.
         rows: of the model's embedding; 0: as many as tokens.
+        part: of the problems, for which this process is to do it. No other ones are looked at.
+        gather: from what JSON holds to that of all processes, in the order of their parts.
 
     Raises:
         UsageError: a prompt is too long ("error"), or none is left ("drop"), or another `long_prompts`; or a prompt
@@ -50,8 +54,9 @@ def encode_all(
     if long_prompts not in ("error", "drop"):
         raise UsageError(f"config.data.long_prompts={long_prompts!r}: expected 'error' or 'drop'")
     function = find_template(template) if isinstance(template, str) else template
-    kept = []
-    for index, problem in enumerate(problems):
+
+    def encode(index: int) -> list[int] | None:
+        problem = problems[index]
         ids = encode_prompt(problem, function, tokenizer)
         if not ids:
             raise UsageError(
@@ -63,13 +68,21 @@ def encode_all(
                 f"the prompt of problem {problem.get('id', index)!r} holds {tokenizer.decode([max(ids)])!r}, token "
                 f"{max(ids)}; expected tokens below {rows}, the rows of the model's embedding"
             )
-        if len(ids) <= max_length:
-            kept.append(EncodedPrompt(index, ids))
-        elif long_prompts == "error":
+        if len(ids) > max_length and long_prompts == "error":
             raise UsageError(
                 f"config.data.max_prompt_length={max_length}: the prompt of problem {problem.get('id', index)!r} has "
                 f"{len(ids)} tokens; expected a larger limit, or config.data.long_prompts='drop'"
             )
+        return ids if len(ids) <= max_length else None
+
+    try:
+        told = gather([encode(index) for index in range(*part.indices(len(problems)))])
+    except UsageError as error:  # All processes end with the line of the first that has one.
+        told = gather(str(error))
+    if errors := [one for one in told if isinstance(one, str)]:
+        raise UsageError(errors[0])
+    encoded = [ids for one in told for ids in one]
+    kept = [EncodedPrompt(index, ids) for index, ids in enumerate(encoded) if ids is not None]
     dropped = len(problems) - len(kept)
     if dropped:
         log.warning("dropped %d of %d prompts longer than %d tokens", dropped, len(problems), max_length)

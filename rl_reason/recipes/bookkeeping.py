@@ -15,7 +15,6 @@ from typing import Any
 import optax
 
 from rl_reason.data import sources
-from rl_reason.data.iterators import encode_all
 from rl_reason.data.templates import find_template
 from rl_reason.errors import UsageError
 from rl_reason.models import huggingface, lora
@@ -25,7 +24,7 @@ from rl_reason.parallel import hosts
 from rl_reason.recipes.evaluation import HeldOut, make_evaluator
 from rl_reason.recipes.loop import Evaluate
 from rl_reason.recipes.optimizer import TrainState, make_optimizer
-from rl_reason.recipes.setup import Model, check_length
+from rl_reason.recipes.setup import Model, check_length, encode_prompts
 from rl_reason.recipes.state import State, abstract_state, needs_reference, restore_or_start, train_shardings
 from rl_reason.rewards.combination import Rewarder
 from rl_reason.runtime.curves import draw_curves
@@ -53,8 +52,7 @@ def load_held_out(settings: Settings, model: Model) -> list[HeldOut]:
     for one in [name] if name.endswith(".jsonl") else name.split("+"):
         problems = sources.load(one, evaluation.split, data.dir, settings.seed)
         problems = problems[: evaluation.problems or len(problems)]
-        rows = model.config.vocab_size
-        prompts = encode_all(problems, template, model.tokenizer, data.max_prompt_length, data.long_prompts, rows)
+        prompts = encode_prompts(problems, template, model, data.max_prompt_length, data.long_prompts)
         longest = max(len(prompt.prompt_ids) for prompt in prompts)
         if settings.recipe != "supervised" or data.row_length:
             check_length(model, longest, settings.sampling.max_length, "config.sampling.max_length")

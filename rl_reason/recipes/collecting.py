@@ -13,13 +13,12 @@ from pathlib import Path
 import jax
 
 from rl_reason.data import sources
-from rl_reason.data.iterators import encode_all
 from rl_reason.data.templates import find_template
 from rl_reason.errors import RunError
 from rl_reason.models.weights import Params
 from rl_reason.parallel import hosts
 from rl_reason.recipes.evaluation import HeldOut, questions_at_once, sample_records
-from rl_reason.recipes.setup import Model, check_length
+from rl_reason.recipes.setup import Model, check_length, encode_prompts
 from rl_reason.rewards.combination import Rewarder, failure_line
 from rl_reason.runtime.progress import Progress
 from rl_reason.runtime.workdir import write_atomic
@@ -40,9 +39,8 @@ def load_questions(settings: Settings) -> Sequence[dict]:
 def encode_questions(settings: Settings, model: Model, problems: Sequence[dict]) -> HeldOut:
     """The problems with their prompts, which fit into the model together with a completion."""
     data = settings.data
-    rows = model.config.vocab_size
     template = find_template(data.template)
-    prompts = encode_all(problems, template, model.tokenizer, data.max_prompt_length, data.long_prompts, rows)
+    prompts = encode_prompts(problems, template, model, data.max_prompt_length, data.long_prompts)
     longest = max(len(prompt.prompt_ids) for prompt in prompts)
     check_length(model, longest, settings.sampling.max_length, "config.sampling.max_length")
     return HeldOut(data.name, problems, prompts)

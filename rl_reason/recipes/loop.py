@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import contextlib
+import dataclasses
 import resource
 import sys
+import threading
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from pathlib import Path
 from types import TracebackType
@@ -43,9 +45,13 @@ class Loop:
 
         clock = loop.clock(step)      then work that the step before need not have finished,
         loop.previous(clock)          waits for that, and writes its record,
-        clock.begin("update")         ... the phases, the last of which is the update,
+        clock.begin("sample")         ... the phases,
+        loop.update(clock)            the last of which is the update, for which the state is given away,
         loop.pend(...)                keeps what the record will need,
         loop.end(...)                 evaluates and saves where it is time, stops the run that was told to.
+
+    A run that is told to stop saves the step that it has finished last, also in the middle of the next one or of an
+    evaluation, which is then made when the run goes on: hence `loop.begin(...)` before the first step.
 
     Args:
         settings: of the run.
@@ -70,13 +76,22 @@ class Loop:
         self._between: dict[str, float] = {}
         self._compilations = 0
         self._exits = contextlib.ExitStack()
+        # What would be saved if the run had to stop now; None while the state is given away. And what comes in its
+        # place when the step's record is written.
+        self._done: _Done | None = _Done(start, None)
+        self._next: _Done | None = None
+        self._saving = threading.RLock()
 
     def __enter__(self) -> Loop:
         settings, workdir, enter = self._settings, self._workdir, self._exits.enter_context
         first, kept = hosts.is_first(), settings.checkpoint
         self._checkpoints = enter(Checkpoints(workdir.checkpoints, kept.keep, kept.keep_best, start=self._start))
-        self._preemption = enter(Preemption())
-        self.metrics = enter(MetricsWriter(workdir, self._start or -1, enabled=first, others=self._others))
+        self._owed = self._start == 0 or not self._checkpoints.data_state(self._start)["evaluated"]
+        self._preemption = enter(Preemption(self._save_done))
+        of_steps, of_evaluations = self._start or -1, self._start - self._owed
+        self.metrics = enter(
+            MetricsWriter(workdir, of_steps, enabled=first, others=self._others, evaluated=of_evaluations)
+        )
         self.progress = enter(Progress(settings.steps, self._start, "train", enabled=first))
         hangs = workdir.path / f"hangs_{jax.process_index()}.txt"
         self._watchdog = enter(Watchdog(settings.watchdog, hangs))
@@ -97,14 +112,31 @@ class Loop:
             with self._trace.step(step, self._records.finish):
                 yield step
 
+    def begin(self, state: State, evaluate: Evaluate) -> None:
+        """Evaluates what the run begins with, unless that was done."""
+        if self._owed:
+            evaluate(state["train"].policy, self._start, self._start in (0, self._settings.steps))
+
     def clock(self, step: int) -> Clock:
         """Begins a step's time, unless the step before is still under way (`previous`)."""
         return Clock(step, self._watchdog)
 
     def previous(self, clock: Clock) -> None:
         """Finishes the step before, if it is under way; up to then the time was that step's."""
-        if self._records.finish():
+        if self._finish():
             clock.restart()
+
+    def update(self, clock: Clock) -> None:
+        """Begins the phase in which the state is donated.
+
+        Raises:
+            Preempted: several hosts were told to stop before it, and the step before is saved.
+        """
+        if jax.process_count() > 1 and self._preemption.requested() and (line := self._save_done()):
+            raise Preempted(line)
+        with self._saving:
+            self._done = self._next = None
+        clock.begin("update")
 
     def pend(
         self,
@@ -142,25 +174,67 @@ class Loop:
         """
         settings = self._settings
         clock, score = self.clock(step), None
+        self._next = _Done(step, without_frozen(state), dict(position))
         if is_due(step, settings.evaluation.every, settings.steps):
-            self._records.finish()
+            self._next = dataclasses.replace(self._next, evaluated=False)
+            self._finish()
             clock = self.clock(step)
             clock.begin("evaluate")
             score = evaluate(state["train"].policy, step, step == settings.steps)
             clock.end()
-        preempted = self._preemption.requested(step)
+            self._next = dataclasses.replace(self._next, evaluated=True)
+        preempted = self._preemption.requested()
         if preempted or is_due(step, settings.checkpoint.every, settings.steps):
-            if self._records.finish():
+            if self._finish():
                 clock = self.clock(step)
             clock.begin("save")
-            self._checkpoints.save(step, without_frozen(state), position, score)
+            with self._saving:
+                self._checkpoints.save(step, self._next.state, self._next.data_state, score)
+                self._done = self._next = _Done(step, None)
             clock.end()
         self._between = {f"time/{phase}_s": seconds for phase, seconds in clock.phases.items()}
         if preempted and step < settings.steps:
-            raise Preempted(f"SIGTERM: saved behind step {step}; the same command goes on there")
+            raise Preempted(_line(step))
+
+    def _finish(self) -> bool:
+        """Writes the record of the step that is under way, if one is; what it has made can then be saved."""
+        finished = self._records.finish()
+        with self._saving:
+            self._done = self._next or self._done
+        return finished
+
+    def _save_done(self) -> str:
+        """Saves the step that was finished last, and waits for it. The line to end with; "" while there is none."""
+        with self._saving:
+            if (done := self._done) is None:
+                return ""
+            if done.state is not None:
+                self._checkpoints.save(done.step, done.state, done.data_state)
+            self._checkpoints.wait()
+            return _line(done.step)
 
     def _listen(self, event: str, *_: Any, **__: Any) -> None:
         self._compilations += event == COMPILED
+
+
+@dataclasses.dataclass(frozen=True)
+class _Done:
+    """A finished step: its number, its state (None: nothing that is not in a checkpoint), where the data stand."""
+
+    step: int
+    state: State | None
+    position: Mapping[str, Any] = dataclasses.field(default_factory=dict)
+    evaluated: bool = True
+
+    @property
+    def data_state(self) -> dict[str, Any]:
+        return {"position": self.position, "evaluated": self.evaluated}
+
+
+def _line(step: int) -> str:
+    if step == 0:
+        return "SIGTERM: no step was finished; the same command starts anew"
+    return f"SIGTERM: saved behind step {step}; the same command goes on there"
 
 
 def is_due(step: int, every: int, steps: int) -> bool:

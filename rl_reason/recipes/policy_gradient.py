@@ -22,7 +22,7 @@ import jax
 import optax
 
 from rl_reason.data import sources
-from rl_reason.data.iterators import EncodedPrompt, encode_all, padded_length, prompt_iterator
+from rl_reason.data.iterators import EncodedPrompt, padded_length, prompt_iterator
 from rl_reason.data.steps import cut, make_step_ends
 from rl_reason.data.templates import find_template
 from rl_reason.data.tokenization import decode
@@ -49,7 +49,7 @@ from rl_reason.recipes.optimizer import TrainState, make_optimizer
 from rl_reason.recipes.policy_update import Update, make_update
 from rl_reason.recipes.rollout import Batch, advantages, cut_minibatches, make_batch, weigh
 from rl_reason.recipes.rollout_records import rollout_metrics, sample_records
-from rl_reason.recipes.setup import Model, check_length, describe_model
+from rl_reason.recipes.setup import Model, check_length, describe_model, encode_prompts
 from rl_reason.recipes.state import (
     Learner,
     State,
@@ -104,8 +104,7 @@ def run(settings: Settings, workdir_path: str | Path) -> None:
         evaluate = bookkeeping.make_evaluate(
             settings, model, task.held_out, rewarder, loop.metrics, settings.sampling.max_length, task.rows
         )
-        if start == 0:
-            evaluate(state["train"].policy, 0, True)
+        loop.begin(state, evaluate)
 
         for step in loop:
             # Sample. The update of the step before still runs: its successor's sampling waits in line behind it,
@@ -148,7 +147,7 @@ def run(settings: Settings, workdir_path: str | Path) -> None:
                 batch |= made
             else:
                 batch["advantages"] = advantages(trained.graded.total, batch, algorithm, steps_rewarded)
-            clock.begin("update")
+            loop.update(clock)
             updated = _update(batch, state, steps, settings, step)
 
             values = rollout_metrics(drawn, batch) | watched
@@ -277,8 +276,7 @@ def _prepare(settings: Settings) -> _Task:
     texts = lambda: (problem["problem"] for problem in problems)  # noqa: E731
     model = with_shared_critic(describe_model(settings.model, make_mesh(settings.mesh), texts), settings)
     model.check_files()
-    rows = model.config.vocab_size
-    prompts = encode_all(problems, template, model.tokenizer, data.max_prompt_length, data.long_prompts, rows)
+    prompts = encode_prompts(problems, template, model, data.max_prompt_length, data.long_prompts)
     prompt_length = max(len(prompt.prompt_ids) for prompt in prompts)
     check_length(model, prompt_length, settings.sampling.max_length, "config.sampling.max_length")
     critic = describe_critic(settings, model)

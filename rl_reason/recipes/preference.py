@@ -150,8 +150,7 @@ def _train(
             settings, model, held_out, rewarder, loop.metrics, settings.sampling.max_length,
             settings.sampling.batch_size or ROWS,
         )  # fmt: skip
-        if start == 0:
-            evaluate(state["train"].policy, 0, True)
+        loop.begin(state, evaluate)
 
         for step in loop:
             clock = loop.clock(step)
@@ -159,7 +158,7 @@ def _train(
             prompt_length = padded_length([pair.prompt for pair in of_step], longest_prompt)
             batch = make_pair_batch(of_step, prompt_length, settings.sampling.max_length, model.pad_id)
             loop.previous(clock)
-            clock.begin("update")
+            loop.update(clock)
             state["train"], updated = update(state["train"], reference_of(state), batch)
             # The reference's pass, the policy's, and that by which the batch is weighed.
             needed = (3 + BACKWARD) * forward_flops(model.config, batch)

@@ -23,7 +23,7 @@ import numpy as np
 import optax
 
 from rl_reason.data import sources
-from rl_reason.data.iterators import encode_all, left_pad, prompt_iterator
+from rl_reason.data.iterators import left_pad, prompt_iterator
 from rl_reason.data.labelled import Encoding, Item, first_problems, read_labelled
 from rl_reason.data.templates import find_template
 from rl_reason.errors import UsageError
@@ -43,7 +43,7 @@ from rl_reason.recipes.labelling import Sampling, make_labels
 from rl_reason.recipes.layout import make_pieces
 from rl_reason.recipes.loop import Evaluate, Loop, forward_flops
 from rl_reason.recipes.optimizer import TrainState, make_optimizer
-from rl_reason.recipes.setup import Model, check_length, describe_model, describe_scorer
+from rl_reason.recipes.setup import Model, check_length, describe_model, describe_scorer, encode_prompts
 from rl_reason.recipes.state import State, abstract_state, restore_or_start, train_shardings
 from rl_reason.rewards.combination import Rewarder, reward_functions, step_function
 from rl_reason.runtime.metrics import MetricsWriter
@@ -79,15 +79,14 @@ def run(settings: Settings, workdir_path: str | Path) -> None:
 
     with Loop(settings, model, workdir, start, SHOWN) as loop:
         evaluate = _make_evaluate(settings, model, labelled.held_out, make_batch, micro_batch, loop.metrics)
-        if start == 0:
-            evaluate(state["train"].policy, 0, True)
+        loop.begin(state, evaluate)
 
         for step in loop:
             # The batch is made while the update before still runs.
             clock = loop.clock(step)
             batch = make_batch(next(data))
             loop.previous(clock)
-            clock.begin("update")
+            loop.update(clock)
             state["train"], updated, values = update(state["train"], batch)
             epoch = {"data/epoch": step * algorithm.batch_size / len(labelled.train)}
             scored = 1 if settings.reward_model.kind == "preference" else 0
@@ -296,7 +295,7 @@ def _prepare(settings: Settings) -> _Task:
     if learned.labels == "rollouts":
         # What goes on behind the last step but one may be as long again.
         check_length(policy, data.max_prompt_length + completion, completion, "config.sampling.max_length")
-    prompts = encode_all(problems, template, model.tokenizer, data.max_prompt_length, data.long_prompts, rows)
+    prompts = encode_prompts(problems, template, model, data.max_prompt_length, data.long_prompts)
     held_out = bookkeeping.load_held_out(settings, policy) if settings.evaluation.samples else []
     return _Task(model, policy, encoding, None, HeldOut(data.name, problems, prompts), held_out)  # type: ignore[arg-type]
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -15,11 +15,14 @@ from transformers import PreTrainedTokenizerBase
 
 from rl_reason import settings
 from rl_reason.data import tokenization
+from rl_reason.data.iterators import EncodedPrompt, encode_all
+from rl_reason.data.templates import Template
 from rl_reason.errors import UsageError, nearest
 from rl_reason.models import attention, families, huggingface, lora, weights
 from rl_reason.models.config import ModelConfig
 from rl_reason.models.decoder import REMAT_POLICIES, Constrain
 from rl_reason.models.weights import Params
+from rl_reason.parallel import hosts
 from rl_reason.parallel.mesh import DECODING, make_constrain, sharding
 
 OFFLOADED = ("optimizer", "reference")
@@ -105,6 +108,14 @@ def check_length(model: Model, prompt: int, completion: int, key: str) -> None:
             f"{key}={completion}: with prompts of up to {prompt} tokens that is {prompt + completion}; "
             f"expected at most {limit}, the model's max_position_embeddings"
         )
+
+
+def encode_prompts(
+    problems: Sequence[Mapping], template: Template, model: Model, max_length: int, long_prompts: str = "error"
+) -> list[EncodedPrompt]:
+    """`iterators.encode_all`, of which each host does its share."""
+    rows, mine = model.config.vocab_size, hosts.share(len(problems))
+    return encode_all(problems, template, model.tokenizer, max_length, long_prompts, rows, mine, hosts.gather)
 
 
 def describe_model(model: settings.Model, mesh: Mesh, texts: Callable[[], Iterable[str]]) -> Model:

@@ -88,8 +88,10 @@ def restore_or_start(
     """
     with Checkpoints(folder, keep=0, read_only=True) as checkpoints:
         restored = checkpoints.restore_latest(abstract)
-    if restored is not None and not model.config.lora:
-        return restored
+    if restored is not None:
+        restored = *restored[:2], restored[2]["position"]
+        if not model.config.lora:
+            return restored
     # Beneath adapters there is no need of masters, which would take twice the memory.
     frozen = model.load_params(seed, model.dtype) if model.config.lora else None
     if restored is not None:

@@ -158,15 +158,14 @@ def fine_tune(
         evaluate = bookkeeping.make_evaluate(
             settings, model, held_out, rewarder, loop.metrics, settings.sampling.max_length, EVALUATION_ROWS
         )
-        if start == 0:
-            evaluate(state["train"].policy, 0, True)
+        loop.begin(state, evaluate)
 
         for step in loop:
             # The batch is made while the update before still runs.
             clock = loop.clock(step)
             batch, taken = batches(step, taken)
             loop.previous(clock)
-            clock.begin("update")
+            loop.update(clock)
             state["train"], updated = update(begun.step, state["train"], batch, algorithm.micro_batch, model.mesh)
             needed = (1 + flops.BACKWARD) * packed_flops(model.config, batch)
             loop.pend(step, clock, batch, [updated], {"epoch": taken / count}, flops=needed)

@@ -205,6 +205,11 @@ class Checkpoints:
         except Exception as error:
             raise self._damaged(folder, error) from error
 
+    def data_state(self, step: int) -> dict[str, Any]:
+        """That of a checkpoint which was restored before."""
+        with self._failing():
+            return self._manager.restore(step, args=ocp.args.Composite(data=ocp.args.JsonRestore()))["data"]
+
     def steps(self) -> list[int]:
         """Those of the finished checkpoints, the newest one last."""
         return sorted(self._manager.all_steps())
@@ -280,7 +285,7 @@ def _find_damage(folder: Path) -> str:
     pairs = zip(_checksums(folder, names[share]), sums[share], strict=True)
     wrong = [i for i, (found, written) in enumerate(pairs) if found != written]
     # Of this host: how many files it was told of, and the first one that is wrong.
-    mine = np.int32([len(names), wrong[0] * share.step + share.start if wrong else len(names)])
+    mine = np.array([len(names), wrong[0] * share.step + share.start if wrong else len(names)], np.int32)
     told = multihost_utils.process_allgather(mine) if jax.process_count() > 1 else mine[None]
     if not told[:, 0].all() or len({*told[:, 0].tolist()}) > 1:
         return f"no {CHECKSUMS} that can be read"

@@ -29,6 +29,7 @@ class MetricsWriter:
         steps run again. −1: a fresh start, nothing is kept (0 keeps an evaluation made before the first step).
       enabled: False on all hosts but the first, which alone writes; then every method does nothing.
       others: further files of records with a `step`, for `write_others`.
+      evaluated: the last step whose evaluations stay; None: `resume_step`.
     """
 
     def __init__(
@@ -38,6 +39,7 @@ class MetricsWriter:
         *,
         enabled: bool = True,
         others: Iterable[Path] = (),
+        evaluated: int | None = None,
     ):
         self._workdir = workdir if isinstance(workdir, Workdir) else Workdir(Path(workdir))
         self._files: dict[Path, TextIO] = {}
@@ -45,7 +47,8 @@ class MetricsWriter:
         if not enabled:
             return
         for path in (self._workdir.metrics, self._workdir.eval, self._workdir.samples, *others):
-            _truncate(path, resume_step)
+            is_eval = path == self._workdir.eval and evaluated is not None
+            _truncate(path, evaluated if is_eval else resume_step)  # type: ignore[arg-type]
             self._files[path] = open(path, "a", encoding="utf-8")  # noqa: SIM115 - closed in close()
         self._tensorboard = tensorboardX.SummaryWriter(
             str(self._workdir.tensorboard),

@@ -69,23 +69,35 @@ def test_sigterm_saves_the_step_and_leaves_no_process(commands, finished_run, tm
     assert_same_run(finished_run, run)
 
 
-def test_sigterm_in_a_step_that_does_not_end(commands, tmp_path):
-    """The step under way takes longer than a scheduler waits: the run ends all the same, and behind the checkpoint."""
-    run = tmp_path / "run"
-    process = start_until(
-        commands, commands.grpo(run, "--config.reward.timeout=100"), (run / "tensorboard").exists,
-        SECONDS_PER_REWARD="20",
-    )  # fmt: skip
+@pytest.mark.parametrize("problems", ["", "/test/"], ids=["grading", "evaluation"])
+def test_sigterm_in_the_middle_of_something_long(commands, finished_run, tmp_path, problems):
+    """What is under way takes longer than a scheduler waits: the step before it is saved. An evaluation that was cut
+    off is made when the run goes on."""
+    run, stuck = tmp_path / "run", tmp_path / "file"
+    arguments = commands.grpo(run, "--config.reward.timeout=100", "--config.checkpoint.every=100")
+    process = start_until(commands, arguments, recorded(run, 1), STUCK=str(stuck), **SLOW)
+    stuck.write_text(problems)
+    deadline = time.monotonic() + 60
+    while not stuck.with_suffix(".met").exists():
+        assert time.monotonic() < deadline
+        time.sleep(0.05)
     workers = below(process.pid)
     process.send_signal(signal.SIGTERM)
     begun = time.monotonic()
     _, errors = process.communicate(timeout=60)
     assert process.returncode == 143 and time.monotonic() - begun < 30
-    assert "did not end within 25 s" in errors and "Traceback" not in errors
+    (step,) = (int(name) for name in os.listdir(run / "checkpoints"))
+    assert [line for line in errors.splitlines() if "SIGTERM" in line] == [
+        f"SIGTERM: saved behind step {step}; the same command goes on there"
+    ]
+    assert step == read(run / "metrics.jsonl")[-1]["step"] and (step == 3 or not problems)
+    assert "Traceback" not in errors
     deadline = time.monotonic() + 10
     while any(map(is_there, workers)):
         assert time.monotonic() < deadline
         time.sleep(0.1)
+    commands.succeed(arguments)
+    assert_same_run(finished_run, run)
 
 
 def test_a_damaged_newest_checkpoint_costs_the_steps_behind_the_one_before(commands, finished_run, tmp_path):

@@ -12,20 +12,21 @@ from tests.end_to_end.commands import contents, read
 from tests.end_to_end.test_resume import assert_same_run
 
 MESH = ("--config.mesh.data=2", "--config.mesh.fsdp=2", "--config.mesh.tensor=2")
-TOLD = "--config.reward.names=('user_rewards:letters_told',)"
+TOLD = ("--config.reward.names=('user_rewards:letters_told',)", "--config.data.template=user_rewards:question_told")
 
 
 @pytest.fixture(scope="module")
 def runs(commands, tmp_path_factory):
-    """The folders of the same run by one process and by two, what the two printed, and what each of them graded."""
+    """The folders of the same run by one process and by two, what the two printed, and a folder with what each of them
+    graded and asked."""
     folder = tmp_path_factory.mktemp("hosts")
     graded = folder / "graded"
     graded.mkdir()
-    arguments = [commands.grpo(folder / name, *MESH, TOLD) for name in ("one", "two")]
+    arguments = [commands.grpo(folder / name, *MESH, *TOLD) for name in ("one", "two")]
     commands.succeed(arguments[0], devices=8, GRADED=str(folder))
     ended = commands.run_together([arguments[1]] * 2, devices=4, GRADED=str(graded))
     assert [process.returncode for process in ended] == [0, 0], ended[0].stderr + ended[1].stderr
-    return folder, ended, [len(file.read_text()) for file in graded.iterdir()]
+    return folder, ended, graded
 
 
 def test_same_records(runs):
@@ -36,7 +37,7 @@ def test_same_records(runs):
     assert environment["hosts"] == 2 and sum(environment["devices"].values()) == 8
 
 
-def test_one_host_writes_and_each_grades_half(runs):
+def test_one_host_writes_and_each_reads_and_grades_half(runs):
     folder, (first, other), graded = runs
     assert "before (step 0)" in first.stdout
     # The transport between CPUs talks on standard output, whatever one does, and its threads break into their lines.
@@ -48,7 +49,12 @@ def test_one_host_writes_and_each_grades_half(runs):
     assert names[0] == names[1]
     assert len(list((folder / "two" / "tensorboard").iterdir())) == 1
     # Six steps of 8 completions, evaluations of 8 problems: 2 samples before and after, 1 at step 3.
-    assert len(graded) == 2 and graded[0] == graded[1] == (6 * 8 + 2 * 16 + 8) / 2
+    sizes = [len(file.read_text()) for file in graded.iterdir() if file.suffix != ".asked"]
+    assert len(sizes) == 2 and sizes[0] == sizes[1] == (6 * 8 + 2 * 16 + 8) / 2
+    # Behind the problems that are trained on come the held-out ones, and nothing is read twice.
+    one, other = (file.read_text().split() for file in graded.glob("*.asked"))
+    (alone,) = (file.read_text().split() for file in folder.glob("*.asked"))
+    assert sorted(one + other) == sorted(alone) and abs(len(one) - len(other)) <= 2
 
 
 def test_export_and_resume_do_not_depend_on_the_hosts(commands, runs, tmp_path):
@@ -59,12 +65,22 @@ def test_export_and_resume_do_not_depend_on_the_hosts(commands, runs, tmp_path):
     assert [process.returncode for process in ended] == [0, 0], ended[1].stderr
     assert contents(tmp_path / "one") == contents(tmp_path / "two")
 
-    for run in ("one", "two"):
-        arguments = commands.grpo(folder / run, *MESH, TOLD, "--config.steps=8")
-        commands.succeed(arguments, devices=8, GRADED=str(tmp_path))
+    # One bit of the newest checkpoint is another one: both hosts go on behind the one before it.
+    damaged = folder / "two" / "checkpoints" / "6"
+    longest = max((file for file in damaged.rglob("*") if file.is_file()), key=lambda file: file.stat().st_size)
+    content = bytearray(longest.read_bytes())
+    content[len(content) // 2] ^= 1
+    longest.write_bytes(content)
+    again = [commands.grpo(folder / run, *MESH, *TOLD, "--config.steps=8") for run in ("one", "two")]
+    commands.succeed(again[0], devices=8, GRADED=str(tmp_path))
+    ended = commands.run_together([again[1]] * 2, devices=4, GRADED=str(tmp_path))
+    assert [process.returncode for process in ended] == [0, 0], ended[1].stderr
+    warnings = [[line for line in process.stderr.splitlines() if "damaged" in line] for process in ended]
+    assert len(warnings[0]) == 1 and warnings[0][0].endswith("that of step 4 is used") and not warnings[1]
+    assert damaged.with_name("6.damaged").exists() and damaged.exists()
     assert [record["step"] for record in read(folder / "two" / "metrics.jsonl")] == list(range(1, 9))
-    # Sums between processes are added in another order, and six updates carry it on.
-    assert_same_run(folder / "one", folder / "two", rel=1e-4, abs=1e-6)
+    # The last step of before, which one run went on behind and the other made again, was evaluated on more samples.
+    assert_same_run(folder / "one", folder / "two", rel=1e-4, abs=1e-6, names=("metrics.jsonl", "samples.jsonl"))
 
 
 def test_evaluate(commands, tmp_path):

@@ -36,8 +36,11 @@ def without_times(record):
     return {name: value for name, value in record.items() if not name.startswith(of_machine)}
 
 
-def assert_same_run(one, other, rel=1e-6, abs=1e-9):
-    for name in ("metrics.jsonl", "eval.jsonl", "samples.jsonl"):
+RECORDS = ("metrics.jsonl", "eval.jsonl", "samples.jsonl")
+
+
+def assert_same_run(one, other, rel=1e-6, abs=1e-9, names=RECORDS):
+    for name in names:
         if not (one / name).exists():
             assert not (other / name).exists()
             continue

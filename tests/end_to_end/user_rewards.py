@@ -1,13 +1,19 @@
 """Rewards as users write them, outside the package: commands that tests start find this file on PYTHONPATH."""
 
 import os
+import pathlib
 import time
 
 
 def letters(completion, problem):
     """The share of characters that are small letters: differs between random completions, so that gradients do not
-    vanish. `SECONDS_PER_REWARD` slows a run down, so that it can be stopped at a given step."""
+    vanish. `SECONDS_PER_REWARD` slows a run down, so that it can be stopped at a given step. While the file `STUCK` is
+    there, problems in whose id its text stands take long, and a file beside it says that one was met."""
     time.sleep(float(os.environ.get("SECONDS_PER_REWARD", "0")))
+    stuck = pathlib.Path(os.environ.get("STUCK", "no such file"))
+    if stuck.exists() and stuck.read_text() in problem["id"]:
+        stuck.with_suffix(".met").touch()
+        time.sleep(90)
     return sum("a" <= character <= "z" for character in completion) / max(1, len(completion))
 
 
@@ -33,6 +39,13 @@ def letters_told(completion, problem):
     with open(os.path.join(os.environ["GRADED"], str(os.getppid())), "a") as file:
         file.write(".")
     return letters(completion, problem)
+
+
+def question_told(problem):
+    """A template, which notes in the folder `GRADED` the problems that the command's process has written out."""
+    with open(os.path.join(os.environ["GRADED"], f"{os.getpid()}.asked"), "a") as file:
+        file.write(problem["id"] + "\n")
+    return problem["problem"]
 
 
 def troubled(completion, problem):
