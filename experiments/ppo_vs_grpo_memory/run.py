@@ -6,7 +6,7 @@
 The first command compiles the functions of `configs/grpo_math.py` and `configs/ppo_math.py` for each shape and kind of
 critic (`rl_reason.plan`; needs libtpu). The second one runs two steps of each method on this machine, at a size
 that fits, beside the plan for it. The same command again goes on where it stopped. Writes a JSON file for each plan,
-OUTPUT/results.json, OUTPUT/memory.png, and prints the table.
+OUTPUT/results.json and OUTPUT/memory.png, or OUTPUT/measured.json, and prints the table.
 """
 
 from __future__ import annotations
@@ -82,7 +82,7 @@ MEASURED = Size(
 
 FLAGS: Spec = {
     "sizes": (str, ",".join(SIZES), "which ones"),
-    "output": (str, "runs/memory", "a JSON file for each plan, results.json and memory.png"),
+    "output": (str, "runs/memory", "a JSON file for each plan, results.json and memory.png, measured.json"),
     "measure": (bool, False, "run both methods on this machine, instead of planning for a TPU"),
     "draw": (bool, False, "compile nothing; read the plans that are there"),
 }
@@ -127,13 +127,15 @@ def _flags(size: Size, name: str, method: str, output: Path, variant: str = "") 
 
 
 def _plan(size: Size, name: str, method: str, output: Path, may_run: bool, variant: str = "") -> dict:
-    """What `rl_reason.plan` says, compiled now or before."""
+    """What `rl_reason.plan` says, compiled now or, with the same flags, before."""
     file = output / f"{name}_{method.replace(', ', '_').replace(' ', '_')}.json"
-    if not file.exists():
+    flags = [*_flags(size, name, method, output, variant), f"--topology={size.topology}", f"--json={file}"]
+    asked, made_with = "\n".join(flags), file.with_suffix(".flags")
+    if not file.exists() or not made_with.exists() or made_with.read_text() != asked:
         if not may_run:
-            raise RunError(f"{file}: no such plan; run this command without --draw")
-        flags = [*_flags(size, name, method, output, variant), f"--topology={size.topology}", f"--json={file}"]
+            raise RunError(f"{file}: no such plan, or one of other flags; run this command without --draw")
         _call(["rl_reason.plan", *flags], file.with_suffix(".log"))
+        write_atomic(made_with, asked)
     return json.loads(file.read_text())
 
 
@@ -200,13 +202,15 @@ def measure(output: Path) -> None:
     What was seen is the process's peak resident memory less that of the same run with a model of one layer and width
     8: interpreter, libraries and compiled programs.
     """
-    rows = []
+    rows, made = [], {}
     small = Size(MEASURED.shape | layers(48, 48, 1, 12, 4, 512), "cpu:1", MEASURED.changes)
     for method in ("GRPO", "PPO, shared trunk", "PPO, critic of its own"):
         planned = _plan(MEASURED, "measured", method, output, True, ":tiny")
         seen = _peak(MEASURED, method, output) - _peak(small, method, output)
         peak = max(one["peak"] for one in planned["functions"].values())
+        made[method] = {"planned": peak, "measured": seen}
         rows.append([method, f"{peak / GIB:.2f}", f"{seen / GIB:.2f}", f"{100 * (peak / seen - 1):+.0f}%"])
+    write_atomic(output / "measured.json", json.dumps(made, indent=2) + "\n")
     table("GiB, one CPU device", ["method", "planned peak", "measured peak", "planned is"], rows)
 
 

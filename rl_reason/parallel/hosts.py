@@ -1,8 +1,7 @@
 """Several processes that run the same program on the devices of all of them: jax's multi-controller runtime.
 
 Every host runs the same command and takes the same decisions. What differs: each tokenizes its share of the prompts and
-grades its share of the completions,
-and only the first writes files and shows progress.
+grades its share of the completions, and only the first writes files and shows progress.
 """
 
 from __future__ import annotations

@@ -77,21 +77,22 @@ class Peers:
         beats, answered = 0, time.monotonic()
         while not self._stopped.wait(BEAT_SECONDS):
             beats += 1
+            found = None
             try:
                 sign = f"{beats} {socket.gethostname()}"
                 self._client.key_value_set(f"{ALIVE}/{self._number}", sign, allow_overwrite=True)
                 gone = next((line for _, line in self._client.key_value_dir_get(GONE)), None)
+                if gone is None and self._number == 0:
+                    found = gone = self._find_silent(seen)
                 answered = time.monotonic()
             except jax.errors.JaxRuntimeError:
                 # A service that is there may be slow; one whose process is gone refuses at once.
                 if time.monotonic() - answered < LIMIT_SECONDS / 2:
                     continue
                 gone = f"process 0 ({distributed.global_state.coordinator_address}) does not answer"
-            if gone is None and self._number == 0:
-                gone = self._find_silent(seen)
-                if gone:
-                    self._tell(gone)
-                    time.sleep(2 * BEAT_SECONDS)  # The others have to hear it from this process.
+            if found:
+                self._tell(found)
+                time.sleep(2 * BEAT_SECONDS)  # The others have to hear it from this process.
             if gone and not self._stopped.is_set():
                 print(f"error: {gone}; the run stops", file=sys.stderr, flush=True)
                 os._exit(1)

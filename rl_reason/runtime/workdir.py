@@ -88,7 +88,7 @@ def find_workdir(path: str | os.PathLike, config: Mapping[str, Any]) -> Workdir:
         differences = _differences(_read_config(workdir.config), _as_json(config))
         if differences:
             told = [f"config.{key} is {there} there and {here} here" for key, there, here in differences]
-            more = f" and {len(told) - _MOST_TOLD} more" if len(told) > _MOST_TOLD else ""
+            more = "".join(f", config.{key}" for key, _, _ in differences[_MOST_TOLD:])
             raise UsageError(
                 f"--workdir={path}: holds a run of another config: {', '.join(told[:_MOST_TOLD])}{more}; "
                 "expected the same config or another folder"

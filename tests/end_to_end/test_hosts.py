@@ -131,6 +131,13 @@ def stopped(commands, run, kind, *victims):
     return [one.returncode for one in ended], time.monotonic() - begun[0], [one.stderr for one in ended]
 
 
+def test_the_first_host_dies(commands, tmp_path):
+    """jax's service lives in it, and its client ends the others at once, with a text of its own."""
+    statuses, seconds, (_, errors) = stopped(commands, tmp_path / "run", signal.SIGKILL, 0)
+    assert statuses in ([-signal.SIGKILL, 1], [-signal.SIGKILL, -signal.SIGABRT]) and seconds < 60
+    assert "the leader task was preempted/died" in errors or "error: process 0 (" in errors
+
+
 def test_a_host_that_dies_is_named_and_the_others_stop(commands, tmp_path):
     statuses, seconds, (errors, _) = stopped(commands, tmp_path / "run", signal.SIGKILL, 1)
     assert statuses == [1, -signal.SIGKILL] and seconds < 60

@@ -238,7 +238,7 @@ def test_tpu(commands, bare_model, tmp_path, topology, memory):
     report = json.loads(output.read_text())
     assert report["devices"] == 8 and report["dtype"] == "bfloat16" and report["attention"] == "splash"
     assert report["memory"] == round(memory * 2**30) and report["fits"] is True
-    assert set(report["functions"]) == {"prefill", "decode", "score_reference", "gradients", "update"}
+    assert set(report["functions"]) == {"move", "prefill", "decode", "score_reference", "gradients", "update"}
     assert all(one["peak"] > 0 and one["xla"]["bytes"] > 0 for one in report["functions"].values())
 
 
