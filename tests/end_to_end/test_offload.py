@@ -36,7 +36,7 @@ def run_updates(model_path, folder, offload):
     for _ in range(2):
         state["train"], _ = step(state["train"], {"x": jnp.ones((1, 1))}, 1, 1.0, 1.0)
     with Checkpoints(folder, 1) as checkpoints:
-        checkpoints.save(2, without_frozen(state), {})
+        checkpoints.save(2, without_frozen(state), {"position": {}, "evaluated": True})
     steps, restored, _ = restore_or_start(abstract, model, optimizer, folder, 0)
     assert steps == 2
     return state, restored

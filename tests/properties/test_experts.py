@@ -85,9 +85,8 @@ def test_gradient_does_not_depend_on_the_mesh(family, sizes):
     for (path, mine), theirs in zip(
         jax.tree_util.tree_leaves_with_path(gradient), jax.tree.leaves(expected_gradient), strict=True
     ):
-        scale = np.abs(theirs).max()
-        assert scale > 1e-3 or path[-1].key == "router_bias", path
-        np.testing.assert_allclose(mine, theirs, atol=1e-5 * scale, rtol=1e-4, err_msg=str(path))
+        assert np.abs(theirs).max() > 1e-3 or path[-1].key == "router_bias", path
+        assert np.linalg.norm(mine - theirs) <= 1e-5 * np.linalg.norm(theirs), path
 
 
 @pytest.mark.parametrize(

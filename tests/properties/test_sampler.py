@@ -18,6 +18,7 @@ from rl_reason.recipes.rollout import make_batch
 from rl_reason.sampling import sampler as sampler_module
 from rl_reason.sampling.sampler import make_sampler
 from tests.properties.conftest import SHAPE
+from tests.properties.test_update import MESHES
 
 GROUP, LENGTH = 6, 14
 QUESTIONS = {7: (3, 8, 2), 0: (11,), 3: (2, 2, 30, 4, 9, 1), 12: (6, 5), 8: (3, 8, 2)}
@@ -136,12 +137,9 @@ SPLIT, HALVED = {"fsdp": 4}, {"data": 2, "fsdp": 2, "tensor": 2}
 @pytest.mark.parametrize(
     ("kind", "sizes", "questions"),
     [
-        ("untied", SPLIT, (7, 0, 3, 12)),
+        *(("untied", sizes, (7, 0, 3, 12)) for sizes in MESHES.values()),
         ("untied", HALVED, (7, 0, 3)),
-        ("untied", {"fsdp": 8}, (7, 0, 3)),
-        ("untied", {"sequence": 2, "fsdp": 2}, (7, 0, 3, 12)),
-        ("untied", {"sequence": 4, "tensor": 2}, (7, 0, 3)),
-        ("untied", {"slice": 2, "data": 2, "sequence": 2}, (7, 0, 3, 12)),
+        ("untied", {"sequence": 2, "data": 4}, (7, 0, 3)),
         ("tied", SPLIT, (7, 0, 3, 12)),
         ("adapters", SPLIT, (7, 0, 3, 12)),
         ("adapters", HALVED, (7, 0, 3, 12)),
