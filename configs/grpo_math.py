@@ -13,7 +13,7 @@ exploration. Where it deviates:
 - MATH has some problems of more than 1024 tokens (drawings written as code): they are left out and counted.
 
 Hardware, compiled and not run (jax 0.10.2, libtpu 0.0.42, prompts of 1024): on 16 chips of TPU v5p the update peaks at
-18 GiB of a chip's 95, sampling at 16; on 64 chips of v5e, with --config.algorithm.micro_batch=64, at 8 and 9 of 16.
+18 GiB of a chip's 95, sampling at 10; on 64 chips of v5e, with --config.algorithm.micro_batch=64, at 8 and 5 of 16.
 7B with Adam takes about 140 GB over the mesh (float32 weights, gradients and moments, a bfloat16 reference).
 
     python -m rl_reason.train --config=configs/grpo_math.py --workdir=DIR

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import collections
 import os
 import random
 import resource
@@ -158,24 +159,60 @@ def test_a_run_goes_on_with_another_mesh(commands, finished_run, tmp_path):
     assert_same_run(one, many, rel=1e-3, abs=1e-5)
 
 
+PHASES = ("sample", "reward", "update", "save")
+
+
+def stopped_in(process, is_under_way, wait):
+    """Stops a run a while after something is seen to begin. False where that was over by then."""
+    deadline = time.monotonic() + 120
+    while not is_under_way():
+        assert process.poll() is None and time.monotonic() < deadline
+        time.sleep(0.001)
+    time.sleep(wait)
+    process.send_signal(signal.SIGSTOP)
+    while Path(f"/proc/{process.pid}/stat").read_text().rsplit(")", 1)[1].split()[0] != "T":
+        assert time.monotonic() < deadline
+    # Nothing moves now, so what is under way is what a kill cuts off.
+    return is_under_way()
+
+
 @pytest.mark.slow
-def test_twenty_kills_at_random(commands, finished_run, tmp_path):
-    """During sampling, grading, updates and saves: the final weights are those of the run that nobody killed."""
-    run = tmp_path / "run"
-    arguments = commands.grpo(run, "--config.checkpoint.every=1")
-    moments = random.Random(0)
-    for _ in range(20):
-        process = commands.start(arguments, SECONDS_PER_REWARD="0.05")
-        deadline = time.monotonic() + moments.uniform(3, 14)
-        while process.poll() is None and time.monotonic() < deadline:
-            time.sleep(0.01)
-        process.kill()
-        _, errors = process.communicate()
-        assert process.returncode in (0, -signal.SIGKILL), errors
-    commands.succeed(arguments)
+def test_twenty_kills(commands, finished_run, tmp_path):
+    """Five each while a step samples, grades, updates and saves, at random moments within: the final weights are those
+    of the run that nobody killed."""
+    run, phase_file = tmp_path / "run", tmp_path / "phase"
+    train, *flags = commands.grpo(run, "--config.checkpoint.every=1")
+    assert train == "rl_reason.train"
+    moments, slow = random.Random(0), {"SECONDS_PER_REWARD": "0.05", "PHASE": str(phase_file)}
+    kills = collections.Counter()
+    for step in range(2, 7):  # Each step is met again until it was killed in every phase.
+        for phase in moments.sample(PHASES, len(PHASES)):
+            seconds = {"sample": 0.05, "reward": 0.2, "update": 0.05, "save": 0.05}[phase]
+
+            def is_under_way(step=step, phase=phase):
+                if phase == "save":  # The folder gets its own name when all of it is there.
+                    return any((run / "checkpoints").glob(f"{step}.*tmp*"))
+                return phase_file.exists() and phase_file.read_text() == f"step {step}, {phase}"
+
+            while kills[step, phase] == 0:
+                phase_file.unlink(missing_ok=True)
+                process = commands.start(["tests.end_to_end.phases_told", *flags], **slow)
+                try:
+                    is_met = stopped_in(process, is_under_way, moments.uniform(0, seconds))
+                finally:
+                    process.kill()
+                    _, errors = process.communicate(timeout=30)
+                assert process.returncode == -signal.SIGKILL, errors
+                if is_met:
+                    kills[step, phase] += 1
+                else:  # As if it had never come so far, and sooner the next time.
+                    shutil.rmtree(run / "checkpoints" / str(step), ignore_errors=True)
+                    seconds /= 2
+    assert kills == {(step, phase): 1 for step in range(2, 7) for phase in PHASES} and kills.total() == 20
+    commands.succeed(commands.grpo(run, "--config.checkpoint.every=1"))
     assert_same_run(finished_run, run, rel=0, abs=0)
     for name in (finished_run, run):
-        flags = ["rl_reason.export", f"--workdir={name}", f"--output={tmp_path / 'out' / name.name}"]
-        commands.succeed(flags)
+        export = ["rl_reason.export", f"--workdir={name}", f"--output={tmp_path / 'out' / name.name}"]
+        commands.succeed(export)
     one, other = (contents(tmp_path / "out" / name.name) for name in (finished_run, run))
     assert one == other
