@@ -2,18 +2,24 @@
 # pip's own settings hold: with PIP_EXTRA_INDEX_URL pointing to CPU builds of torch, `make test` downloads less.
 
 VENV ?= .venv
+# With it on the path each start of jax looks for a TPU, so it stays outside $(VENV).
+LIBTPU ?= .libtpu
 PYTHON := $(VENV)/bin/python
 RUN_READY := $(VENV)/.ready-run
 TEST_READY := $(VENV)/.ready-test
 PIP := $(PYTHON) -m pip --disable-pip-version-check --quiet
 
-.PHONY: demo test lint clean
+.PHONY: demo test test-slow lint clean
 
 demo: $(RUN_READY)
 	$(PYTHON) -m rl_reason.train --config=configs/grpo_math.py:tiny --workdir=runs/demo
 
 test: lint
 	$(PYTHON) -m pytest -n 2 -q
+
+# One after the other: they measure memory and stop runs at given moments.
+test-slow: $(TEST_READY) $(LIBTPU)/.ready
+	PYTHONPATH=$(abspath $(LIBTPU)) $(PYTHON) -m pytest -q -m slow --durations=0
 
 lint: $(TEST_READY)
 	$(PYTHON) -m ruff check .
@@ -40,8 +46,12 @@ $(TEST_READY): requirements-test.lock $(RUN_READY)
 	$(PIP) install -r requirements-test.lock
 	@touch $@
 
+$(LIBTPU)/.ready: requirements-tpu.lock | $(PYTHON)
+	$(PIP) install --no-deps --upgrade --target $(LIBTPU) -r requirements-tpu.lock
+	@touch $@
+
 # A $(VENV) that is a link belongs to somebody else: only the link goes.
 clean:
 	if [ -L $(VENV) ]; then rm $(VENV); else rm -rf $(VENV); fi
-	rm -rf build dist *.egg-info .pytest_cache .ruff_cache .mypy_cache
+	rm -rf $(LIBTPU) build dist *.egg-info .pytest_cache .ruff_cache .mypy_cache
 	find rl_reason configs experiments tests -name __pycache__ -prune -exec rm -rf {} +

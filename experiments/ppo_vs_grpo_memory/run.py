@@ -12,7 +12,7 @@ OUTPUT/results.json and OUTPUT/memory.png, or OUTPUT/measured.json, and prints t
 from __future__ import annotations
 
 import json
-import os
+import shutil
 import subprocess
 import sys
 from collections.abc import Sequence
@@ -59,10 +59,12 @@ SIZES = {
 }
 """Qwen2.5-Math 1.5B and 7B, Qwen2.5 32B, Llama 3.1 70B."""
 
-SHARED, JUDGED = "--config.critic.kind=shared", "--config.reward.names=('model','accuracy')"
+JUDGED = "--config.reward.names=('model','accuracy')"
+# A part of the policy has the policy's learning rate, and refuses another one, as the `tiny` variant has it.
+SHARED = ("--config.critic.kind=shared", "--config.critic.learning_rate=1e-5")
 METHODS: dict[str, tuple[str, tuple[str, ...]]] = {
     "GRPO": ("configs/grpo_math.py", ()),
-    "PPO, shared trunk": ("configs/ppo_math.py", (SHARED,)),
+    "PPO, shared trunk": ("configs/ppo_math.py", SHARED),
     "PPO, critic of its own": ("configs/ppo_math.py", ()),
     "GRPO, reward model": ("configs/grpo_math.py", (JUDGED, "--config.reward.weights=(1.0,0.0)")),
     "PPO, critic and reward model": ("configs/ppo_math.py", (JUDGED, "--config.reward.weights=(1.0,0.0)")),
@@ -76,6 +78,7 @@ MEASURED = Size(
         "--config.model.tokenizer_size=512", "--config.steps=2", "--config.algorithm.batch_size=8",
         "--config.algorithm.group_size=8", "--config.evaluation.every=0", "--config.evaluation.samples=0",
         "--config.checkpoint.every=100", "--config.algorithm.minibatches=1", "--config.algorithm.micro_batch=2",
+        "--config.critic.pretrain_steps=0",
     ),
 )  # fmt: skip
 """What runs on this machine, from the `tiny` variants of the same configs."""
@@ -199,8 +202,9 @@ def draw(results: dict[str, dict], file: Path) -> None:
 def measure(output: Path) -> None:
     """Two steps of each method on this machine: the peak that was planned, and the one that was seen.
 
-    What was seen is the process's peak resident memory less that of the same run with a model of one layer and width
-    8: interpreter, libraries and compiled programs.
+    What was seen is the process's peak resident memory until the last update less that of the same run with a model of
+    one layer and width 48: interpreter, libraries and compiled programs. What the checkpoint at the end takes is in
+    neither.
     """
     rows, made = [], {}
     small = Size(MEASURED.shape | layers(48, 48, 1, 12, 4, 512), "cpu:1", MEASURED.changes)
@@ -215,18 +219,14 @@ def measure(output: Path) -> None:
 
 
 def _peak(size: Size, method: str, output: Path) -> int:
-    """Peak resident bytes of a run of two steps."""
+    """Peak resident bytes of a run of two steps, as its last record has them."""
     name = f"run_{size.shape['hidden_size']}_{method.replace(', ', '_').replace(' ', '_')}"
-    command = [
-        sys.executable, "-m", "rl_reason.train", *_flags(size, name, method, output, ":tiny"),
-        f"--workdir={output / name}",
-    ]  # fmt: skip
-    with (output / f"{name}.log").open("w") as log:
-        process = subprocess.Popen(command, stdout=log, stderr=subprocess.STDOUT)
-        _, status, usage = os.wait4(process.pid, 0)
-    if status:
-        raise RunError(f"{output / name} failed; its log beside it says why")
-    return usage.ru_maxrss * 1024
+    workdir = output / name
+    shutil.rmtree(workdir, ignore_errors=True)  # a run that is finished would do nothing
+    flags = [*_flags(size, name, method, output, ":tiny"), f"--workdir={workdir}"]
+    _call(["rl_reason.train", *flags], output / f"{name}.log")
+    records = (workdir / "metrics.jsonl").read_text().splitlines()
+    return round(json.loads(records[-1])["memory/host_GiB"] * GIB)
 
 
 if __name__ == "__main__":

@@ -29,6 +29,12 @@ SPLIT_OVER = {"embed": "fsdp", "heads": "tensor", "kv_heads": "tensor", "mlp": "
 PROMPT, LENGTH, ROWS, GROUP = 200, 12, 8, 4
 """As in `SMALL`."""
 LIBTPU = importlib.util.find_spec("libtpu")
+QWEN_7B = {
+    "model_type": "qwen2", "hidden_size": 3584, "intermediate_size": 18944, "num_hidden_layers": 28,
+    "num_attention_heads": 28, "num_key_value_heads": 4, "vocab_size": 152064, "tie_word_embeddings": False,
+    "max_position_embeddings": 4096, "rope_theta": 10000.0,
+}  # fmt: skip
+"""Qwen2.5-Math 7B."""
 
 
 def flags(model, topology, output, *more):
@@ -228,18 +234,57 @@ def test_libtpu_is_missing():
         topologies.devices(topologies.parse("v5e:2x2"))
 
 
+needs_libtpu = pytest.mark.skipif(LIBTPU is None, reason="libtpu is not installed; `make test-slow` installs it")
+
+
+def path_with_libtpu():
+    return os.pathsep.join([str(ROOT), str(Path(LIBTPU.origin).parents[1])])
+
+
 @pytest.mark.slow
-@pytest.mark.skipif(LIBTPU is None, reason="libtpu is not installed")
+@needs_libtpu
 @pytest.mark.parametrize("topology, memory", [("v5e:2x4", 15.75), ("v5p:2x2x2", 95.74), ("v4:2x2x2", 30.75)])
 def test_tpu(commands, bare_model, tmp_path, topology, memory):
     output = tmp_path / "plan.json"
-    path = os.pathsep.join([str(ROOT), str(Path(LIBTPU.origin).parents[1])])
-    commands.succeed(flags(bare_model, topology, output), PYTHONPATH=path)
+    commands.succeed(flags(bare_model, topology, output), PYTHONPATH=path_with_libtpu())
     report = json.loads(output.read_text())
     assert report["devices"] == 8 and report["dtype"] == "bfloat16" and report["attention"] == "splash"
     assert report["memory"] == round(memory * 2**30) and report["fits"] is True
     assert set(report["functions"]) == {"move", "prefill", "decode", "score_reference", "gradients", "update"}
     assert all(one["peak"] > 0 and one["xla"]["bytes"] > 0 for one in report["functions"].values())
+
+
+@pytest.mark.slow
+@needs_libtpu
+def test_7b_on_a_pod(commands, tmp_path):
+    """As docs/performance.md has it, in less memory than a laptop's."""
+    (tmp_path / "config.json").write_text(json.dumps(QWEN_7B))
+    output = tmp_path / "plan.json"
+    process = commands.start(
+        [
+            "rl_reason.plan",
+            "--config=configs/grpo_math.py",
+            f"--config.model.path={tmp_path}",
+            "--topology=v5p:2x2x4",
+            f"--json={output}",
+        ],
+        PYTHONPATH=path_with_libtpu(),
+        JAX_DISABLE_MOST_OPTIMIZATIONS="0",
+    )
+    _, status, used = os.wait4(process.pid, 0)  # it prints less than a pipe holds
+    process.returncode = os.waitstatus_to_exitcode(status)
+    _, errors = process.communicate()
+    assert process.returncode == 0, errors
+    assert used.ru_maxrss < 4 * 2**20  # KiB
+    report = json.loads(output.read_text())
+    assert report["parameters"] == 7_615_616_512 and report["devices"] == 16 and report["fits"] is True
+    # Float32 weights, two moments of each, a bfloat16 reference, over 16 chips.
+    state, shared = report["state"], report["parameters"] / 16
+    close = functools.partial(pytest.approx, rel=1e-3)
+    assert (state["parameters"], state["optimizer"], state["reference"]) == close((4 * shared, 8 * shared, 2 * shared))
+    assert {name: peak / 2**30 for name, peak in report["peak"].items()} == pytest.approx(
+        {"sampling": 10.4, "update": 17.8}, rel=0.05
+    )
 
 
 def test_the_greatest_micro_batch_that_fits():
