@@ -20,7 +20,7 @@ def main() -> None:
     from rl_reason.recipes import RECIPES
 
     recipe = resolve(settings.recipe, RECIPES, "config.recipe")
-    with hosts.joined(*(flags[name] for name in HOSTS)):
+    with hosts.joined(*(flags[name] for name in HOSTS), preemptible=True):
         recipe(settings, flags["workdir"])
 
 

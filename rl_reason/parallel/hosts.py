@@ -26,7 +26,9 @@ from rl_reason.parallel.peers import Peers
 
 
 @contextlib.contextmanager
-def joined(coordinator: str = "", processes: int = 0, process: int = -1) -> Iterator[None]:
+def joined(
+    coordinator: str = "", processes: int = 0, process: int = -1, *, preemptible: bool = False
+) -> Iterator[None]:
     """A context in which the processes of this run work together. Comes before anything that touches a device.
 
     Without arguments they are found where jax can find them: on a TPU pod, under SLURM and under Open MPI. On a
@@ -36,6 +38,8 @@ def joined(coordinator: str = "", processes: int = 0, process: int = -1) -> Iter
         coordinator: "host:port" of process 0.
         processes: how many there are.
         process: which of them this is, from 0.
+        preemptible: whether what they do asks `parallel.preemption` if it shall stop. From the beginning SIGTERM is
+            noticed then; else it ends a process as usual.
 
     A process that fails says why, to the others too, and ends at once, without the usual farewell: that would wait for
     the others, which are waiting for it. They name it and stop (`peers`).
@@ -44,6 +48,8 @@ def joined(coordinator: str = "", processes: int = 0, process: int = -1) -> Iter
         UsageError: arguments that do not fit together.
         RunError: the others did not answer.
     """
+    # jax's service takes SIGTERM over, also where nobody ever asks it.
+    jax.config.update("jax_enable_preemption_service", preemptible)
     _connect(coordinator, processes, process)
     if (distributed.global_state.num_processes or 1) == 1:
         yield

@@ -45,8 +45,8 @@ class Preemption:
     def requested(self) -> bool:
         """Whether to save and stop now. Several hosts ask at the same moments of a run, and all hear the same."""
         self._asked += 1
-        if jax.process_count() > 1:
-            return multihost_utils.reached_preemption_sync_point(self._asked)
+        if jax.process_count() > 1 and multihost_utils.reached_preemption_sync_point(self._asked):
+            self._requested.set()  # jax's service says so once.
         return self._requested.is_set()
 
     def __enter__(self) -> Preemption:

@@ -22,14 +22,14 @@ from rl_reason.models.tensor_files import TensorFiles
 from rl_reason.models.weights import Params, count
 from rl_reason.parallel import hosts
 from rl_reason.recipes.evaluation import HeldOut, make_evaluator
-from rl_reason.recipes.loop import Evaluate
+from rl_reason.recipes.loop import Evaluate, Loop
 from rl_reason.recipes.optimizer import TrainState, make_optimizer
 from rl_reason.recipes.setup import Model, check_length, encode_prompts
 from rl_reason.recipes.state import State, abstract_state, needs_reference, restore_or_start, train_shardings
 from rl_reason.rewards.combination import Rewarder
 from rl_reason.runtime.curves import draw_curves
 from rl_reason.runtime.environment import describe
-from rl_reason.runtime.metrics import MetricsWriter, read_jsonl
+from rl_reason.runtime.metrics import read_jsonl
 from rl_reason.runtime.progress import Progress, table
 from rl_reason.runtime.report import write_report
 from rl_reason.runtime.workdir import Workdir, find_workdir, make_workdir, write_atomic
@@ -69,11 +69,12 @@ def make_evaluate(
     model: Model,
     held_out: Sequence[HeldOut],
     rewarder: Rewarder,
-    metrics: MetricsWriter,
+    loop: Loop,
     max_length: int,
     rows: int,
 ) -> Evaluate:
-    """`evaluate(params, step, full)` writes a record for each data set to eval.jsonl; pass@1 of the first one.
+    """`evaluate(params, step, full)` writes a record for each data set to eval.jsonl; pass@1 of the first one. Between
+    batches several hosts can stop.
 
     Full evaluations, before and after training, take `evaluation.samples` of each problem, the others
     `evaluation.samples_during`.
@@ -99,8 +100,13 @@ def make_evaluate(
         for data in held_out if full in evaluators else ():
             title = f"evaluate {data.name}, step {step}"
             with Progress(len(data.prompts), title=title, enabled=hosts.is_first()) as progress:
-                record, _ = evaluators[full](params, data, progress.advance)
-            metrics.write_eval({"step": step, "dataset": data.name, **record})
+
+                def advance(problems: int, progress: Progress = progress) -> None:
+                    progress.advance(problems)
+                    loop.give_way()
+
+                record, _ = evaluators[full](params, data, advance)
+            loop.metrics.write_eval({"step": step, "dataset": data.name, **record})
             scores.append(record["pass@1"])
         return scores[0] if scores else None
 

@@ -45,7 +45,8 @@ class Loop:
 
         clock = loop.clock(step)      then work that the step before need not have finished,
         loop.previous(clock)          waits for that, and writes its record,
-        clock.begin("sample")         ... the phases,
+        clock.begin("sample")         ... the phases, with
+        loop.give_way()               behind each that may be long,
         loop.update(clock)            the last of which is the update, for which the state is given away,
         loop.pend(...)                keeps what the record will need,
         loop.end(...)                 evaluates and saves where it is time, stops the run that was told to.
@@ -126,14 +127,23 @@ class Loop:
         if self._finish():
             clock.restart()
 
+    def give_way(self) -> None:
+        """A place in the middle of a step or an evaluation where several hosts can stop, all of them or none. One host
+        by itself is stopped anywhere (`parallel.preemption`).
+
+        Raises:
+            Preempted: they were told to, and the step that was finished last is saved.
+        """
+        if jax.process_count() > 1 and self._preemption.requested() and (line := self._save_done()):
+            raise Preempted(line)
+
     def update(self, clock: Clock) -> None:
         """Begins the phase in which the state is donated.
 
         Raises:
-            Preempted: several hosts were told to stop before it, and the step before is saved.
+            Preempted: see `give_way`.
         """
-        if jax.process_count() > 1 and self._preemption.requested() and (line := self._save_done()):
-            raise Preempted(line)
+        self.give_way()
         with self._saving:
             self._done = self._next = None
         clock.begin("update")

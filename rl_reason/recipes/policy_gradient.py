@@ -102,7 +102,7 @@ def run(settings: Settings, workdir_path: str | Path) -> None:
         explore = _make_explore(settings, task, rewarder, steps.micro_batch)
         retrain = _make_retrain(settings, task, steps, judged) if settings.retraining.steps else None
         evaluate = bookkeeping.make_evaluate(
-            settings, model, task.held_out, rewarder, loop.metrics, settings.sampling.max_length, task.rows
+            settings, model, task.held_out, rewarder, loop, settings.sampling.max_length, task.rows
         )
         loop.begin(state, evaluate)
 
@@ -115,6 +115,7 @@ def run(settings: Settings, workdir_path: str | Path) -> None:
             loop.previous(clock)
             clock.begin("sample")
             samples = to_host(dispatched)
+            loop.give_way()
 
             # The log-probabilities that the loss compares with are computed while the host grades, if it is known that
             # these completions are trained on.
@@ -131,6 +132,7 @@ def run(settings: Settings, workdir_path: str | Path) -> None:
                     more = next(task.data)
                     samples = to_host(sample(state, more, step, draw))
                     drawn = Exploration.join([drawn, explore(more, samples, state, step, loop.progress)])
+                    loop.give_way()
                 trained = drawn.first_differing(len(asked))
 
             # Advantage, update.

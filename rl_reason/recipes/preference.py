@@ -147,7 +147,7 @@ def _train(
     longest_prompt = max(len(pair.prompt.prompt_ids) for pair in pairs)
     with Loop(settings, model, workdir, start, SHOWN) as loop:
         evaluate = bookkeeping.make_evaluate(
-            settings, model, held_out, rewarder, loop.metrics, settings.sampling.max_length,
+            settings, model, held_out, rewarder, loop, settings.sampling.max_length,
             settings.sampling.batch_size or ROWS,
         )  # fmt: skip
         loop.begin(state, evaluate)

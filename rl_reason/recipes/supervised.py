@@ -156,7 +156,7 @@ def fine_tune(
     taken = begun.position.get("taken", 0)
     with Loop(settings, model, workdir, start, SHOWN) as loop:
         evaluate = bookkeeping.make_evaluate(
-            settings, model, held_out, rewarder, loop.metrics, settings.sampling.max_length, EVALUATION_ROWS
+            settings, model, held_out, rewarder, loop, settings.sampling.max_length, EVALUATION_ROWS
         )
         loop.begin(state, evaluate)
 

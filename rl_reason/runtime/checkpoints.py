@@ -55,6 +55,16 @@ def _quiet_abandoned() -> None:
 _quiet_abandoned()
 
 
+class _Manager(ocp.CheckpointManager):
+    """Orbax's manager, which does not ask whether the run has to stop."""
+
+    def reached_preemption(self, step: int) -> bool:
+        """False. Jax's service agrees on the greatest number that a host has asked with last, plus 1. It is
+        `parallel.preemption` that counts; were orbax to ask with the step in between, the hosts would wait for a number
+        that they are past."""
+        return False
+
+
 class Checkpoints:
     """The checkpoints in one folder, a subfolder each, named by the step.
 
@@ -107,7 +117,7 @@ class Checkpoints:
             "data": ocp.JsonCheckpointHandler(),
         }
         self._saving: int | None = None
-        self._manager = ocp.CheckpointManager(self._directory, options=options, item_handlers=handlers)
+        self._manager = _Manager(self._directory, options=options, item_handlers=handlers)
 
     def save(
         self,

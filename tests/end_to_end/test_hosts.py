@@ -113,21 +113,25 @@ def test_a_host_that_fails_says_why_and_the_others_stop(commands, tmp_path):
     assert not (tmp_path / "run").exists()
 
 
-def stopped(commands, run, kind, *victims):
-    """Two processes of a run; a signal is sent to some of them behind step 2. Exit statuses, seconds, and errors."""
-    arguments = commands.grpo(run, "--config.mesh.data=2", "--config.steps=40", "--config.evaluation.samples=0")
-    metrics, begun = run / "metrics.jsonl", []
+def two_steps(run):
+    metrics = run / "metrics.jsonl"
+    return metrics.exists() and metrics.read_text().count("\n") >= 2
+
+
+def stopped(commands, run, kind, victim, *flags, when=two_steps, seconds="0.1"):
+    """Two processes of a run; a signal is sent to one of them `when(run)`. Exit statuses, seconds, and errors."""
+    arguments = commands.grpo(run, "--config.mesh.data=2", "--config.steps=40", "--config.evaluation.samples=0", *flags)
+    begun = []
 
     def send(started):
         deadline = time.monotonic() + 240
-        while not metrics.exists() or metrics.read_text().count("\n") < 2:
+        while not when(run):
             assert time.monotonic() < deadline and all(process.poll() is None for process in started)
             time.sleep(0.05)
         begun.append(time.monotonic())
-        for victim in victims:
-            started[victim].send_signal(kind)
+        started[victim].send_signal(kind)
 
-    ended = commands.run_together([arguments] * 2, devices=1, meanwhile=send, SECONDS_PER_REWARD="0.1")
+    ended = commands.run_together([arguments] * 2, devices=1, meanwhile=send, SECONDS_PER_REWARD=seconds)
     return [one.returncode for one in ended], time.monotonic() - begun[0], [one.stderr for one in ended]
 
 
@@ -146,13 +150,28 @@ def test_a_host_that_dies_is_named_and_the_others_stop(commands, tmp_path):
     assert "Traceback" not in errors
 
 
-def test_sigterm_at_one_host_stops_all_behind_the_same_step(commands, tmp_path):
-    statuses, seconds, errors = stopped(commands, tmp_path / "run", signal.SIGTERM, 1)
+LONG = ("--config.evaluation.every=2", "--config.evaluation.problems=200", "--config.sampling.batch_size=8")
+
+
+@pytest.mark.parametrize(
+    ("flags", "when"),
+    [
+        # Orbax would ask jax's service between a save and the next update.
+        (("--config.steps=12",), lambda run: (run / "checkpoints" / "4").exists()),
+        # An evaluation of 25 batches, a second and a half each.
+        (LONG, two_steps),
+    ],
+    ids=["behind a save", "in an evaluation"],
+)
+def test_sigterm_at_one_host_stops_all_behind_the_same_step(commands, tmp_path, flags, when):
+    run = tmp_path / "run"
+    statuses, seconds, errors = stopped(commands, run, signal.SIGTERM, 1, *flags, when=when, seconds="0.8")
     assert statuses == [143, 143] and seconds < 30
     lines = {line for text in errors for line in text.splitlines() if line.startswith("SIGTERM:")}
-    step = read(tmp_path / "run" / "metrics.jsonl")[-1]["step"]
+    step = read(run / "metrics.jsonl")[-1]["step"]
     assert lines == {f"SIGTERM: saved behind step {step}; the same command goes on there"}
-    assert str(step) in {path.name for path in (tmp_path / "run" / "checkpoints").iterdir()}
+    assert str(step) in {path.name for path in (run / "checkpoints").iterdir()}
+    assert step == 2 or when is not two_steps
 
 
 @pytest.mark.parametrize("flags", [["--processes=2"], ["--coordinator=here:1", "--processes=2", "--process=2"]])

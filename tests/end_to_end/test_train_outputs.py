@@ -23,11 +23,16 @@ def test_files_and_their_contents(finished_run):
             assert value is None or (isinstance(value, int | float) and math.isfinite(value)), name
         names = {"reward/mean", "reward/std", "tokens/completion", "truncated", "loss", "entropy", "kl/reference"}
         names |= {"optimizer/grad_norm", "ratio/clipped", "time/sample_s", "time/reward_s", "time/update_s", "tokens/s"}
+        names |= {"time/score_s", "time/wait_s", "time/step_s", "memory/host_GiB", "flops", "compilations"}
         assert names <= record.keys()
         assert record["logprob_difference/max"] < 1e-4
         assert 1 <= record["tokens/completion"] <= 12
         assert 0 <= record["entropy"] <= math.log(300)
         assert record["optimizer/grad_norm"] > 0
+    # What came behind a step stands with the next one: evaluated behind the third one, saved behind each second one.
+    assert ["time/evaluate_s" in record for record in metrics[1:]] == [False, False, True, False, False]
+    assert ["time/save_s" in record for record in metrics[1:]] == [False, True, False, True, False]
+    assert metrics[0]["compilations"] > 0 == metrics[-1]["compilations"]
     # Before the first update the policy is its reference; afterwards it moves away.
     assert metrics[0]["kl/reference"] < 1e-7 < metrics[-1]["kl/reference"]
     # Some completions end by themselves and some at the limit, so both paths were taken.

@@ -14,6 +14,7 @@ import jax.numpy as jnp
 import numpy as np
 import optax
 import pytest
+from jax.experimental import multihost_utils
 
 from rl_reason.errors import RunError, UsageError
 from rl_reason.runtime.checkpoints import Checkpoints
@@ -63,6 +64,17 @@ def test_newest_comes_back_as_it_was(saved):
         step, state, data_state = checkpoints.restore_latest(abstract(make_state()))
     assert (step, data_state) == (2, {"position": 2}) and isinstance(state, State)
     check_equal(state, make_state(2))
+
+
+def test_a_save_does_not_ask_whether_the_run_has_to_stop(tmp_path, monkeypatch):
+    """jax's service would take the step that orbax asks with for what `parallel.preemption` counts."""
+    asked = []
+    monkeypatch.setattr(multihost_utils, "reached_preemption_sync_point", lambda step: asked.append(step) or False)
+    with Checkpoints(tmp_path, keep=1) as checkpoints:
+        for step in (1, 2):
+            checkpoints.save(step, make_state(step), {})
+            checkpoints.wait()
+    assert asked == [] and os.listdir(tmp_path) == ["2"]
 
 
 @pytest.mark.parametrize("keep, left", [(1, {"3"}), (2, {"2", "3"}), (0, {"1", "2", "3"})])

@@ -93,4 +93,5 @@ def test_a_trace_holds_phases_and_scopes_of_its_steps_alone(tmp_path):
     (file,) = tmp_path.glob("plugins/profile/*/perfetto_trace.json.gz")
     names = {event.get("name") for event in json.loads(gzip.open(file).read())["traceEvents"]}
     assert {"phase_2", "phase_3"} <= names and not {"phase_1", "phase_4"} & names
-    assert list(tmp_path.glob("plugins/profile/*/*.xplane.pb"))
+    (file,) = tmp_path.glob("plugins/profile/*/*.xplane.pb")
+    assert b"/attention/" in file.read_bytes()  # of the program's instructions
