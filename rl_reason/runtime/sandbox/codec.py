@@ -10,7 +10,7 @@ from __future__ import annotations
 import builtins
 import os
 import sys
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from typing import Any
 
 LARGEST = 1 << 24
@@ -47,6 +47,7 @@ def encode(value: Any, shared: list, refer: Callable[[Any], int]) -> bytes:
         if depth > DEEPEST:
             raise ValueError(f"nested deeper than {DEEPEST}")
         kind = type(value)
+        items: Iterable
         base = kind if kind in _WRITERS else next((base for base in _WRITERS if issubclass(kind, base)), None)
         if base in _MUTABLE:
             if id(value) in numbers:
@@ -58,7 +59,7 @@ def encode(value: Any, shared: list, refer: Callable[[Any], int]) -> bytes:
             head, items = _WRITERS[base](value)
         elif kind.__name__ in _TEXTS and kind is getattr(sys.modules.get(_TEXTS[kind.__name__]), kind.__name__, None):
             head, items = b"x", (kind.__name__, str(value))
-        elif isinstance(value, type) and vars(builtins).get(value.__name__) is value:
+        elif isinstance(value, type) and _BUILT_IN.get(value.__name__) is value:
             head, items = b"y", (value.__name__,)
         else:
             head, items = b"h%x\n" % refer(value), ()

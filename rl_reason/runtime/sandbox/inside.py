@@ -41,6 +41,8 @@ def main(control: int, isolated: bool) -> None:
     """
     for name in _WARM.split():
         importlib.import_module(name)
+    # What went wrong so far was told there; a program must not write to a file of the outside.
+    os.dup2(1, 2)
     gc.freeze()  # What is collected in a child would be copied for it.
     started: list[int] = []
     with socket.socket(fileno=control) as requests:

@@ -286,7 +286,8 @@ def _walls() -> list[str]:
         packages = (base / name / version / "site-packages", base / name / "python3" / "dist-packages")
         for folder in packages:  # The standard library is there, installed packages are not.
             if folder.is_dir():
-                command += ["--tmpfs", f"/python/{folder.relative_to(base)}"]
+                inside = f"/python/{folder.relative_to(base)}"
+                command += ["--tmpfs", inside, "--remount-ro", inside]
     command += ["--ro-bind", str(_HERE), "/inside/rl_reason/runtime/sandbox"]
     command += ["--ro-bind", str(_HERE.parents[1] / "errors.py"), "/inside/rl_reason/errors.py"]
     for device in ("/dev/null", "/dev/zero", "/dev/urandom"):
