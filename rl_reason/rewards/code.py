@@ -135,7 +135,7 @@ def _run_cases(jail: Jail, texts: Sequence[str], problem: Mapping, limit: float)
     for case in cases:
         ended, written = jail.run(texts, case["input"], max(deadline - time.monotonic(), 0.0))
         if ended != "ok":
-            return ended
+            return "wrong" if ended == "failed" else ended
         if _lines(written) != _lines(case["output"]):
             return "wrong"
     return "correct"

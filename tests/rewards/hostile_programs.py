@@ -1,7 +1,8 @@
 """Programs that try to be found right without being right, to get out, or to leave something behind.
 
-Each returns WIN only where its trick worked, so "correct" is what no grader may say. `@ROOT@` is the repository,
-`@MARK@` a file that must not appear, `@TMP@` where it may write, `@PORT@` a port of the loopback on which somebody listens, WIN the right answer.
+Each returns WIN, the right answer, only where its trick worked, so "correct" is what no grader may say. `@ROOT@` is the
+repository, `@MARK@` a file that must not appear, `@TMP@` where it may write, `@PORT@` a port of the loopback on which
+somebody listens.
 """
 
 TESTS = """
@@ -264,7 +265,7 @@ PROGRAMS = {name: _function(body) for name, body in _BODIES.items()} | _MODULES
 
 AGAINST_A_NAIVE_RUNNER = (
     "fork", "subprocess", "memfd", "environment", "repository", "tests in frames", "loopback", "exit 0", "sys.exit(0)",
-    "hooks of exceptions", "at exit", "exit 0 when loaded", "patched built-in functions", "equal to all", "write outside",
-    "leave a daemon", "sitecustomize",
+    "hooks of exceptions", "at exit", "exit 0 when loaded", "patched built-in functions", "equal to all",
+    "write outside", "leave a daemon", "sitecustomize",
 )  # fmt: skip
 """Which work where program and tests are run as one script: so what is held against the sandbox is no straw man."""

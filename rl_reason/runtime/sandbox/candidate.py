@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import builtins
 import os
 import sys
 import types
@@ -68,19 +69,22 @@ def functions() -> None:
 def script() -> None:
     """Runs a program as a script with its standard input and output.
 
-    Descriptor 3 gives texts as above; 4 is told "ok" when it came to its end, or "unparseable".
+    Descriptor 3 gives texts as above; 4 is told "ok" when it came to its end, "failed" where it raised or exited with
+    another status than 0, or "unparseable".
     """
     code = _compile(codec.decode(codec.read_all(3), [], codec.nothing_else))
     if code is None:
         os.write(4, b"unparseable")
         return
     sys.stdin, sys.stdout = open(0, encoding="utf-8", errors="replace"), open(1, "w", encoding="utf-8")
+    builtins.exit = builtins.quit = sys.exit  # Which the module `site` brings elsewhere.
     module = types.ModuleType("__main__")
     sys.modules["__main__"] = module
     try:
         exec(code, module.__dict__)
-    except SystemExit as leaving:
-        if leaving.code not in (None, 0):
+    except BaseException as error:
+        if not isinstance(error, SystemExit) or error.code not in (None, 0):
+            os.write(4, b"failed")
             return
     threading = sys.modules["threading"]
     for thread in threading.enumerate():  # A script ends when its threads have.

@@ -22,6 +22,8 @@ ANSWER_LIMIT = 10.0
 """Seconds for what this project's own code does inside: to start, and to end what it started."""
 OUTPUT = 1 << 24
 """Bytes of a script's output."""
+SCRIPT_ENDS = ("ok", "failed", "unparseable")
+"""What a script's process says of its end, if it comes to say so."""
 _HERE = Path(__file__).resolve().parent
 
 
@@ -123,7 +125,8 @@ class Jail:
             seconds: for all of it.
 
         Returns:
-            "ok", "unparseable", "crash" (also where it wrote more than `OUTPUT`) or "timeout"; and what it wrote.
+            "ok", "failed" (it raised, exited with another status than 0, or wrote more than `OUTPUT`), "unparseable",
+            "crash" or "timeout"; and what it wrote.
         """
         with _pipes(4) as pipes:
             program, input_, output, status = pipes
@@ -135,9 +138,9 @@ class Jail:
         ended = collected[status[0]].decode(errors="replace")
         if not done:
             return "timeout", ""
-        if ended not in ("ok", "unparseable") or len(collected[output[0]]) > OUTPUT:
-            return "crash", ""
-        return ended, collected[output[0]].decode(errors="replace")
+        if len(collected[output[0]]) > OUTPUT:
+            return "failed", ""
+        return ended if ended in SCRIPT_ENDS else "crash", collected[output[0]].decode(errors="replace")
 
     def close(self) -> None:
         """Kills it and all that is in it."""
