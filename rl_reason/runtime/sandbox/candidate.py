@@ -77,7 +77,7 @@ def script() -> None:
         os.write(4, b"unparseable")
         return
     sys.stdin, sys.stdout = open(0, encoding="utf-8", errors="replace"), open(1, "w", encoding="utf-8")
-    builtins.exit = builtins.quit = sys.exit  # Which the module `site` brings elsewhere.
+    vars(builtins).update(exit=sys.exit, quit=sys.exit)  # Which the module `site` brings elsewhere.
     module = types.ModuleType("__main__")
     sys.modules["__main__"] = module
     try:
