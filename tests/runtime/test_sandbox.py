@@ -131,7 +131,9 @@ def test_without_walls_processes_end_as_well():
         assert jail.examine(["def f(x): return x"], "assert f(1) == 1", "f", "", 20.0) == "correct"
         pid = jail._process.pid
         assert not [other for other in os.listdir("/proc") if other.isdigit() and parent(other) == pid]
-    assert not os.path.exists(f"/proc/{pid}")
+        folder = os.readlink(f"/proc/{pid}/cwd")
+        assert "rl_reason_program_" in folder
+    assert not os.path.exists(f"/proc/{pid}") and not os.path.exists(folder)
 
 
 def parent(pid: str) -> int:
@@ -143,7 +145,7 @@ def parent(pid: str) -> int:
 
 
 @pytest.mark.parametrize("isolated", [True, False])
-def test_a_jail_ends_with_who_started_it(isolated, request):
+def test_a_jail_ends_with_who_started_it(isolated, request, tmp_path):
     if isolated:
         request.getfixturevalue("isolation")
     program = f"""
@@ -151,12 +153,15 @@ import os
 from rl_reason.runtime.sandbox.jail import Jail
 jail = Jail({isolated}); jail.start(); print(jail._process.pid, flush=True); os.kill(os.getpid(), 9)
 """
-    done = subprocess.run([sys.executable, "-c", program], stdout=subprocess.PIPE, text=True, timeout=20)
+    environment = {**os.environ, "TMPDIR": str(tmp_path)}
+    done = subprocess.run(
+        [sys.executable, "-c", program], stdout=subprocess.PIPE, text=True, timeout=20, env=environment
+    )
     pid = int(done.stdout)
     limit = time.monotonic() + 10
     while alive(pid) and time.monotonic() < limit:
         time.sleep(0.05)
-    assert not alive(pid)
+    assert not alive(pid) and not os.listdir(tmp_path)
 
 
 def alive(pid: int) -> bool:

@@ -11,6 +11,7 @@ import fcntl
 import gc
 import importlib
 import os
+import shutil
 import signal
 import socket
 from collections.abc import Callable
@@ -29,7 +30,7 @@ _WARM = (
 )
 
 
-def main(control: int, isolated: bool) -> None:
+def main(control: int, folder: str) -> None:
     """Answers requests until the other side closes.
 
     A request is "ROLE SECONDS" with descriptors, answered by "started", or why it could not be; or "end", which kills
@@ -37,8 +38,10 @@ def main(control: int, isolated: bool) -> None:
 
     Args:
         control: a socket that keeps messages apart.
-        isolated: whether this is process 1 of a jail, and rooms can be had.
+        folder: without isolation, where programs work; it goes with this process. "": this is process 1 of a jail, and
+            rooms can be had.
     """
+    isolated = not folder
     for name in _WARM.split():
         importlib.import_module(name)
     # What went wrong so far was told there; a program must not write to a file of the outside.
@@ -66,6 +69,8 @@ def main(control: int, isolated: bool) -> None:
             else:
                 started.append(pid)
     _end(started, isolated)
+    if folder:
+        shutil.rmtree(folder, ignore_errors=True)
 
 
 def _enter(requests: socket.socket, role: str, descriptors: list[int], seconds: int, isolated: bool) -> None:

@@ -46,7 +46,6 @@ class Jail:
         self._isolated = isolated
         self._process: subprocess.Popen | None = None
         self._control: socket.socket | None = None
-        self._folder: tempfile.TemporaryDirectory | None = None
 
     def start(self) -> None:
         """Starts it, if it does not run.
@@ -59,15 +58,14 @@ class Jail:
         self.close()
         self._control, control = socket.socketpair(socket.AF_UNIX, socket.SOCK_SEQPACKET)
         self._control.settimeout(ANSWER_LIMIT)
-        program = f"from rl_reason.runtime.sandbox.inside import main; main({control.fileno()}, {self._isolated})"
         with control, tempfile.TemporaryFile() as errors:
             if self._isolated:
                 command = [*_walls(), "/python/bin/python3", "-I", "-S", "-X", "utf8", "-c"]
-                folder, root, session = "/", "/inside", False
+                folder, root, session = "", "/inside", False
             else:
-                self._folder = tempfile.TemporaryDirectory(prefix="rl_reason_program_")
                 command = [sys.executable, "-I", "-S", "-X", "utf8", "-c"]
-                folder, root, session = self._folder.name, str(_HERE.parents[2]), True
+                folder, root, session = tempfile.mkdtemp(prefix="rl_reason_program_"), str(_HERE.parents[2]), True
+            program = f"from rl_reason.runtime.sandbox.inside import main; main({control.fileno()}, {folder!r})"
             self._process = subprocess.Popen(
                 [*command, f"import sys; sys.path.append({root!r}); {program}"],
                 stdin=subprocess.DEVNULL,
@@ -75,7 +73,7 @@ class Jail:
                 stderr=errors,
                 pass_fds=[control.fileno()],
                 env={},
-                cwd=folder,
+                cwd=folder or "/",
                 # A jail stays in the caller's session, and ends with its group; its inner processes have their own.
                 start_new_session=session,
             )
@@ -154,9 +152,6 @@ class Jail:
             self._process.kill()
             self._process.wait()
             self._process = None
-        if self._folder is not None:
-            self._folder.cleanup()
-            self._folder = None
 
     def __enter__(self) -> Jail:
         return self
