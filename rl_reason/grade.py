@@ -1,7 +1,8 @@
 """Grades completions of a JSONL file: `python -m rl_reason.grade --grader=NAME --input=JSONL --output=JSONL`.
 
-Rows have `completion` and `answer`. The output has the same rows in the same order, with `reward`, `verdict` (correct,
-wrong, unparseable, timeout, crash) and `extracted`, the final answer that was judged.
+Rows have `completion` and `answer`; for `code`, `tests` and `entry_point`, or `cases`, in place of `answer`. The output
+has the same rows in the same order, with `reward`, `verdict` (correct, wrong, unparseable, timeout, crash) and
+`extracted`, the final answer that was judged.
 """
 
 from __future__ import annotations
@@ -12,7 +13,7 @@ import os
 import sys
 import tempfile
 from collections import Counter
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 
 from rl_reason.errors import RunError, UsageError, run_command
@@ -22,23 +23,26 @@ from rl_reason.runtime.flags import REQUIRED, parse_flags
 from rl_reason.settings import Reward
 
 _FLAGS = {
-    "grader": (str, REQUIRED, "math (the same as accuracy), number, format, or package.module:function"),
+    "grader": (str, REQUIRED, "math (the same as accuracy), number, format, code, or package.module:function"),
     "input": (Path, REQUIRED, "a JSONL file with completion and answer"),
     "output": (Path, REQUIRED, "the JSONL file that is written"),
-    "timeout": (float, 5.0, "seconds after which the worker that grades a completion is killed"),
+    "timeout": (float, None, "seconds for a completion (default: 5, of code 20)"),
     "workers": (int, min(8, os.cpu_count() or 1), "processes"),
 }
+
+_NEEDED = {"format": (), "code": ("tests", "entry_point"), "code_unisolated": ("tests", "entry_point")}
+"""Grader → the keys that its rows have beside `completion`; of all others `answer`."""
 
 
 def main() -> None:
     flags = parse_flags(sys.argv[1:], _FLAGS, __doc__)
     for name in ("timeout", "workers"):
-        if not flags[name] > 0:
+        if flags[name] is not None and not flags[name] > 0:
             raise UsageError(f"--{name}={flags[name]}: expected more than 0")
     grader = flags["grader"]
-    settings = Reward(names=(grader,), weights=(1.0,), timeout=flags["timeout"], workers=flags["workers"])
+    settings = Reward(names=(grader,), weights=(1.0,), timeout=flags["timeout"] or 0.0, workers=flags["workers"])
     with Rewarder(settings, key="--grader") as rewarder:
-        rows = read_rows(flags["input"], needs_answer=grader != "format")
+        rows = read_rows(flags["input"], _NEEDED.get(grader, ("answer",)))
         with _progress_bar(len(rows)) as advance:
             graded = rewarder.grade([row["completion"] for row in rows], [_problem(row) for row in rows], advance)
     for row, reward, verdict, extracted in zip(rows, graded.total, graded.verdicts, graded.extracted, strict=True):
@@ -47,18 +51,18 @@ def main() -> None:
     _summarize(grader, graded, flags["output"])
 
 
-def read_rows(path: Path, needs_answer: bool = True) -> list[dict]:
+def read_rows(path: Path, needed: Sequence[str] = ("answer",)) -> list[dict]:
     """The rows of a JSONL file; blank lines are skipped.
 
     Raises:
-        UsageError: the file cannot be read, or a row is not an object with a text `completion` (and an `answer`).
+        UsageError: the file cannot be read, or a row is not an object with a text `completion` and the `needed` keys.
     """
     rows = []
     try:
         with open(path, "rb") as file:
             for place, line in enumerate(file, start=1):
                 if line.strip():
-                    rows.append(_row(line, f"{path}, line {place}", needs_answer))
+                    rows.append(_row(line, f"{path}, line {place}", needed))
     except OSError as error:
         raise UsageError(f"--input={path}: cannot read it: {error.strerror or error}") from error
     return rows
@@ -81,14 +85,17 @@ def write_rows(path: Path, rows: list[dict]) -> None:
         raise RunError(f"--output={path}: cannot write it: {error.strerror or error}") from error
 
 
-def _row(line: bytes, where: str, needs_answer: bool) -> dict:
+def _row(line: bytes, where: str, needed: Sequence[str]) -> dict:
     try:
         row = json.loads(line)
     except (ValueError, RecursionError) as error:
         raise UsageError(f"{where}: not JSON: {' '.join(str(error).split())[:200]}") from error
     if not isinstance(row, dict):
         raise UsageError(f"{where}: expected an object, got {type(row).__name__}")
-    for key, kinds in [("completion", (str,))] + ([("answer", (str, int, float))] if needs_answer else []):
+    if needed == _NEEDED["code"] and "cases" in row:  # Which the grader reads.
+        needed = ()
+    for key in ("completion", *needed):
+        kinds = (str, int, float) if key == "answer" else (str,)
         if key not in row:
             raise UsageError(f"{where}: the key {key!r} is missing")
         if not isinstance(row[key], kinds) or isinstance(row[key], bool):

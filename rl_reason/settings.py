@@ -90,8 +90,9 @@ class Reward:
     overlong: float = 0.0
     """Tokens before `sampling.max_length` over which a penalty rises to 1 (DAPO's soft one); below 1 their share of
     that length; 0: none."""
-    timeout: float = 5.0
-    """Seconds after which the worker that grades a completion is killed."""
+    timeout: float = 0.0
+    """Seconds for a reward of a completion, after which it is 0; the worker is killed, or, with "code", the program. 0:
+    what each reward asks for, 5 or, with "code", 20."""
     workers: int = 2
 
 

@@ -35,3 +35,15 @@ def pytest_xdist_make_scheduler(config, log):
             return file if file.rpartition("/")[2] in TOGETHER else nodeid
 
     return ByFile(config, log)
+
+
+@pytest.fixture(scope="session")
+def isolation() -> None:
+    """For tests that run programs in the sandbox."""
+    from rl_reason.errors import UsageError
+    from rl_reason.rewards.code import code
+
+    try:
+        code.check("config.reward.names")
+    except UsageError as error:
+        pytest.skip(f"no isolation on this machine: {error}")

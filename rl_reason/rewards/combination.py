@@ -24,6 +24,10 @@ from rl_reason.settings import Reward
 MODEL = "model"
 """Among the names of rewards, or as that of steps: the reward model in `reward.model`, which the recipe asks."""
 KINDS = ("timeout", "crash", "error", "nonfinite", "unparseable")
+TIMEOUT = 5.0
+"""Seconds for a completion, where neither the settings nor the reward itself name a limit."""
+GRACE = 30.0
+"""Seconds that a reward with a limit of its own may take beyond it, before its worker is killed."""
 _LARGEST = float(np.finfo(np.float32).max)
 
 
@@ -120,8 +124,12 @@ def reward_functions(settings: Reward, key: str = "config.reward.names") -> list
     """What the settings name, each as `package.module:function`.
 
     Raises:
-        UsageError: an unknown name, or names and weights that do not fit together.
+        UsageError: an unknown name, names and weights that do not fit together, or a reward that cannot work here.
     """
+    return [name for name, _ in _resolve(settings, key)]
+
+
+def _resolve(settings: Reward, key: str) -> list[tuple[str, Callable]]:
     _check(settings, key)
     names, _ = split_names(settings)
     if not names:
@@ -130,8 +138,11 @@ def reward_functions(settings: Reward, key: str = "config.reward.names") -> list
             "wrong"
         )
     resolved = [resolve(name, REWARDS, key) for name in names]
+    for function in resolved:
+        if hasattr(function, "check"):
+            function.check(key)
     return [
-        f"{function.__module__}:{function.__qualname__}" if name in REWARDS else name
+        (f"{function.__module__}:{function.__qualname__}" if name in REWARDS else name, function)
         for name, function in zip(names, resolved, strict=True)
     ]
 
@@ -168,10 +179,10 @@ class Rewarder:
     """
 
     def __init__(self, settings: Reward, key: str = "config.reward.names"):
-        self._functions = reward_functions(settings, key)
+        self._functions = _resolve(settings, key)
         self._step_function = step_function(settings)
         self._settings = settings
-        preload = [*self._functions, *filter(None, [self._step_function])]
+        preload = [*(name for name, _ in self._functions), *filter(None, [self._step_function])]
         self._pool = Pool(settings.workers, preload=preload)
 
     def grade(
@@ -197,8 +208,8 @@ class Rewarder:
         items = list(zip(completions, problems, strict=True))
         names, weights = split_names(self._settings)
         grades = [
-            [_grade(outcome) for outcome in self._pool.map(function, items, self._settings.timeout, progress)]
-            for function in self._functions
+            [_grade(outcome) for outcome in self._call(name, function, items, progress)]
+            for name, function in self._functions
         ]
         parts = {
             name: np.array([grade.score for grade in row], np.float32) for name, row in zip(names, grades, strict=True)
@@ -220,12 +231,12 @@ class Rewarder:
                             "completion": completions[index],
                         }
                     )
-                elif grade.verdict == "unparseable":
-                    counts["unparseable"] += 1
+                elif grade.verdict in counts:
+                    counts[grade.verdict] += 1
         of_steps: list[list[float]] = []
         if steps is not None and self._step_function:
             pairs = list(zip(steps, problems, strict=True))
-            outcomes = self._pool.map(self._step_function, pairs, self._settings.timeout)
+            outcomes = self._pool.map(self._step_function, pairs, self._settings.timeout or TIMEOUT)
             for index, (outcome, (texts, _)) in enumerate(zip(outcomes, pairs, strict=True)):
                 rewards, kind, message = _grade_steps(outcome, len(texts))
                 of_steps.append(rewards)
@@ -242,6 +253,15 @@ class Rewarder:
             failures=failures,
             steps=of_steps,
         )
+
+    def _call(
+        self, name: str, function: Callable, items: Sequence[tuple], progress: Callable[[int], None] | None
+    ) -> list[Outcome]:
+        seconds = self._settings.timeout or getattr(function, "own_limit", TIMEOUT)
+        if hasattr(function, "own_limit"):
+            # It keeps the limit itself, and has something to end when the time is up.
+            return self._pool.map(name, [(*item, seconds) for item in items], seconds + GRACE, progress)
+        return self._pool.map(name, items, seconds, progress)
 
     def close(self) -> None:
         self._pool.close()
@@ -307,8 +327,8 @@ def _check(settings: Reward, key: str) -> None:
         raise UsageError(f"config.reward.weights={weights!r}: expected {len(names)} weights, one for each of {names!r}")
     if not all(_is_finite_number(weight) for weight in weights):
         raise UsageError(f"config.reward.weights={weights!r}: expected finite numbers")
-    if not settings.timeout > 0:
-        raise UsageError(f"config.reward.timeout={settings.timeout!r}: expected more than 0 seconds")
+    if not settings.timeout >= 0:
+        raise UsageError(f"config.reward.timeout={settings.timeout!r}: expected seconds, or 0 for each reward's own")
     if settings.workers < 1:
         raise UsageError(f"config.reward.workers={settings.workers!r}: expected at least 1")
 

@@ -5,7 +5,8 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 VERDICTS = ("correct", "wrong", "unparseable", "timeout", "crash")
-"""A grader returns one of the first three; the pool of workers adds "timeout" and "crash"."""
+"""A grader returns one of the first three; the pool of workers adds "timeout" and "crash", which a grader that runs
+programs says of these."""
 
 
 @dataclass(frozen=True)

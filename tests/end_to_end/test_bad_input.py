@@ -129,7 +129,7 @@ def test_settings_that_contradict_each_other(flags, told, tiny_model, refusal, t
         ("--config.reward.names=('acuracy','format')", ["config.reward.names='acuracy'", "did you mean 'accuracy'"]),
         ("--config.reward.names=('no_such_module:f','format')", ["config.reward.names", "no_such_module"]),
         ("--config.reward.weights=(1.0,)", ["config.reward.weights=(1.0,)", "2 weights"]),
-        ("--config.reward.timeout=0", ["config.reward.timeout=0", "more than 0"]),
+        ("--config.reward.timeout=-1", ["config.reward.timeout=-1", "0 for each reward's own"]),
         ("--config.reward.workers=0", ["config.reward.workers=0", "at least 1"]),
         ("--config.data.name=gsm8", ["config.data.name='gsm8'", "did you mean 'gsm8k'"]),
         ("--config.data.name=/no/such/file.jsonl", ["/no/such/file.jsonl", "No such file"]),

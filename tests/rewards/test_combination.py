@@ -83,7 +83,7 @@ def test_unreadable_gold_answer_is_counted():
     ({"names": (), "weights": ()}, ["config.reward.names", "at least one"]),
     ({"weights": ("1",)}, ["config.reward.weights", "numbers"]),
     ({"weights": (float("nan"),)}, ["config.reward.weights", "finite"]),
-    ({"timeout": 0.0}, ["config.reward.timeout"]),
+    ({"timeout": -1.0}, ["config.reward.timeout"]),
     ({"workers": 0}, ["config.reward.workers"]),
 ])
 def test_wrong_settings(changes, parts):
