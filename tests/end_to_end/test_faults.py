@@ -75,7 +75,9 @@ def test_sigterm_in_the_middle_of_something_long(commands, finished_run, tmp_pat
     """What is under way takes longer than a scheduler waits: the step before it is saved. An evaluation that was cut
     off is made when the run goes on."""
     run, stuck = tmp_path / "run", tmp_path / "file"
-    arguments = commands.grpo(run, "--config.reward.timeout=100", "--config.checkpoint.every=100")
+    arguments = commands.grpo(
+        run, "--config.reward.timeout=100", "--config.checkpoint.every=100", "--config.watchdog=3"
+    )
     process = start_until(commands, arguments, recorded(run, 1), STUCK=str(stuck), **SLOW)
     stuck.write_text(problems)
     deadline = time.monotonic() + 60
@@ -92,6 +94,10 @@ def test_sigterm_in_the_middle_of_something_long(commands, finished_run, tmp_pat
         f"SIGTERM: saved behind step {step}; the same command goes on there"
     ]
     assert step == read(run / "metrics.jsonl")[-1]["step"] and (step == 3 or not problems)
+    # The watchdog has told where it hangs; the run waits 5 s before it gives the step up.
+    phase = f"step {step}, evaluate" if problems else f"step {step + 1}, reward"
+    hangs = (run / "hangs_0.txt").read_text()
+    assert f"watchdog: {phase}: " in hangs and "in grade" in hangs
     assert "Traceback" not in errors
     deadline = time.monotonic() + 10
     while any(map(is_there, workers)):
@@ -132,7 +138,10 @@ def test_the_best_checkpoint_stays_and_can_be_exported(commands, finished_run, t
     run = tmp_path / "run"
     every = ("--config.evaluation.every=1", "--config.checkpoint.every=1", "--config.checkpoint.keep=1")
     judged = "--config.reward.names=('user_rewards:many_letters',)"
-    commands.succeed(commands.grpo(run, *every, judged, "--config.checkpoint.keep_best=1"))
+    traced = "--config.profile=2-3"
+    commands.succeed(commands.grpo(run, *every, judged, traced, "--config.checkpoint.keep_best=1"))
+    (trace,) = (file.read_bytes() for file in (run / "profile").glob("plugins/profile/*/*.xplane.pb"))
+    assert all(name in trace for name in (b"/attention/", b"/mlp/", b"/logprobs/", b"update"))
     scores = {record["step"]: record["pass@1"] for record in read(run / "eval.jsonl") if record["step"]}
     assert len(set(scores.values())) > 1
     best = max(scores, key=lambda step: (scores[step], step))

@@ -256,8 +256,15 @@ def test_tpu(commands, bare_model, tmp_path, topology, memory):
 
 @pytest.mark.slow
 @needs_libtpu
-def test_7b_on_a_pod(commands, tmp_path):
-    """As docs/performance.md has it, in less memory than a laptop's."""
+@pytest.mark.parametrize(
+    ("topology", "changes", "chips", "peaks"),
+    [
+        ("v5p:2x2x4", [], 16, {"sampling": 10.4, "update": 17.8}),
+        ("v5e:8x8", ["--config.algorithm.micro_batch=64"], 64, {"sampling": 4.9, "update": 8.3}),
+    ],
+)
+def test_7b_on_a_pod(commands, tmp_path, topology, changes, chips, peaks):
+    """As docs/performance.md has it, in less memory than a laptop's and less than three minutes."""
     (tmp_path / "config.json").write_text(json.dumps(QWEN_7B))
     output = tmp_path / "plan.json"
     process = commands.start(
@@ -265,8 +272,9 @@ def test_7b_on_a_pod(commands, tmp_path):
             "rl_reason.plan",
             "--config=configs/grpo_math.py",
             f"--config.model.path={tmp_path}",
-            "--topology=v5p:2x2x4",
+            f"--topology={topology}",
             f"--json={output}",
+            *changes,
         ],
         PYTHONPATH=path_with_libtpu(),
         JAX_DISABLE_MOST_OPTIMIZATIONS="0",
@@ -275,16 +283,15 @@ def test_7b_on_a_pod(commands, tmp_path):
     process.returncode = os.waitstatus_to_exitcode(status)
     _, errors = process.communicate()
     assert process.returncode == 0, errors
-    assert used.ru_maxrss < 4 * 2**20  # KiB
+    # KiB; seconds of two processors, were they free.
+    assert used.ru_maxrss < 4 * 2**20 and (used.ru_utime + used.ru_stime) / 2 < 180
     report = json.loads(output.read_text())
-    assert report["parameters"] == 7_615_616_512 and report["devices"] == 16 and report["fits"] is True
-    # Float32 weights, two moments of each, a bfloat16 reference, over 16 chips.
-    state, shared = report["state"], report["parameters"] / 16
+    assert report["parameters"] == 7_615_616_512 and report["devices"] == chips and report["fits"] is True
+    # Float32 weights, two moments of each, a bfloat16 reference, over all chips.
+    state, shared = report["state"], report["parameters"] / chips
     close = functools.partial(pytest.approx, rel=1e-3)
     assert (state["parameters"], state["optimizer"], state["reference"]) == close((4 * shared, 8 * shared, 2 * shared))
-    assert {name: peak / 2**30 for name, peak in report["peak"].items()} == pytest.approx(
-        {"sampling": 10.4, "update": 17.8}, rel=0.05
-    )
+    assert {name: peak / 2**30 for name, peak in report["peak"].items()} == pytest.approx(peaks, rel=0.05)
 
 
 def test_the_greatest_micro_batch_that_fits():
