@@ -188,10 +188,11 @@ def verl(config: ConfigDict) -> None:
 def openrlhf(config: ConfigDict) -> None:
     """OpenRLHF's GRPO (`--advantage_estimator group_norm`), as of commit 09f5ace: one degree of freedom, 1e-9 added
     (`trainer/ppo_utils/experience_maker.py`); mean over tokens, ε 0.2 (`PolicyLoss` in `models/loss.py`); k3 in
-    the loss (`--use_kl_loss`, `--kl_estimator k3`). β stays the config file's."""
+    the loss (`--use_kl_loss`, `--kl_estimator k3`), cut off at 10 (`compute_approx_kl` in `models/utils.py`). β stays
+    the config file's."""
     _set(
         config, advantage="group", ddof=1, eps=1e-9, surrogate="clip", ratio_level="token", clip_low=0.2, clip_high=0.2,
-        reduction="token_mean", kl_in="loss", kl_estimator="k3",
+        reduction="token_mean", kl_in="loss", kl_estimator="k3", kl_limit=10.0,
     )  # fmt: skip
 
 

@@ -102,7 +102,7 @@ def sapo(new, old, reference, at, i, t):
 
 
 def limited_k3(new, reference):
-    """verl's low_var_kl, and NeMo-RL's with its two clamps."""
+    """verl's low_var_kl, OpenRLHF's, whose ±20 nothing here reaches, and NeMo-RL's with its two clamps."""
     log_ratio = min(max(reference - new, -20), 20)
     return min(max(math.exp(log_ratio) - log_ratio - 1, -10), 10)
 
@@ -156,7 +156,7 @@ SOURCES = {
     "reinforce_pp_baseline": loss_of(reinforce_pp_baseline, over_tokens),
     "trl": simple(standardized(1, 1e-4), 0.8, 1.2, over_tokens),
     "verl": simple(standardized(1, 1e-6), 0.8, 1.2, over_tokens, beta=0.001, kl=limited_k3, dual=3.0),
-    "openrlhf": simple(standardized(1, 1e-9), 0.8, 1.2, over_tokens, beta=BETA_OF_THE_CONFIG),
+    "openrlhf": simple(standardized(1, 1e-9), 0.8, 1.2, over_tokens, beta=BETA_OF_THE_CONFIG, kl=limited_k3),
     "nemo_rl": simple(leave_one_out_std(), 0.8, 1.2, over_tokens, beta=0.01, kl=limited_k3),
 }
 
