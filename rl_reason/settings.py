@@ -248,7 +248,8 @@ class Critic:
     """"none"; "separate": a model of its own, as large as the one that it starts from; "shared": a layer on the
     policy's last hidden states."""
     path: str = ""
-    """Folder of a language model or of a reward model that a separate critic starts from; empty: the policy's."""
+    """Folder of a language model or of a reward model that a separate critic starts from; empty: the policy's. Values
+    are 0 at first, but those of a preference model are its scores: the scores of others are logits of their rewards."""
     gamma: float = 1.0
     """γ, the discount of what comes later, by token."""
     gae_lambda: float = 0.95
