@@ -207,11 +207,40 @@ def nemo_rl(config: ConfigDict) -> None:
     )  # fmt: skip
 
 
+def open_instruct(config: ConfigDict) -> None:
+    """open-instruct's GRPO, as of commit 0063d12: r − mean (`advantage_normalization_type` "centered"); of
+    `GRPOExperimentConfig` in `open_instruct/grpo_utils.py` ε 0.2 and 0.272 (`clip_lower`, `clip_higher`), mean over
+    tokens (`loss_denominator`), weights π_old/π_sampler of at most 2 by token
+    (`truncated_importance_sampling_ratio_cap`), k3 in the loss at 0.05 (`beta`; `kl_estimator` 2, which counts from 0).
+
+    Its log ratio to the reference is limited to ±40, here to ±20. With r divided by its standard deviation there:
+    advantage "group", ddof 0, eps 1e-8.
+    """
+    _set(
+        config, advantage="centered", ddof=0, eps=1e-6, surrogate="clip", ratio_level="token", clip_low=0.2,
+        clip_high=0.272, reduction="token_mean", correction="token_truncate", correction_limit=2.0, kl_in="loss",
+        kl_estimator="k3", kl_coef=0.05,
+    )  # fmt: skip
+
+
+def tunix(config: ConfigDict) -> None:
+    """Tunix' GRPO, version 0.1.7: one degree of freedom and 1e-6 added (`compute_advantages` in `rl/algo_core.py`); of
+    `GRPOConfig` in `rl/grpo/grpo_learner.py` ε 0.2, 1/|o| (`loss_agg_mode` "sequence-mean-token-mean"), k1 in the loss
+    at 0.04 (`kl_loss_mode` "kl", `beta`).
+
+    The gradient of k1 in the loss has mean zero on the policy's own samples: it regularizes nothing (`objectives.kl`).
+    """
+    _set(
+        config, advantage="group", ddof=1, eps=1e-6, surrogate="clip", ratio_level="token", clip_low=0.2, clip_high=0.2,
+        reduction="sequence_mean", kl_in="loss", kl_estimator="k1", kl_coef=0.04,
+    )  # fmt: skip
+
+
 PRESETS: dict[str, Callable[[ConfigDict], None]] = {
     preset.__name__: preset
     for preset in (
         deepseekmath, r1_zero, r1_stage1, dr_grpo, dapo, gspo, cispo, sapo, rloo, reinforce_pp, reinforce_pp_baseline,
-        ppo, trl, verl, openrlhf, nemo_rl,
+        ppo, trl, verl, openrlhf, nemo_rl, open_instruct, tunix,
     )
 }  # fmt: skip
 
