@@ -102,6 +102,7 @@ def test_settings_that_contradict_each_other(flags, told, tiny_model, refusal, t
         ("--config.algorithm.reduction=mean", ["config.algorithm.reduction='mean'", "token_mean"]),
         ("--config.algorithm.surrogate=cipso", ["config.algorithm.surrogate='cipso'", "did you mean 'cispo'"]),
         ("--config.algorithm.kl_estimator=k4", ["config.algorithm.kl_estimator='k4'"]),
+        ("--config.algorithm.kl_estimator=k2_weighted", ["kl_estimator='k2_weighted'", "did you mean 'k3_weighted'"]),
         ("--config.algorithm.dual_clip=0.9", ["config.algorithm.dual_clip=0.9", "more than 1"]),
         ("--config.algorithm.sapo_positive=2", ["config.algorithm.sapo_positive=2", "surrogate='clip'"]),
         ("--config.algorithm.kl_limit=-1", ["config.algorithm.kl_limit=-1", "at least 0"]),
