@@ -5,6 +5,7 @@ A value that is changed in `presets.py` fails here; that the pieces agree with t
 `test_policy_loss.py`'s to say."""
 
 import math
+from pathlib import Path
 
 import jax
 import jax.numpy as jnp
@@ -13,9 +14,11 @@ import pytest
 
 from rl_reason import presets, settings
 from rl_reason.objectives.reductions import token_weights
+from rl_reason.recipes.checks import check_policy_gradient
 from rl_reason.recipes.critic import advantages_by_critic, value_sums
 from rl_reason.recipes.policy_update import make_loss
 from rl_reason.recipes.rollout import advantages
+from rl_reason.runtime.config import read
 
 Q, G, WIDTH, LIMIT = 3, 4, 7, 10
 LENGTHS = (7, 1, 4, 6, 3, 7, 5, 2, 2, 6, 3, 4)
@@ -221,7 +224,7 @@ f32 = lambda x: jnp.asarray(x, jnp.float32)  # noqa: E731
 def made_of(preset, old, reference):
     """The settings, and the arrays of the batch with its advantages, as the recipe makes them of the preset."""
     config = settings.defaults()
-    config.algorithm.update({"group_size": G, "batch_size": B, "minibatches": 2})
+    config.algorithm.update({"group_size": G, "batch_size": B, "minibatches": 2, "ddof": 1, "eps": 0.1})
     presets.apply(config, preset)
     made = settings.Settings.from_config(config)
     of_batch = {"old": old, "reference": reference, "sampler": old - FROM_THE_SAMPLER}
@@ -251,6 +254,16 @@ def ours(preset, new, old, reference):
 
 def test_all_presets_are_here():
     assert set(SOURCES) == set(presets.PRESETS)
+
+
+@pytest.mark.parametrize("preset", presets.PRESETS)
+def test_what_a_config_file_says_of_the_spread_does_not_stay(preset):
+    """It would change the method, or be refused where the preset reads none."""
+    config = read(str(Path(__file__).parents[2] / "configs" / "iterative_grpo_math.py"), "tiny")
+    assert config.algorithm.eps == 0.1
+    presets.apply(config, preset)
+    check_policy_gradient(settings.Settings.from_config(config))
+    assert config.algorithm.eps <= 1e-4
 
 
 def test_the_critic_of_ppo():
