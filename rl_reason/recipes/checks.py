@@ -21,7 +21,7 @@ from rl_reason.recipes.rollout import ADVANTAGES, OF_STEPS, WHITENED
 from rl_reason.rewards.combination import MODEL
 from rl_reason.runtime.trace import parse_steps
 from rl_reason.sampling import logits
-from rl_reason.settings import Settings
+from rl_reason.settings import Algorithm, Settings
 
 log = logging.getLogger(__name__)
 
@@ -232,13 +232,12 @@ def check_policy_gradient(settings: Settings) -> None:
     if algorithm.dual_clip and not algorithm.dual_clip > 1:
         raise UsageError(f"config.algorithm.dual_clip={algorithm.dual_clip!r}: expected 0 (off) or more than 1")
     one_update = algorithm.updates * algorithm.minibatches == 1 and algorithm.old_logprobs == "trainer"
-    if one_update and (
-        algorithm.dual_clip or algorithm.surrogate != "clip" or algorithm.clip_low != algorithm.clip_high
-    ):
+    limits = [(one.surrogate, one.dual_clip, one.clip_low, one.clip_high) for one in (algorithm, Algorithm())]
+    if one_update and limits[0] != limits[1]:
         log.warning(
             "config.algorithm.updates and config.algorithm.minibatches are 1: the ratio is 1 throughout, and what "
             "limits it (surrogate %s, dual_clip %g, ε %g and %g) does nothing",
-            algorithm.surrogate, algorithm.dual_clip, algorithm.clip_low, algorithm.clip_high,
+            *limits[0],
         )  # fmt: skip
     if algorithm.correction == "none":
         _unread(settings, ("algorithm.correction_limit",), "where config.algorithm.correction is 'none'")
@@ -340,8 +339,8 @@ def _check_reward_model(settings: Settings) -> None:
             "config.reward.steps"
         )
     _one_of("reward.aggregation", reward.aggregation, AGGREGATIONS)
-    if not asks:
-        _unread(settings, ("reward.aggregation",), "without a reward model")
+    if MODEL not in reward.names:
+        _unread(settings, ("reward.aggregation",), "where 'model' is not among config.reward.names")
     if advantage == "process" and not reward.steps:
         raise UsageError(
             f"config.algorithm.advantage={advantage!r}: needs rewards of steps; expected config.reward.steps, for "
@@ -359,6 +358,16 @@ def _check_reward_model(settings: Settings) -> None:
             "config.algorithm.kl_in='reward': config.algorithm.advantage='process' takes rewards of steps only; "
             "expected 'loss'"
         )
+
+
+def check_judge(settings: Settings, kind: str) -> None:
+    """What is read only of a reward model that judges steps; `kind` is what it was trained for."""
+    if kind == "process":
+        return
+    reason = f"of config.reward.model={settings.reward.model!r}, which was trained for {kind}"
+    _unread(settings, ("reward.aggregation",), reason)
+    if not settings.reward.steps:
+        _unread(settings, ("reward.step_separator",), reason)
 
 
 def _check_examples(settings: Settings) -> None:

@@ -199,6 +199,12 @@ def test_reward_models_that_cannot_be(scorers, tiny_model, refusal, tmp_path):
     steps = ["--config.reward.steps=model", "--config.algorithm.advantage=process"]
     line = refusal(train.main, [*config, *steps, f"--config.reward.model={scorers['outcome']}"])
     assert "config.reward.steps='model'" in line and "outcome" in line
+    for unread in ("aggregation=minimum", "step_separator=."):
+        flags = [*asks, f"--config.reward.model={scorers['outcome']}", f"--config.reward.{unread}"]
+        line = refusal(train.main, [*config, *flags])
+        assert f"config.reward.{unread.split('=')[0]}=" in line and "trained for outcome" in line
+    flags = [*steps, f"--config.reward.model={scorers['process']}", "--config.reward.aggregation=last"]
+    assert "'model' is not among config.reward.names" in refusal(train.main, [*config, *flags])
     retrained = [*asks, "--config.retraining.steps=2", "--config.algorithm.reference_every=3"]
     retrained += ["--config.reward.weights=(0.0, 1.0)", f"--config.reward.model={scorers['process']}"]
     line = refusal(train.main, [*config, *retrained])
