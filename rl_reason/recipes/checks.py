@@ -81,6 +81,17 @@ def _one_of(key: str, value: str, known) -> None:
         raise UsageError(f"config.{key}={value!r}: unknown value{nearest(value, known)}")
 
 
+def _check_reduction(settings: Settings, taken: tuple[str, ...]) -> None:
+    """Tells a reduction that there is not from one that the recipe does not take."""
+    reduction = settings.algorithm.reduction
+    _one_of("algorithm.reduction", reduction, REDUCTIONS)
+    if reduction not in taken:
+        raise UsageError(
+            f"config.algorithm.reduction={reduction!r}: is not one of config.recipe={settings.recipe!r}; expected "
+            f"{' or '.join(map(repr, taken))}"
+        )
+
+
 def _unread(settings: Settings, keys: tuple[str, ...], reason: str) -> None:
     """Refuses a value for a key that the run would not read."""
     for key in keys:
@@ -377,7 +388,7 @@ def _check_examples(settings: Settings) -> None:
     _divides("algorithm.micro_batch", micro_batch, "algorithm.batch_size", algorithm.batch_size)
     _at_least("data.row_length", settings.data.row_length, 0)
     _one_of("data.long_prompts", settings.data.long_prompts, ("error", "drop"))
-    _one_of("algorithm.reduction", algorithm.reduction, ("sequence_mean", "token_mean"))
+    _check_reduction(settings, ("sequence_mean", "token_mean"))
     _unread(settings, ("algorithm.group_size", *OF_POLICY_GRADIENT, *OF_REWARD_MODEL), "by supervised training")
 
 
@@ -475,7 +486,7 @@ def check_preference(settings: Settings) -> None:
     check_common(settings)
     algorithm, preference = settings.algorithm, settings.preference
     _at_least("algorithm.micro_batch", algorithm.micro_batch, 0)
-    _one_of("algorithm.reduction", algorithm.reduction, ("sequence_sum", "sequence_mean"))
+    _check_reduction(settings, ("sequence_sum", "sequence_mean"))
     _one_of("data.long_prompts", settings.data.long_prompts, ("error", "drop"))
     if not preference.beta > 0:
         raise UsageError(f"config.preference.beta={preference.beta!r}: expected more than 0")

@@ -88,6 +88,19 @@ def test_settings_that_contradict_each_other(flags, told, tiny_model, refusal, t
 
 
 @pytest.mark.parametrize(
+    "config, flag, recipe, value",
+    [
+        ("dpo_math", "--preset=dapo", "preference", "token_mean"),
+        ("sft_math", "--config.algorithm.reduction=sequence_sum", "supervised", "sequence_sum"),
+    ],
+)
+def test_a_reduction_of_another_recipe(config, flag, recipe, value, refused):
+    line = refused(flag, config=f"configs/{config}.py:tiny", small=False)
+    assert f"config.algorithm.reduction='{value}'" in line and f"config.recipe='{recipe}'" in line
+    assert "unknown" not in line and "'sequence_mean'" in line
+
+
+@pytest.mark.parametrize(
     "flag, told",
     [
         ("--config.algorithm.group_sise=4", ["config.algorithm.group_sise", "did you mean 'group_size'"]),
