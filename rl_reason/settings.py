@@ -8,6 +8,7 @@ that are not here and values of another type. Recipes read settings in their fac
 from __future__ import annotations
 
 import dataclasses
+import math
 from dataclasses import dataclass, field
 
 import ml_collections
@@ -366,7 +367,8 @@ class Settings:
 
     @classmethod
     def from_config(cls, config: ml_collections.ConfigDict) -> Settings:
-        """Typed settings of a config; raises `UsageError` for an unknown key or a value of another type."""
+        """Typed settings of a config; raises `UsageError` for an unknown key, a value of another type, or a number that
+        is not finite."""
         return _build(cls, config.to_dict(), "config")
 
     def to_config(self) -> ml_collections.ConfigDict:
@@ -402,5 +404,7 @@ def _build(cls, values: dict, prefix: str):
             value = tuple(value)
         if not isinstance(value, kind) or (kind is int and isinstance(value, bool)):
             raise UsageError(f"{prefix}.{key}={value!r}: expected {kind.__name__}, got {type(value).__name__}")
+        if kind is float and not math.isfinite(value):
+            raise UsageError(f"{prefix}.{key}={value!r}: expected a finite number")
         made[key] = value
     return cls(**made)

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import dataclasses
 import logging
-import math
 import operator
 
 from jax.sharding import Mesh
@@ -330,6 +329,12 @@ def _check_retraining(settings: Settings) -> None:
     _at_least("retraining.batch_size", one.batch_size, 1)
     if not 0 <= one.replay < 1:
         raise UsageError(f"config.retraining.replay={one.replay!r}: expected 0 or more, less than 1")
+    if one.replay and not 0 < round(one.replay * one.batch_size) < one.batch_size:
+        which = "all" if round(one.replay * one.batch_size) else "none"
+        raise UsageError(
+            f"config.retraining.replay={one.replay!r}: is {which} of config.retraining.batch_size={one.batch_size} "
+            "completions; expected 0, or a share that is at least one of them and leaves one"
+        )
     if not one.learning_rate > 0:
         raise UsageError(f"config.retraining.learning_rate={one.learning_rate!r}: expected more than 0")
 
@@ -518,8 +523,6 @@ def _check_collecting(settings: Settings) -> None:
         raise UsageError(
             f"config.collect.samples={collect.samples}: expected 1 at temperature 0, where all are the same"
         )
-    if not math.isfinite(collect.threshold):
-        raise UsageError(f"config.collect.threshold={collect.threshold!r}: expected a finite number")
     if MODEL in settings.reward.names:
         raise UsageError(
             f"config.reward.names={settings.reward.names!r}: completions that are collected are graded by rules; "

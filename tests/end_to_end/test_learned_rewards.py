@@ -29,6 +29,12 @@ STEPS = (
 )
 
 
+RETRAINED = (
+    "--config.reward.names=('number', 'model')", "--config.reward.model=x", "--config.algorithm.reference_every=3",
+    "--config.retraining.steps=2",
+)  # fmt: skip
+
+
 def make_scorer(model, folder, kind, spread=1.0):
     """A reward model with random weights, beside the tokenizer of a language model."""
     config = families.read_config(model)
@@ -167,6 +173,11 @@ def test_batches_with_replay():
         (["--config.reward.aggregation=minimum"], ["config.reward.aggregation='minimum'"]),
         (["--config.retraining.steps=3"], ["config.retraining.steps=3", "config.reward.model"]),
         (["--config.retraining.replay=0.5"], ["config.retraining.replay=0.5"]),
+        ([*RETRAINED, "--config.retraining.batch_size=5"], ["replay=0.1: is none", "batch_size=5"]),
+        (
+            [*RETRAINED, "--config.retraining.batch_size=4", "--config.retraining.replay=0.9"],
+            ["replay=0.9: is all", "batch_size=4"],
+        ),
         (
             ["--config.reward.steps=calculation", "--config.algorithm.advantage=process"],
             ["config.reward.steps='calculation'", "calculations"],
