@@ -404,7 +404,7 @@ def _build(cls, values: dict, prefix: str):
             value = tuple(value)
         if not isinstance(value, kind) or (kind is int and isinstance(value, bool)):
             raise UsageError(f"{prefix}.{key}={value!r}: expected {kind.__name__}, got {type(value).__name__}")
-        if kind is float and not math.isfinite(value):
+        if isinstance(value, float) and not math.isfinite(value):
             raise UsageError(f"{prefix}.{key}={value!r}: expected a finite number")
         made[key] = value
     return cls(**made)
