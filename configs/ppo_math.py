@@ -8,7 +8,8 @@ the batch, four passes over an exploration; everything else is that of `configs/
 Where it deviates, beside what stands there:
 
 - The critic starts from the policy's weights, with a layer of zeros on top; the papers start it from the reward model,
-  which is not public (`--config.critic.path=DIR` does). Its learning rate, 1e-5, is usual practice, as are 4 passes.
+  which is not public (`--config.critic.path=DIR` does, with that layer of zeros in place of the last one of a model of
+  outcomes or steps, whose scores are logits). Its learning rate, 1e-5, is usual practice, as are 4 passes.
 - One completion of each question, 1024 questions: a critic needs no group.
 
 The critic's memory, as large as the policy's with its optimizer, is in the table that `rl_reason.plan` prints:

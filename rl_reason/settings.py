@@ -8,6 +8,7 @@ that are not here and values of another type. Recipes read settings in their fac
 from __future__ import annotations
 
 import dataclasses
+import math
 from dataclasses import dataclass, field
 
 import ml_collections
@@ -249,7 +250,8 @@ class Critic:
     """"none"; "separate": a model of its own, as large as the one that it starts from; "shared": a layer on the
     policy's last hidden states."""
     path: str = ""
-    """Folder of a language model or of a reward model that a separate critic starts from; empty: the policy's."""
+    """Folder of a language model or of a reward model that a separate critic starts from; empty: the policy's. Values
+    are 0 at first, but those of a preference model are its scores: the scores of others are logits of their rewards."""
     gamma: float = 1.0
     """γ, the discount of what comes later, by token."""
     gae_lambda: float = 0.95
@@ -366,7 +368,8 @@ class Settings:
 
     @classmethod
     def from_config(cls, config: ml_collections.ConfigDict) -> Settings:
-        """Typed settings of a config; raises `UsageError` for an unknown key or a value of another type."""
+        """Typed settings of a config; raises `UsageError` for an unknown key, a value of another type, or a number that
+        is not finite."""
         return _build(cls, config.to_dict(), "config")
 
     def to_config(self) -> ml_collections.ConfigDict:
@@ -402,5 +405,7 @@ def _build(cls, values: dict, prefix: str):
             value = tuple(value)
         if not isinstance(value, kind) or (kind is int and isinstance(value, bool)):
             raise UsageError(f"{prefix}.{key}={value!r}: expected {kind.__name__}, got {type(value).__name__}")
+        if isinstance(value, float) and not math.isfinite(value):
+            raise UsageError(f"{prefix}.{key}={value!r}: expected a finite number")
         made[key] = value
     return cls(**made)

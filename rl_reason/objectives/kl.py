@@ -34,10 +34,10 @@ def k3(logprobs: jax.Array, reference_logprobs: jax.Array) -> jax.Array:
 
 
 KL_ESTIMATORS: dict[str, Callable[[jax.Array, jax.Array], jax.Array]] = {"k1": k1, "k2": k2, "k3": k3}
-WEIGHTED = "_weighted"
-"""Behind an estimator's name: times π/π_old, which makes it unbiased also where the policy has left the one that
-sampled (DeepSeek-V3.2, arXiv 2512.02556, of k3)."""
-KL_NAMES = (*KL_ESTIMATORS, *(name + WEIGHTED for name in KL_ESTIMATORS))
+K3_WEIGHTED = "k3_weighted"
+"""k3 times π/π_old, which makes it unbiased also where the policy has left the one that sampled (DeepSeek-V3.2, arXiv
+2512.02556)."""
+KL_NAMES = (*KL_ESTIMATORS, K3_WEIGHTED)
 
 
 def estimate(
@@ -49,9 +49,10 @@ def estimate(
         name: of the estimator.
         logprobs: log π.
         reference_logprobs: log π_ref.
-        ratio: π/π_old, which a weighted one reads.
+        ratio: π/π_old, which the weighted one reads.
         limit: of the estimate before it is weighted, either way; beyond, a token has no gradient. 0: none.
     """
-    made = KL_ESTIMATORS[name.removesuffix(WEIGHTED)](logprobs, reference_logprobs)
+    of_token = k3 if name == K3_WEIGHTED else KL_ESTIMATORS[name]
+    made = of_token(logprobs, reference_logprobs)
     made = jnp.clip(made, -limit, limit) if limit else made
-    return ratio * made if name.endswith(WEIGHTED) else made
+    return ratio * made if name == K3_WEIGHTED else made

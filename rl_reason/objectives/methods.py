@@ -3,7 +3,8 @@ from, what rewards them, the coefficient of each token's gradient, and how token
 
     ∇J(θ) = E_{(q, o) ~ data} [ Σ_t w_t · GC(q, o, t) · ∇ log π_θ(o_t | q, o_<t) ]
 
-with w_t by the reduction, in the paper 1/|o|.
+with w_t by the reduction, in the paper 1/|o|. Where the data are pairs, the expectation is over pairs, and the sum over
+the tokens of both completions.
 
 The losses of the recipes are written for their own reasons, with ratios that are clipped and log-probabilities that are
 kept; for one update of the policy that sampled, their gradient is this sum. Tests compare the two for each row.
@@ -80,6 +81,8 @@ class Method:
     """The loop that runs it: `config.recipe`."""
     settings: Mapping[str, Any] = field(default_factory=dict)
     """Of `config.algorithm`, what makes the method one."""
+    of_pairs: bool = False
+    """Whether the mean over completions of the reduction is one over pairs of them."""
 
 
 ONE_UPDATE = {"surrogate": "clip", "ratio_level": "token", "updates": 1, "minibatches": 1}
@@ -91,9 +94,13 @@ METHODS: dict[str, Method] = {
         "outputs of the policy", "rule", reward, "sequence_mean", "policy_gradient",
         ONE_UPDATE | {"advantage": "reward", "kl_coef": 0.0},
     ),
-    "dpo": Method("pairs of outputs of the start policy", "rule or people", preference, "sequence_sum", "preference"),
+    "dpo": Method(
+        "pairs of outputs of the start policy", "rule or people", preference, "sequence_sum", "preference",
+        of_pairs=True,
+    ),
     "dpo_mean": Method(
-        "pairs of outputs of the start policy", "rule or people", mean_preference, "sequence_mean", "preference"
+        "pairs of outputs of the start policy", "rule or people", mean_preference, "sequence_mean", "preference",
+        of_pairs=True,
     ),
     "ppo": Method(
         "outputs of the policy", "model or rule, less the KL", advantage, "token_mean", "policy_gradient",

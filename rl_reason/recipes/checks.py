@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import dataclasses
 import logging
-import math
 import operator
 
 from jax.sharding import Mesh
@@ -21,7 +20,7 @@ from rl_reason.recipes.rollout import ADVANTAGES, OF_STEPS, WHITENED
 from rl_reason.rewards.combination import MODEL
 from rl_reason.runtime.trace import parse_steps
 from rl_reason.sampling import logits
-from rl_reason.settings import Settings
+from rl_reason.settings import Algorithm, Settings
 
 log = logging.getLogger(__name__)
 
@@ -79,6 +78,17 @@ def _divides(key: str, part: int, whole_key: str, whole: int) -> None:
 def _one_of(key: str, value: str, known) -> None:
     if value not in known:
         raise UsageError(f"config.{key}={value!r}: unknown value{nearest(value, known)}")
+
+
+def _check_reduction(settings: Settings, taken: tuple[str, ...]) -> None:
+    """Tells a reduction that there is not from one that the recipe does not take."""
+    reduction = settings.algorithm.reduction
+    _one_of("algorithm.reduction", reduction, REDUCTIONS)
+    if reduction not in taken:
+        raise UsageError(
+            f"config.algorithm.reduction={reduction!r}: is not one of config.recipe={settings.recipe!r}; expected "
+            f"{' or '.join(map(repr, taken))}"
+        )
 
 
 def _unread(settings: Settings, keys: tuple[str, ...], reason: str) -> None:
@@ -232,13 +242,12 @@ def check_policy_gradient(settings: Settings) -> None:
     if algorithm.dual_clip and not algorithm.dual_clip > 1:
         raise UsageError(f"config.algorithm.dual_clip={algorithm.dual_clip!r}: expected 0 (off) or more than 1")
     one_update = algorithm.updates * algorithm.minibatches == 1 and algorithm.old_logprobs == "trainer"
-    if one_update and (
-        algorithm.dual_clip or algorithm.surrogate != "clip" or algorithm.clip_low != algorithm.clip_high
-    ):
+    limits = [(one.surrogate, one.dual_clip, one.clip_low, one.clip_high) for one in (algorithm, Algorithm())]
+    if one_update and limits[0] != limits[1]:
         log.warning(
             "config.algorithm.updates and config.algorithm.minibatches are 1: the ratio is 1 throughout, and what "
             "limits it (surrogate %s, dual_clip %g, ε %g and %g) does nothing",
-            algorithm.surrogate, algorithm.dual_clip, algorithm.clip_low, algorithm.clip_high,
+            *limits[0],
         )  # fmt: skip
     if algorithm.correction == "none":
         _unread(settings, ("algorithm.correction_limit",), "where config.algorithm.correction is 'none'")
@@ -320,6 +329,12 @@ def _check_retraining(settings: Settings) -> None:
     _at_least("retraining.batch_size", one.batch_size, 1)
     if not 0 <= one.replay < 1:
         raise UsageError(f"config.retraining.replay={one.replay!r}: expected 0 or more, less than 1")
+    if one.replay and not 0 < round(one.replay * one.batch_size) < one.batch_size:
+        which = "all" if round(one.replay * one.batch_size) else "none"
+        raise UsageError(
+            f"config.retraining.replay={one.replay!r}: is {which} of config.retraining.batch_size={one.batch_size} "
+            "completions; expected 0, or a share that is at least one of them and leaves one"
+        )
     if not one.learning_rate > 0:
         raise UsageError(f"config.retraining.learning_rate={one.learning_rate!r}: expected more than 0")
 
@@ -340,8 +355,8 @@ def _check_reward_model(settings: Settings) -> None:
             "config.reward.steps"
         )
     _one_of("reward.aggregation", reward.aggregation, AGGREGATIONS)
-    if not asks:
-        _unread(settings, ("reward.aggregation",), "without a reward model")
+    if MODEL not in reward.names:
+        _unread(settings, ("reward.aggregation",), "where 'model' is not among config.reward.names")
     if advantage == "process" and not reward.steps:
         raise UsageError(
             f"config.algorithm.advantage={advantage!r}: needs rewards of steps; expected config.reward.steps, for "
@@ -361,6 +376,16 @@ def _check_reward_model(settings: Settings) -> None:
         )
 
 
+def check_judge(settings: Settings, kind: str) -> None:
+    """What is read only of a reward model that judges steps; `kind` is what it was trained for."""
+    if kind == "process":
+        return
+    reason = f"of config.reward.model={settings.reward.model!r}, which was trained for {kind}"
+    _unread(settings, ("reward.aggregation",), reason)
+    if not settings.reward.steps:
+        _unread(settings, ("reward.step_separator",), reason)
+
+
 def _check_examples(settings: Settings) -> None:
     """What training on examples in rows reads of `algorithm`, and what it does not."""
     algorithm = settings.algorithm
@@ -368,7 +393,7 @@ def _check_examples(settings: Settings) -> None:
     _divides("algorithm.micro_batch", micro_batch, "algorithm.batch_size", algorithm.batch_size)
     _at_least("data.row_length", settings.data.row_length, 0)
     _one_of("data.long_prompts", settings.data.long_prompts, ("error", "drop"))
-    _one_of("algorithm.reduction", algorithm.reduction, ("sequence_mean", "token_mean"))
+    _check_reduction(settings, ("sequence_mean", "token_mean"))
     _unread(settings, ("algorithm.group_size", *OF_POLICY_GRADIENT, *OF_REWARD_MODEL), "by supervised training")
 
 
@@ -466,7 +491,7 @@ def check_preference(settings: Settings) -> None:
     check_common(settings)
     algorithm, preference = settings.algorithm, settings.preference
     _at_least("algorithm.micro_batch", algorithm.micro_batch, 0)
-    _one_of("algorithm.reduction", algorithm.reduction, ("sequence_sum", "sequence_mean"))
+    _check_reduction(settings, ("sequence_sum", "sequence_mean"))
     _one_of("data.long_prompts", settings.data.long_prompts, ("error", "drop"))
     if not preference.beta > 0:
         raise UsageError(f"config.preference.beta={preference.beta!r}: expected more than 0")
@@ -498,8 +523,6 @@ def _check_collecting(settings: Settings) -> None:
         raise UsageError(
             f"config.collect.samples={collect.samples}: expected 1 at temperature 0, where all are the same"
         )
-    if not math.isfinite(collect.threshold):
-        raise UsageError(f"config.collect.threshold={collect.threshold!r}: expected a finite number")
     if MODEL in settings.reward.names:
         raise UsageError(
             f"config.reward.names={settings.reward.names!r}: completions that are collected are graded by rules; "

@@ -20,6 +20,7 @@ from rl_reason.objectives.value import explained_variance, value_loss
 from rl_reason.recipes.accumulation import Piece, Step, Sums, make_step
 from rl_reason.recipes.completions import completion_states, lay, place
 from rl_reason.recipes.layout import make_pieces
+from rl_reason.recipes.learned_rewards import kind_of
 from rl_reason.recipes.optimizer import TrainState, make_optimizer
 from rl_reason.recipes.rollout import Batch, Steps, token_rewards
 from rl_reason.recipes.setup import Model, describe_scorer
@@ -29,10 +30,15 @@ Advantages = dict[str, np.ndarray]
 
 
 def describe_critic(settings: Settings, policy: Model, by_config: bool = False) -> Model | None:
-    """A critic of its own, without its weights; None where there is none. `by_config` as in `describe_scorer`."""
+    """A critic of its own, without its weights; None where there is none. `by_config` as in `describe_scorer`.
+
+    A model of outcomes or steps gives logits, and its rewards are their sigmoids: of such a one the critic takes all
+    but the last layer. What a preference model gives is its reward, and so a value to begin with.
+    """
     if settings.critic.kind != "separate":
         return None
-    return describe_scorer(policy, settings.critic.path, "config.critic.path", by_config)
+    critic = describe_scorer(policy, settings.critic.path, "config.critic.path", by_config)
+    return dataclasses.replace(critic, fresh_scores=kind_of(critic.config) != "preference")
 
 
 def with_shared_critic(policy: Model, settings: Settings) -> Model:

@@ -43,7 +43,7 @@ from rl_reason.recipes.critic import (
 from rl_reason.recipes.evaluation import HeldOut, Samples, start_sampling, to_host
 from rl_reason.recipes.exploration import OVERLONG, Exploration
 from rl_reason.recipes.grading import grade
-from rl_reason.recipes.learned_rewards import check_finite, describe_reward_model, make_reward_model
+from rl_reason.recipes.learned_rewards import check_finite, describe_reward_model, kind_of, make_reward_model
 from rl_reason.recipes.loop import Loop, forward_flops
 from rl_reason.recipes.optimizer import TrainState, make_optimizer
 from rl_reason.recipes.policy_update import Update, make_update
@@ -287,6 +287,8 @@ def _prepare(settings: Settings) -> _Task:
             critic, prompt_length, settings.sampling.max_length, "config.critic.path: config.sampling.max_length"
         )
     judge = describe_reward_model(settings.reward, model) if settings.reward.model else None
+    if judge:
+        checks.check_judge(settings, kind_of(judge.config))
     if judge and settings.retraining.steps:
         retraining.check_kind(judge, settings)
     checks.check_rows(settings, model.mesh)

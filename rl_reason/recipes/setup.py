@@ -51,6 +51,8 @@ class Model:
     """What waits in the host's memory: "optimizer", "reference"."""
     attention: str = "xla"
     """The kernel for whole sequences, as `models.attention.choose` names it."""
+    fresh_scores: bool = False
+    """Whether the layer that gives scores begins at zero though the folder has one."""
 
     @property
     def pad_id(self) -> int:
@@ -91,7 +93,8 @@ class Model:
     def load_params(self, seed: int, dtype: DTypeLike = "float32") -> Params:
         """The weights, read from the folder or drawn from the seed, on the mesh: the float32 masters, or their cast."""
         if self.folder is not None:
-            return huggingface.load_params(self.folder, self.config, self.shardings(), dtype)
+            params = huggingface.load_params(self.folder, self.config, self.shardings(), dtype)
+            return {**params, "score": jnp.zeros_like(params["score"])} if self.fresh_scores else params
         make = lambda key: weights.cast(weights.initialize(self.config, key), dtype)  # noqa: E731
         return jax.jit(make, out_shardings=self.shardings())(jax.random.key(seed))
 

@@ -88,6 +88,19 @@ def test_settings_that_contradict_each_other(flags, told, tiny_model, refusal, t
 
 
 @pytest.mark.parametrize(
+    "config, flag, recipe, value",
+    [
+        ("dpo_math", "--preset=dapo", "preference", "token_mean"),
+        ("sft_math", "--config.algorithm.reduction=sequence_sum", "supervised", "sequence_sum"),
+    ],
+)
+def test_a_reduction_of_another_recipe(config, flag, recipe, value, refused):
+    line = refused(flag, config=f"configs/{config}.py:tiny", small=False)
+    assert f"config.algorithm.reduction='{value}'" in line and f"config.recipe='{recipe}'" in line
+    assert "unknown" not in line and "'sequence_mean'" in line
+
+
+@pytest.mark.parametrize(
     "flag, told",
     [
         ("--config.algorithm.group_sise=4", ["config.algorithm.group_sise", "did you mean 'group_size'"]),
@@ -102,6 +115,7 @@ def test_settings_that_contradict_each_other(flags, told, tiny_model, refusal, t
         ("--config.algorithm.reduction=mean", ["config.algorithm.reduction='mean'", "token_mean"]),
         ("--config.algorithm.surrogate=cipso", ["config.algorithm.surrogate='cipso'", "did you mean 'cispo'"]),
         ("--config.algorithm.kl_estimator=k4", ["config.algorithm.kl_estimator='k4'"]),
+        ("--config.algorithm.kl_estimator=k2_weighted", ["kl_estimator='k2_weighted'", "did you mean 'k3_weighted'"]),
         ("--config.algorithm.dual_clip=0.9", ["config.algorithm.dual_clip=0.9", "more than 1"]),
         ("--config.algorithm.sapo_positive=2", ["config.algorithm.sapo_positive=2", "surrogate='clip'"]),
         ("--config.algorithm.kl_limit=-1", ["config.algorithm.kl_limit=-1", "at least 0"]),
@@ -112,6 +126,10 @@ def test_settings_that_contradict_each_other(flags, told, tiny_model, refusal, t
         ("--config.reward.overlong=13", ["config.reward.overlong=13", "config.sampling.max_length=12"]),
         ("--preset=dappo", ["--preset=dappo", "did you mean 'dapo'"]),
         ("--config.algorithm.learning_rate=0", ["config.algorithm.learning_rate=0", "more than 0"]),
+        ("--config.algorithm.learning_rate=inf", ["config.algorithm.learning_rate=inf", "a finite number"]),
+        ("--config.algorithm.clip_low=inf", ["config.algorithm.clip_low=inf", "a finite number"]),
+        ("--config.preference.beta=inf", ["config.preference.beta=inf", "a finite number"]),
+        ("--config.algorithm.kl_coef=nan", ["config.algorithm.kl_coef=nan", "a finite number"]),
         ("--config.algorithm.schedule=linear", ["config.algorithm.schedule='linear'", "cosine"]),
         ("--config.algorithm.kl_coef=-1", ["config.algorithm.kl_coef=-1", "at least 0"]),
         ("--config.sampling.batch_size=6", ["config.sampling.batch_size=6", "divisor"]),

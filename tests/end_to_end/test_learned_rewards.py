@@ -10,9 +10,13 @@ import numpy as np
 import pytest
 from filelock import FileLock
 
-from rl_reason import train
+from rl_reason import settings, train
 from rl_reason.models import families, huggingface, weights
+from rl_reason.parallel.mesh import make_mesh
+from rl_reason.recipes.critic import describe_critic
 from rl_reason.recipes.retraining import draw_batches
+from rl_reason.recipes.setup import describe_model, describe_scorer
+from rl_reason.settings import Critic, Settings
 from tests.end_to_end.commands import read
 from tests.end_to_end.test_resume import assert_same_run, kill_after
 
@@ -23,6 +27,12 @@ STEPS = (
     "--config.reward.steps=user_rewards:letters_of_steps",
     "--config.reward.step_separator=a",
 )
+
+
+RETRAINED = (
+    "--config.reward.names=('number', 'model')", "--config.reward.model=x", "--config.algorithm.reference_every=3",
+    "--config.retraining.steps=2",
+)  # fmt: skip
 
 
 def make_scorer(model, folder, kind, spread=1.0):
@@ -69,14 +79,18 @@ def test_rewards_that_do_not_fit_the_steps(commands, tmp_path):
     assert "expected one for each of" in samples[0]["failure"]["message"]
 
 
+@pytest.mark.parametrize("method", ["grpo", "ppo"])
 @pytest.mark.parametrize("kind", ["outcome", "process"])
-def test_a_model_as_reward(kind, scorers, commands, tmp_path):
-    """Beside a rule; a process model also of each step."""
+def test_a_model_as_reward(kind, method, scorers, commands, tmp_path):
+    """Beside a rule; a process model also of each step. PPO's critic starts from the same model, and says 0."""
     run = tmp_path / "run"
     names = ("--config.reward.names=('user_rewards:letters', 'model')", "--config.reward.weights=(0.5, 2.0)")
     flags = (*UNJUDGED, *names, f"--config.reward.model={scorers[kind]}", "--config.steps=1")
-    steps = (*STEPS, "--config.reward.steps=model") if kind == "process" else ()
-    commands.succeed(commands.grpo(run, *flags, *steps))
+    flags += (*STEPS, "--config.reward.steps=model") if kind == "process" else ()
+    if method == "ppo":
+        of_ppo = ("--preset=ppo", "--config.algorithm.advantage=gae", f"--config.critic.path={scorers[kind]}")
+        flags += (*of_ppo, "--config.critic.gae_lambda=1.0", "--config.critic.whiten=False", "--config.log.samples=8")
+    commands.succeed(commands.grpo(run, *flags))
     for sample in read(run / "samples.jsonl"):
         parts = sample["rewards"]
         assert sample["reward"] == pytest.approx(0.5 * parts["user_rewards:letters"] + 2 * parts["model"], abs=1e-5)
@@ -85,6 +99,29 @@ def test_a_model_as_reward(kind, scorers, commands, tmp_path):
             assert parts["model"] == pytest.approx(np.prod(sample["step_rewards"]), rel=1e-4)
     (record,) = read(run / "metrics.jsonl")
     assert 0 < record["reward/model"] < 1 and record["reward/std"] > 0
+    assert record["optimizer/grad_norm"] > 0
+    if method == "ppo":
+        assert record["critic/value"] == 0 and record["critic/grad_norm"] > 0
+        # The policy still is the reference: what comes from a completion's first token on is its reward and its steps'.
+        for sample in read(run / "samples.jsonl"):
+            to_come = sample["reward"] + sum(sample.get("step_rewards", ()))
+            assert sample["advantage"] == pytest.approx(to_come, rel=1e-4)
+
+
+@pytest.mark.parametrize("kind", ["outcome", "process", "preference"])
+def test_what_a_critic_takes_of_a_reward_model(kind, scorers, tiny_model, tmp_path):
+    """All but a last layer of logits; of one that gives rewards that too."""
+    if kind == "preference":
+        make_scorer(tiny_model, tmp_path / "preference", kind)
+    folder = scorers.get(kind, tmp_path / "preference")
+    asked = Settings(model=settings.Model(path=str(tiny_model)), critic=Critic(kind="separate", path=str(folder)))
+    policy = describe_model(asked.model, make_mesh(asked.mesh, jax.devices()[:1]), lambda: ())
+    made = jax.device_get(describe_critic(asked, policy).load_params(0))
+    theirs = jax.device_get(describe_scorer(policy, str(folder)).load_params(0))
+    assert made["score"].any() == (kind == "preference") and theirs["score"].any()
+    if kind != "preference":
+        del made["score"], theirs["score"]
+    jax.tree.map(np.testing.assert_array_equal, made, theirs)
 
 
 def test_the_reward_model_is_trained_on(scorers, commands, tmp_path):
@@ -136,6 +173,11 @@ def test_batches_with_replay():
         (["--config.reward.aggregation=minimum"], ["config.reward.aggregation='minimum'"]),
         (["--config.retraining.steps=3"], ["config.retraining.steps=3", "config.reward.model"]),
         (["--config.retraining.replay=0.5"], ["config.retraining.replay=0.5"]),
+        ([*RETRAINED, "--config.retraining.batch_size=5"], ["replay=0.1: is none", "batch_size=5"]),
+        (
+            [*RETRAINED, "--config.retraining.batch_size=4", "--config.retraining.replay=0.9"],
+            ["replay=0.9: is all", "batch_size=4"],
+        ),
         (
             ["--config.reward.steps=calculation", "--config.algorithm.advantage=process"],
             ["config.reward.steps='calculation'", "calculations"],
@@ -168,6 +210,12 @@ def test_reward_models_that_cannot_be(scorers, tiny_model, refusal, tmp_path):
     steps = ["--config.reward.steps=model", "--config.algorithm.advantage=process"]
     line = refusal(train.main, [*config, *steps, f"--config.reward.model={scorers['outcome']}"])
     assert "config.reward.steps='model'" in line and "outcome" in line
+    for unread in ("aggregation=minimum", "step_separator=."):
+        flags = [*asks, f"--config.reward.model={scorers['outcome']}", f"--config.reward.{unread}"]
+        line = refusal(train.main, [*config, *flags])
+        assert f"config.reward.{unread.split('=')[0]}=" in line and "trained for outcome" in line
+    flags = [*steps, f"--config.reward.model={scorers['process']}", "--config.reward.aggregation=last"]
+    assert "'model' is not among config.reward.names" in refusal(train.main, [*config, *flags])
     retrained = [*asks, "--config.retraining.steps=2", "--config.algorithm.reference_every=3"]
     retrained += ["--config.reward.weights=(0.0, 1.0)", f"--config.reward.model={scorers['process']}"]
     line = refusal(train.main, [*config, *retrained])

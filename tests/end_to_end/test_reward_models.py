@@ -11,6 +11,7 @@ from filelock import FileLock
 
 from rl_reason import train
 from rl_reason.data.word_problems import make_problem
+from rl_reason.rewards.steps import calculations
 from tests.end_to_end.commands import contents, read
 from tests.end_to_end.test_resume import assert_same_run
 
@@ -149,6 +150,59 @@ def test_steps_by_rollouts(commands, tmp_path):
     assert np.mean([share for correct, share in before if correct]) > 0.5
     record = read(run / "eval.jsonl")[-1]
     assert {"auc", "product/auc", "minimum/auc", "product/best@2", "minimum/best@2", "pass@1"} <= record.keys()
+    assert json.loads((run / "export" / "config.json").read_text())["id2label"] == {"0": "process"}
+
+
+def test_steps_by_the_checker(commands, tmp_path):
+    """Of the shipped model's solutions: the exact rule's word on each line."""
+    run = tmp_path / "run"
+    flags = (
+        "--config.model.path=checkpoints/tiny", "--config.sampling.max_length=60", "--config.sampling.batch_size=64",
+        "--config.sampling.temperature=1.5", "--config.steps=1", "--config.evaluation.every=0",
+    )  # fmt: skip
+    commands.succeed(training(commands, run, *SAMPLED, *flags, config="prm_math"))
+    rows = read(run / "labelled.jsonl")
+    assert len(rows) == 24 and len(read(run / "held_out.jsonl")) == 10
+    for row in rows:
+        split, seed, index = row["id"].split("/")[1:]
+        lines = [line for line in row["completion"].split("\n") if line.strip()]
+        told = calculations(lines, make_problem(split, int(index), int(seed)))
+        assert row["labels"] == [1 if right else -1 for right in told]
+    assert {label for row in rows for label in row["labels"]} == {1, -1}
+    assert max(len(row["labels"]) for row in rows) > 2
+
+
+def test_steps_of_a_file(commands, tmp_path):
+    """Rows as PRM800K has them: a step and those before it. Right ones have other letters; what is not rated is left
+    out, and neutral is right."""
+    rng = np.random.default_rng(0)
+    words = lambda letter: "".join(rng.choice([letter, "b", "c"], 4))  # noqa: E731
+    rows = [
+        {
+            "problem": make_problem("train", i % 9, 0)["problem"],
+            "prefix": [words("a") for _ in range(i % 3)],
+            "step": words("d") + "dd" if i % 2 else words("a") + "aa",
+            "rating": -1 if i % 2 else (i // 2) % 2,
+            "answer": None,
+        }
+        for i in range(48)
+    ]
+    unrated = [{**rows[0], "rating": None}] * 3
+    (tmp_path / "steps.jsonl").write_text("".join(json.dumps(row) + "\n" for row in [*rows, *unrated]))
+    (tmp_path / "held_out.jsonl").write_text("".join(json.dumps(row) + "\n" for row in rows[:10]))
+    flags = (
+        "--config.reward.steps=", f"--config.data.name={tmp_path}/steps.jsonl",
+        f"--config.evaluation.name={tmp_path}/held_out.jsonl", "--config.data.problems=0", "--config.steps=24",
+        "--config.evaluation.every=0", "--config.checkpoint.every=24",
+    )  # fmt: skip
+    run = tmp_path / "run"
+    done = commands.succeed(training(commands, run, *FROM_FILE, *flags, config="prm_math"))
+    assert "left out 3 of 51 rows" in done.stderr
+    first, last = (read(run / "eval.jsonl")[i] for i in (0, -1))
+    assert first["auc"] == 0.5 and last["auc"] > 0.9 and last["score/right"] > last["score/wrong"]
+    metrics = read(run / "metrics.jsonl")
+    assert metrics[0]["loss"] == pytest.approx(np.log(2), rel=1e-5)
+    assert np.mean([record["labels/right"] for record in metrics[:6]]) == 0.5  # of one epoch
     assert json.loads((run / "export" / "config.json").read_text())["id2label"] == {"0": "process"}
 
 

@@ -1,10 +1,12 @@
-"""Writes `trl_losses.json`: losses and gradients as TRL's `GRPOTrainer` computes them on small made-up numbers.
+"""Writes `trl_losses.json`: losses and gradients as TRL's `GRPOTrainer` computes them on small made-up numbers, and
+from rewards on with the defaults of `GRPOConfig`.
 
 Run where TRL is installed, which the tests' environment has not: `python tests/oracles/make_trl_losses.py`. The
-trainer's own method is called on an object with the few attributes that it reads; no model is needed.
+trainer's own methods are called on objects with the few attributes that they read; no model is needed.
 """
 
 import json
+import tempfile
 from collections import defaultdict
 from pathlib import Path
 from types import SimpleNamespace
@@ -12,10 +14,12 @@ from types import SimpleNamespace
 import numpy as np
 import torch
 import trl
-from trl import GRPOTrainer
+from trl import GRPOConfig, GRPOTrainer
 
 LENGTHS = (7, 1, 4, 6, 3, 7, 5, 2)
-WIDTH, LIMIT = 9, 16
+WIDTH, LIMIT, GROUP = 9, 16, 4
+REWARDS = (1.0, 0.0, 0.002, 0.001, 0.0, 0.001, 0.0, 0.0)
+"""The second group's spread is so small that what is added to it shows."""
 CASES = [
     {"loss_type": "dapo"},
     {"loss_type": "grpo"},
@@ -68,8 +72,49 @@ def trainer(new, case):
     )  # fmt: skip
 
 
-def run(case):
+def advantages(defaults):
+    """What `_generate_and_score_completions` makes of the rewards."""
+    count = len(LENGTHS)
+    ids = [list(range(1, n + 1)) for n in LENGTHS]
+    model = torch.nn.Module()
+    model.is_gradient_checkpointing = False
+    own = SimpleNamespace(
+        accelerator=SimpleNamespace(device=torch.device("cpu"), process_index=0, gather=lambda x: x), model=model,
+        environment_factories=None, environments=None, tools=[], _tokenizer=SimpleNamespace(pad_token_id=0),
+        pad_to_multiple_of=None, mask_truncated_completions=False, num_iterations=1, use_vllm=False, ref_model=None,
+        args=SimpleNamespace(
+            per_device_train_batch_size=count, gradient_checkpointing_kwargs=None, steps_per_generation=1,
+            gradient_accumulation_steps=1,
+        ),
+        beta=defaults.beta, scale_rewards=defaults.scale_rewards, num_generations=GROUP,
+        multi_objective_aggregation=defaults.multi_objective_aggregation, reward_weights=torch.ones(1),
+        reward_funcs=[None], reward_func_names=["made"], _metrics=defaultdict(lambda: defaultdict(list)),
+        _logs={"prompt": [], "completion": [], "rewards": defaultdict(list), "advantages": [], "extra": {}},
+        _pending_extra_logs={}, _pending_metrics={}, chat_template_kwargs={},
+        _generate=lambda prompts: ([[1]] * count, ids, None, [""] * count, None, {}, None, None),
+        _calculate_rewards=lambda *_: torch.tensor(REWARDS)[:, None],
+    )  # fmt: skip
+    return GRPOTrainer._generate_and_score_completions(own, [{"prompt": ""}] * count)["advantages"]
+
+
+def by_default():
+    """From rewards to the loss, as `GRPOConfig` sets it."""
+    with tempfile.TemporaryDirectory() as folder:
+        defaults = GRPOConfig(folder, use_cpu=True, bf16=False)
+    case = {
+        "loss_type": defaults.loss_type, "beta": defaults.beta, "delta": defaults.delta,
+        "epsilon_low": defaults.epsilon, "epsilon_high": defaults.epsilon_high or defaults.epsilon,
+        "importance_sampling_level": defaults.importance_sampling_level,
+    }  # fmt: skip
+    made = advantages(defaults)
+    start = {"rewards": REWARDS, "group_size": GROUP, "temperature": defaults.temperature}
+    return start | {"advantages": made.tolist()} | run(case, made)
+
+
+def run(case, of_completions=None):
     x = {name: torch.tensor(array) for name, array in inputs().items()}
+    if of_completions is not None:
+        x["advantages"] = of_completions
     new = x["new"].requires_grad_()
     batch = {
         "prompt_ids": torch.zeros(len(LENGTHS), 1, dtype=torch.long),
@@ -94,4 +139,5 @@ if __name__ == "__main__":
     made = {"trl": trl.__version__, "torch": torch.__version__, "limit": LIMIT}
     made["inputs"] = {name: x.tolist() for name, x in inputs().items()}
     made["cases"] = [run(case) for case in CASES]
+    made["by_default"] = by_default()
     Path(__file__).with_name("trl_losses.json").write_text(json.dumps(made) + "\n")

@@ -5,6 +5,7 @@ A value that is changed in `presets.py` fails here; that the pieces agree with t
 `test_policy_loss.py`'s to say."""
 
 import math
+from pathlib import Path
 
 import jax
 import jax.numpy as jnp
@@ -13,8 +14,11 @@ import pytest
 
 from rl_reason import presets, settings
 from rl_reason.objectives.reductions import token_weights
+from rl_reason.recipes.checks import check_policy_gradient
+from rl_reason.recipes.critic import advantages_by_critic, value_sums
 from rl_reason.recipes.policy_update import make_loss
 from rl_reason.recipes.rollout import advantages
+from rl_reason.runtime.config import read
 
 Q, G, WIDTH, LIMIT = 3, 4, 7, 10
 LENGTHS = (7, 1, 4, 6, 3, 7, 5, 2, 2, 6, 3, 4)
@@ -22,6 +26,8 @@ TOKENS = [(i, t) for i, n in enumerate(LENGTHS) for t in range(n)]
 REWARDS = np.array([[1, 0, 0, 1], [0.5, 0.25, 1, 0], [0, 0, 0, 1]], np.float64)
 B = Q * G
 BETA_OF_THE_CONFIG = 0.04
+FROM_THE_SAMPLER = np.random.default_rng(12).normal(0, 0.7, (B, WIDTH))
+"""log π_old − log π_sampler."""
 
 
 def batch(spread):
@@ -65,6 +71,10 @@ def k3(new, reference):
     return math.exp(reference - new) - (reference - new) - 1
 
 
+def k1(new, reference):
+    return new - reference
+
+
 def over_tokens(terms):
     """Mean over all tokens of the batch."""
     return sum(terms.values()) / len(TOKENS)
@@ -102,7 +112,7 @@ def sapo(new, old, reference, at, i, t):
 
 
 def limited_k3(new, reference):
-    """verl's low_var_kl, and NeMo-RL's with its two clamps."""
+    """verl's low_var_kl, OpenRLHF's, whose ±20 nothing here reaches, and NeMo-RL's with its two clamps."""
     log_ratio = min(max(reference - new, -20), 20)
     return min(max(math.exp(log_ratio) - log_ratio - 1, -10), 10)
 
@@ -142,6 +152,47 @@ def leave_one_out_std():
     ]
 
 
+def open_instruct(new, old, reference, at, i, t):
+    weight = min(math.exp(FROM_THE_SAMPLER[i, t]), 2.0)
+    made = clipped(token_ratio(new, old, at, i, t), centered()[i], 0.8, 1.272)
+    return weight * made - 0.05 * k3(new[i, t], reference[i, t])
+
+
+def gae(rewards, values):
+    """λ 0.95, γ 1; nothing comes behind the last token."""
+    made, after, value = [], 0.0, 0.0
+    for r, v in zip(rewards[::-1], values[::-1], strict=True):
+        after = r + value - v + 0.95 * after
+        value = v
+        made.append(after)
+    return made[::-1]
+
+
+def advantages_of_ppo(old, reference):
+    """{(i, t): Â} before they are whitened: of k1 taken off each token, and the reward at the last one."""
+    made = {}
+    for i, n in enumerate(LENGTHS):
+        given = -BETA_OF_THE_CONFIG * (old - reference)[i, :n]
+        given[-1] += REWARDS.reshape(-1)[i]
+        made |= {(i, t): a for t, a in enumerate(gae(given, VALUES[i, :n]))}
+    return made
+
+
+def ppo(new, old, reference, at, i, t):
+    A = whitened(advantages_of_ppo(old, reference))
+    return clipped(token_ratio(new, old, at, i, t), A[i, t], 0.8, 1.2)
+
+
+def value_loss_of_ppo(values, old, reference):
+    """Mean over tokens of ½ max((V − R)², (V_old + clip(V − V_old, ±0.2) − R)²), R = Â + V_old."""
+    terms = {}
+    for (i, t), a in advantages_of_ppo(old, reference).items():
+        v, was = values[i, t], VALUES[i, t]
+        near = was + min(max(v - was, -0.2), 0.2)
+        terms[i, t] = max((v - a - was) ** 2, (near - a - was) ** 2) / 2
+    return over_tokens(terms)
+
+
 SOURCES = {
     "deepseekmath": simple(standardized(0, 1e-6), 0.8, 1.2, over_completions, beta=0.04),
     "r1_zero": simple(standardized(0, 1e-6), 0.8, 1.2, over_completions, product, beta=0.001),
@@ -156,28 +207,45 @@ SOURCES = {
     "reinforce_pp_baseline": loss_of(reinforce_pp_baseline, over_tokens),
     "trl": simple(standardized(1, 1e-4), 0.8, 1.2, over_tokens),
     "verl": simple(standardized(1, 1e-6), 0.8, 1.2, over_tokens, beta=0.001, kl=limited_k3, dual=3.0),
-    "openrlhf": simple(standardized(1, 1e-9), 0.8, 1.2, over_tokens, beta=BETA_OF_THE_CONFIG),
+    "openrlhf": simple(standardized(1, 1e-9), 0.8, 1.2, over_tokens, beta=BETA_OF_THE_CONFIG, kl=limited_k3),
     "nemo_rl": simple(leave_one_out_std(), 0.8, 1.2, over_tokens, beta=0.01, kl=limited_k3),
+    "open_instruct": loss_of(open_instruct, over_tokens),
+    "tunix": simple(standardized(1, 1e-6), 0.8, 1.2, over_completions, beta=0.04, kl=k1),
+    "ppo": loss_of(ppo, over_tokens),
 }
+
+
+MASK = (np.arange(WIDTH)[None] < np.array(LENGTHS)[:, None]).astype(np.float32)
+VALUES = np.random.default_rng(13).normal(0.3, 0.5, (B, WIDTH)).astype(np.float32)
+"""Of a critic, at sampling."""
+f32 = lambda x: jnp.asarray(x, jnp.float32)  # noqa: E731
+
+
+def made_of(preset, old, reference):
+    """The settings, and the arrays of the batch with its advantages, as the recipe makes them of the preset."""
+    config = settings.defaults()
+    config.algorithm.update({"group_size": G, "batch_size": B, "minibatches": 2, "ddof": 1, "eps": 0.1})
+    presets.apply(config, preset)
+    made = settings.Settings.from_config(config)
+    of_batch = {"old": old, "reference": reference, "sampler": old - FROM_THE_SAMPLER}
+    arrays = {f"{name}_logprobs": np.asarray(f32(x)) for name, x in of_batch.items()} | {"mask": MASK}
+    rewards = REWARDS.reshape(-1).astype(np.float32)
+    if made.critic.kind == "none":
+        return made, arrays | {"advantages": advantages(rewards, arrays, made.algorithm).reshape(B, -1)}
+    values = np.stack([VALUES, np.full_like(VALUES, 9.0)], axis=-1)  # behind a token, where completions are cut off
+    return made, arrays | advantages_by_critic(rewards, arrays, values, np.zeros(B, bool), made)[0]
 
 
 def ours(preset, new, old, reference):
     """Loss and gradient as the recipe makes them of the preset."""
-    config = settings.defaults()
-    config.algorithm.update({"group_size": G, "batch_size": B, "minibatches": 2})
-    presets.apply(config, preset)
-    algorithm = settings.Settings.from_config(config).algorithm
-    f32 = lambda x: jnp.asarray(x, jnp.float32)  # noqa: E731
-    mask = (np.arange(WIDTH)[None] < np.array(LENGTHS)[:, None]).astype(np.float32)
-    arrays = {"mask": mask, "sampler_logprobs": np.asarray(f32(old)), "reference_logprobs": np.asarray(f32(reference))}
-    made = f32(advantages(REWARDS.reshape(-1).astype(np.float32), arrays, algorithm)).reshape(B, -1)
-    weights, denominator = token_weights(jnp.asarray(mask), algorithm.reduction, LIMIT)
-    policy_loss = make_loss(algorithm)
+    made, arrays = made_of(preset, old, reference)
+    weights, denominator = token_weights(jnp.asarray(MASK), made.algorithm.reduction, LIMIT)
+    policy_loss = make_loss(made.algorithm)
 
     def loss(x):
         total, _ = policy_loss(
-            x, f32(old), f32(reference) if policy_loss.kl_coef else None, f32(old), x, made, mask,
-            jnp.asarray(mask, jnp.int32), weights,
+            x, f32(old), f32(reference) if policy_loss.kl_coef else None, arrays["sampler_logprobs"], x,
+            arrays["advantages"], MASK, jnp.asarray(MASK, jnp.int32), weights,
         )  # fmt: skip
         return total / denominator
 
@@ -185,21 +253,52 @@ def ours(preset, new, old, reference):
 
 
 def test_all_presets_are_here():
-    assert {*SOURCES, "ppo"} == set(presets.PRESETS)  # PPO's advantages are a critic's: test_gae.py, test_critic.py
+    assert set(SOURCES) == set(presets.PRESETS)
+
+
+@pytest.mark.parametrize("preset", presets.PRESETS)
+def test_what_a_config_file_says_of_the_spread_does_not_stay(preset):
+    """It would change the method, or be refused where the preset reads none."""
+    config = read(str(Path(__file__).parents[2] / "configs" / "iterative_grpo_math.py"), "tiny")
+    assert config.algorithm.eps == 0.1
+    presets.apply(config, preset)
+    check_policy_gradient(settings.Settings.from_config(config))
+    assert config.algorithm.eps <= 1e-4
+
+
+def test_the_critic_of_ppo():
+    """Its loss; some values have moved further than 0.2, some returns lie between."""
+    _, old, reference = batch(0.3)
+    made, arrays = made_of("ppo", old, reference)
+    assert (made.critic.kind, made.algorithm.updates) == ("separate", 4)
+    values = VALUES + np.random.default_rng(14).normal(0, 0.3, VALUES.shape)
+    weights, denominator = token_weights(jnp.asarray(MASK), made.algorithm.reduction, LIMIT)
+    piece = {**arrays, "weights": weights}
+    value, gradient = jax.value_and_grad(lambda v: value_sums(v, piece, made.critic)[0] / denominator)(f32(values))
+    assert float(value) == pytest.approx(value_loss_of_ppo(values, old, reference), rel=2e-5)
+    expected = slopes(lambda v: value_loss_of_ppo(v, old, reference), values)
+    np.testing.assert_allclose(gradient, expected, rtol=1e-3, atol=1e-5)
+    assert (np.abs(expected)[MASK > 0] < 1e-9).any() and np.abs(expected).max() > 1e-3
+
+
+def slopes(loss, at):
+    """Its gradient by differences, at each token."""
+    made, h = np.zeros_like(at), 1e-6
+    for i, t in TOKENS:
+        up, down = at.copy(), at.copy()
+        up[i, t] += h
+        down[i, t] -= h
+        made[i, t] = (loss(up) - loss(down)) / (2 * h)
+    return made
 
 
 @pytest.mark.parametrize("preset", SOURCES)
 def test_loss_and_gradient(preset):
     new, old, reference = batch(spread={"gspo": 0.002, "verl": 1.2}.get(preset, 0.3))
     value, gradient = ours(preset, new, old, reference)
-    loss, h = SOURCES[preset], 1e-6
+    loss = SOURCES[preset]
     assert float(value) == pytest.approx(loss(new, old, reference, new), rel=2e-5, abs=1e-6)
-    expected = np.zeros_like(new)
-    for i, t in TOKENS:
-        up, down = new.copy(), new.copy()
-        up[i, t] += h
-        down[i, t] -= h
-        expected[i, t] = (loss(up, old, reference, new) - loss(down, old, reference, new)) / (2 * h)
+    expected = slopes(lambda x: loss(x, old, reference, new), new)
     np.testing.assert_allclose(gradient, expected, rtol=1e-3, atol=2e-6 * max(1.0, np.abs(expected).max()))
     assert np.abs(expected).max() > 1e-3
 

@@ -8,8 +8,11 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 
+from rl_reason import presets, settings
 from rl_reason.objectives.policy_loss import PolicyLoss
 from rl_reason.objectives.reductions import token_weights
+from rl_reason.recipes.policy_update import make_loss
+from rl_reason.recipes.rollout import advantages
 
 STORED = json.loads(Path(__file__).with_name("trl_losses.json").read_text())
 REDUCTIONS = {"grpo": "sequence_mean", "sapo": "sequence_mean", "dr_grpo": "length_normalized"}
@@ -30,21 +33,51 @@ def as_ours(case):
     return PolicyLoss(**made)
 
 
-@pytest.mark.parametrize("stored", STORED["cases"], ids=lambda stored: "-".join(map(str, stored["case"].values())))
-def test_loss_and_gradient(stored):
+def loss_and_gradient(policy_loss, reduction, advantages):
     x = {name: jnp.asarray(array, jnp.float32) for name, array in STORED["inputs"].items()}
-    case, mask = stored["case"], x["mask"]
-    policy_loss = as_ours(case)
-    weights, denominator = token_weights(mask, REDUCTIONS.get(case["loss_type"], "token_mean"), STORED["limit"])
+    mask = x["mask"]
+    weights, denominator = token_weights(mask, reduction, STORED["limit"])
 
     def loss(new):
         total, _ = policy_loss(
             new, x["old"], x["reference"] if policy_loss.kl_coef else None, x["sampler"], -new * jnp.exp(new),
-            x["advantages"][:, None], mask, mask.astype(jnp.int32), weights,
+            jnp.asarray(advantages, jnp.float32)[:, None], mask, mask.astype(jnp.int32), weights,
         )  # fmt: skip
         return total / denominator
 
-    value, gradient = jax.value_and_grad(loss)(x["new"])
+    return jax.value_and_grad(loss)(x["new"])
+
+
+def assert_stored(made, stored):
+    value, gradient = made
     assert float(value) == pytest.approx(stored["loss"], rel=1e-5, abs=1e-7)
     np.testing.assert_allclose(gradient, stored["gradient"], rtol=1e-4, atol=1e-7)
     assert np.abs(stored["gradient"]).max() > 1e-3
+
+
+@pytest.mark.parametrize("stored", STORED["cases"], ids=lambda stored: "-".join(map(str, stored["case"].values())))
+def test_loss_and_gradient(stored):
+    case = stored["case"]
+    reduction = REDUCTIONS.get(case["loss_type"], "token_mean")
+    assert_stored(loss_and_gradient(as_ours(case), reduction, STORED["inputs"]["advantages"]), stored)
+
+
+def test_the_preset_is_what_trl_does_by_default():
+    """From rewards to the loss, of a config file that says otherwise in everything."""
+    stored = STORED["by_default"]
+    config = settings.defaults()
+    config.sampling.temperature = 0.7
+    config.algorithm.update(
+        {
+            "advantage": "reward", "eps": 0.1, "surrogate": "cispo", "ratio_level": "sequence", "clip_low": 0.5,
+            "clip_high": 0.6, "reduction": "sequence_sum", "kl_in": "reward", "kl_coef": 0.5,
+            "group_size": stored["group_size"], "batch_size": len(stored["rewards"]), "updates": 2,
+        }
+    )  # fmt: skip
+    presets.apply(config, "trl")
+    made = settings.Settings.from_config(config)
+    assert made.sampling.temperature == stored["temperature"]
+    rewards = np.array(stored["rewards"], np.float32)
+    of_completions = advantages(rewards, {"mask": np.array(STORED["inputs"]["mask"])}, made.algorithm)
+    np.testing.assert_allclose(of_completions, stored["advantages"], rtol=1e-5)
+    assert_stored(loss_and_gradient(make_loss(made.algorithm), made.algorithm.reduction, of_completions), stored)

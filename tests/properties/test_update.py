@@ -23,7 +23,7 @@ from rl_reason.recipes.completions import lay, make_score, place
 from rl_reason.recipes.evaluation import Samples
 from rl_reason.recipes.layout import make_pieces
 from rl_reason.recipes.optimizer import init_state, make_optimizer, state_shardings
-from rl_reason.recipes.policy_update import make_update
+from rl_reason.recipes.policy_update import make_loss, make_update
 from rl_reason.recipes.rollout import advantages, cut_minibatches, make_batch, weigh
 from rl_reason.recipes.supervised import make_supervised_step
 
@@ -72,13 +72,13 @@ def with_old(batch, logprobs):
     return {**batch, "old_logprobs": logprobs + noise, "reference_logprobs": reference}
 
 
-def make_updated(model, params, optimizer=PLAIN, micro_batch=0):
+def make_updated(model, params, optimizer=PLAIN, micro_batch=0, algorithm=ALGORITHM):
     """The update (compiled once), and the state on the mesh."""
     places = state_shardings(model.trained(), optimizer, replicated(model.mesh))
     state = jax.jit(lambda p: init_state(p, optimizer), out_shardings=places)(params)
-    key = (tuple(model.mesh.shape.items()), model.remat, model.logprob_chunk, model.attention, id(optimizer))
+    key = (tuple(model.mesh.shape.items()), model.remat, model.logprob_chunk, model.attention, id(optimizer), algorithm)
     if (*key, micro_batch) not in COMPILED:
-        COMPILED[*key, micro_batch] = make_update(model, ALGORITHM, optimizer, 1.0, places, micro_batch)
+        COMPILED[*key, micro_batch] = make_update(model, algorithm, optimizer, 1.0, places, micro_batch)
     return COMPILED[*key, micro_batch], state
 
 
@@ -90,9 +90,9 @@ def compiled_text(model, batch, params, micro_batch=0):
     return step.gradients.lower(state, pieces, np.int32(1)).compile().as_text()
 
 
-def gradient_of(model, rollout, params, micro_batch=0):
+def gradient_of(model, rollout, params, micro_batch=0, algorithm=ALGORITHM):
     """The change that plain gradient descent makes, and the metrics, on the host."""
-    update, state = make_updated(model, params, micro_batch=micro_batch)
+    update, state = make_updated(model, params, micro_batch=micro_batch, algorithm=algorithm)
     state, metrics = update(state, *rollout)
     change = jax.tree.map(lambda new, old: np.asarray(new) - old, state.params, params)
     return change, jax.device_get(metrics)
@@ -163,6 +163,65 @@ def test_rows_that_hold_their_prompts_themselves(sizes, micro_batch, near, param
     layout = lay(near[0], model, micro_batch)
     assert layout.owners_IR is None and layout.pieces == (2 if sizes else 3)
     assert_close(gradient_of(model, near, jax.device_put(params, model.shardings()), micro_batch), expected)
+
+
+BY_SEQUENCE = dataclasses.replace(
+    ALGORITHM, ratio_level="sequence_mean", clip_low=0.05, correction="sequence_mask", correction_limit=1.2
+)
+"""Sums over a completion in the loss: of the ratio, and of what corrects the sampler's."""
+
+
+@pytest.fixture(scope="module")
+def by_sequence(near, params, describe):
+    """A rollout with advantages by token, and the gradient of its loss with one completion a row."""
+    batch, denominator = near
+    mask, rng = batch["mask"], np.random.default_rng(2)
+    apart, given = rng.normal(0, 0.3, (2, *mask.shape)).astype(np.float32)
+    batch = {**batch, "sampler_logprobs": (batch["old_logprobs"] - apart) * mask, "advantages": given * mask}
+    policy_loss, model = make_loss(BY_SEQUENCE), describe()
+
+    def loss(params):
+        hidden, _ = decoder.forward(params, batch["tokens"], batch["segments"] > 0, model.config)
+        table = jax.nn.log_softmax(decoder.logits(params, hidden, model.config)[:, PROMPT - 1 : -1], axis=-1)
+        logprobs = jnp.take_along_axis(table, batch["tokens"][:, PROMPT:, None], axis=-1)[..., 0]
+        read = (batch[name] for name in ("old_logprobs", "reference_logprobs", "sampler_logprobs"))
+        rest = (jnp.zeros(mask.shape), batch["advantages"], mask, mask.astype(np.int32), batch["weights"])
+        total, sums = policy_loss(logprobs, *read, *rest)
+        return total / denominator, sums
+
+    gradient, sums = jax.jit(jax.grad(loss, has_aux=True))(params)
+    corrected = float(sums["ratio/correction"]) / mask.sum()
+    assert 0.05 < float(sums["ratio/clipped"]) / mask.sum() < 0.9 and 0.2 < corrected < 0.9
+    return (batch, denominator), jax.tree.map(lambda x: -np.asarray(x), gradient)
+
+
+def widen(batch, left, right):
+    """Longer arrays with the same tokens; what is added to log-probabilities is not zero."""
+    lead = lambda name: left if name in ("tokens", "segments") else 0  # noqa: E731
+    fill = lambda name: 5.0 if name.endswith("logprobs") else 0  # noqa: E731
+    return {
+        name: np.pad(x, ((0, 0), (lead(name), right)), constant_values=fill(name)) if x.ndim == 2 else x
+        for name, x in batch.items()
+    }
+
+
+@pytest.mark.parametrize("how", ["packed", "micro-batches", "padded", "rows with their prompts", "sequence 2 fsdp 4"])
+def test_sums_over_a_completion(how, by_sequence, params, describe, monkeypatch):
+    """They do not depend on what shares its row, its piece or its device."""
+    (batch, denominator), expected_change = by_sequence
+    model = describe(**MESHES.get(how, {}))
+    micro_batch = 2 if how in ("micro-batches", "rows with their prompts") else 0
+    if how == "rows with their prompts":
+        monkeypatch.setattr(completions, "shares_prompts", lambda model: False)
+    if how == "padded":
+        batch = widen(batch, 3, 4)
+    params_there = jax.device_put(params, model.shardings())
+    change, metrics = gradient_of(model, (batch, denominator), params_there, micro_batch, BY_SEQUENCE)
+    for (path, mine), theirs in zip(
+        jax.tree_util.tree_leaves_with_path(change), jax.tree.leaves(expected_change), strict=True
+    ):
+        np.testing.assert_allclose(mine, theirs, rtol=1e-4, atol=1e-6, err_msg=str(path))
+    assert metrics["tokens/update"] == LENGTHS.sum()
 
 
 def test_minibatches_of_one_pass_are_the_whole_batch(near):
