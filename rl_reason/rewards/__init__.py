@@ -1,21 +1,41 @@
 """Rewards: functions `(completion: str, problem: Mapping) -> float | Verdict` of text, run in worker processes.
 
-Rewards of steps are functions `(steps: list[str], problem: Mapping) -> list[float]`.
+Rewards of steps are functions `(steps: list[str], problem: Mapping) -> list[float]`. Two attributes of a function are
+read where it has them: `prepare()` makes a worker ready before any time limit runs, and `check_gold(problem)` raises
+`ValueError` where nothing can be judged by a problem.
 """
 
 from __future__ import annotations
 
+from rl_reason.rewards.boxed import boxed_exact
+from rl_reason.rewards.choice import choice
 from rl_reason.rewards.format import format_reward
+from rl_reason.rewards.language import language
+from rl_reason.rewards.length import length
 from rl_reason.rewards.math import accuracy
 from rl_reason.rewards.numeric import number
+from rl_reason.rewards.repetition import repetition
 from rl_reason.rewards.steps import calculations
 from rl_reason.rewards.verdict import VERDICTS, Verdict
 
-REWARDS = {"accuracy": accuracy, "math": accuracy, "number": number, "format": format_reward}
-"""Short names. `accuracy`, also called `math`: mathematical equality; `number`: equality of exact numbers, which is
-faster; `format`: the tags."""
+REWARDS = {
+    "accuracy": accuracy,
+    "math": accuracy,
+    "number": number,
+    "choice": choice,
+    "boxed_exact": boxed_exact,
+    "format": format_reward,
+    "language": language,
+    "repetition": repetition,
+    "length": length,
+}
+"""Short names. Of answers: `accuracy`, also called `math`: mathematical equality; `number`: equality of exact numbers,
+which is faster; `choice`: the letter of a multiple choice; `boxed_exact`: equality of texts in a box. Of the text:
+`format`: the tags; `language`: the share of words in the language of the question; `repetition` and `length`:
+penalties from −1 to 0."""
 
 STEP_REWARDS = {"calculations": calculations}
 """Short names. `calculations`: exact, of problems whose solutions are lists of calculations."""
 
-__all__ = ["REWARDS", "STEP_REWARDS", "VERDICTS", "Verdict", "accuracy", "calculations", "format_reward", "number"]
+__all__ = ["REWARDS", "STEP_REWARDS", "VERDICTS", "Verdict", "accuracy", "boxed_exact", "calculations", "choice"]
+__all__ += ["format_reward", "language", "length", "number", "repetition"]
