@@ -9,13 +9,15 @@ import dataclasses
 import fcntl
 import importlib
 import json
+import operator
 import os
+import resource
 import signal
 from collections.abc import Callable
 from typing import Any
 
 
-def main(requests: int, replies: int, lifeline: int) -> None:
+def main(requests: int, replies: int, lifeline: int, memory: int) -> None:
     """Answers requests until the parent closes its end.
 
     A request is one line, {"load": name} or {"call": name, "items": [[index, arguments], …]}. A load is answered
@@ -26,7 +28,11 @@ def main(requests: int, replies: int, lifeline: int) -> None:
         requests: file descriptor that is read.
         replies: file descriptor that is written.
         lifeline: reading end of a pipe to which the parent never writes.
+        memory: bytes of data that it may have, or 0.
     """
+    if memory:
+        # Not the address space: torch and jax reserve far more of it than they use.
+        resource.setrlimit(resource.RLIMIT_DATA, (memory, memory))
     _die_with_parent(lifeline)
     # Sent to the whole group it would cost rewards of the step that the parent finishes.
     signal.signal(signal.SIGTERM, signal.SIG_IGN)
@@ -67,7 +73,7 @@ def _reply(descriptor: int, message: Any) -> None:
 def _import(name: str) -> Callable:
     """The function, made ready: what its attribute `prepare` does, where it has one, is not on a call's time limit."""
     module, _, attribute = name.partition(":")
-    function = getattr(importlib.import_module(module), attribute)
+    function = operator.attrgetter(attribute)(importlib.import_module(module))
     prepare = getattr(function, "prepare", None)
     if prepare is not None:
         prepare()
