@@ -5,7 +5,7 @@ from __future__ import annotations
 import re
 from collections.abc import Mapping, Sequence
 
-from rl_reason.rewards.extraction import after_thought, final_answer
+from rl_reason.rewards.extraction import final_answer, unmarked
 from rl_reason.rewards.verdict import UnparseableGold, Verdict, judged, unparseable
 
 _LONGEST = 2000
@@ -31,8 +31,8 @@ def choice(completion: str, problem: Mapping) -> Verdict:
     gold, choices = _gold(problem)
     extracted = final_answer(completion)
     if extracted is None:
-        extracted = _last_line(completion)
-        if extracted is None or _named(extracted, choices) is None:
+        extracted = unmarked(completion).rstrip().rpartition("\n")[2].strip()
+        if not extracted or _named(extracted, choices) is None:
             return unparseable(None)
     named = _named(extracted, choices)
     if named is None:
@@ -94,8 +94,3 @@ def _unwrap(text: str) -> str:
 def _text(text: str) -> str:
     """A choice's text, to be compared: without wrapping, white space, case, and a full stop at its end."""
     return "".join(_unwrap(text).replace("$", "").split()).rstrip(".").casefold()
-
-
-def _last_line(completion: str) -> str | None:
-    lines = (after_thought(completion) or "").rstrip().rpartition("\n")
-    return lines[2].strip() or None

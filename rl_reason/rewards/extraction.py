@@ -29,19 +29,28 @@ def final_answer(completion: str) -> str | None:
     `\\boxed{…}`, the rest of the line after the last `#### `, and what follows the last "answer is" or "answer:" up to
     the end of the sentence. Takes time linear in the length of the text.
     """
+    return (_marked(completion) or "").strip() or None
+
+
+def unmarked(completion: str) -> str:
+    """What follows the thought, where nothing marks an answer there, not even an empty one; else an empty text."""
+    return (after_thought(completion) or "") if _marked(completion) is None else ""
+
+
+def _marked(completion: str) -> str | None:
     text = after_thought(completion)
     if text is None:
         return None
     tagged = _last_tagged(text)
     if tagged is not None:
         inner = _last_marked(tagged)
-        return _clean(tagged if inner is None else inner)
-    marked = _last_marked(text)
-    return None if marked is None else _clean(marked)
+        return tagged if inner is None else inner
+    return _last_marked(text)
 
 
 def last_boxed(text: str) -> str | None:
-    """The content of the last `\\boxed{…}` whose braces balance (or `\\boxed 9`); of nested ones, the innermost last."""
+    """The content of the last `\\boxed{…}` whose braces balance, or `\\boxed 9`; of nested boxes, that of the innermost
+    last one."""
     opened: list[int] = []  # For each open brace, where the content of its box starts; −1 for a brace without a box.
     found = None
     for token in _BOX_TOKENS.finditer(text):
@@ -80,7 +89,3 @@ def _last_marked(text: str) -> str | None:
     line = text[match.end() :].partition("\n")[0]
     end = _SENTENCE_END.search(line)
     return line[: end.start()] if end else line
-
-
-def _clean(text: str) -> str | None:
-    return text.strip() or None

@@ -24,7 +24,7 @@ _SCRIPTS = {
 }
 _WORD = re.compile("|".join(f"(?P<{name}>{letters})" for name, letters in _SCRIPTS.items()))
 _LANGUAGES = {
-    **dict.fromkeys("en de fr es it pt nl sv da no fi pl cs sk hu ro hr sl tr vi id ms sw ca et lv lt".split(), {"Latin"}),
+    **dict.fromkeys("en de fr es it pt nl sv da no fi pl cs sk hu ro hr sl tr vi id ms sw ca".split(), {"Latin"}),
     **dict.fromkeys("ru uk bg be mk kk".split(), {"Cyrillic"}),
     **dict.fromkeys("ar fa ur".split(), {"Arabic"}),
     **dict.fromkeys("hi mr ne".split(), {"Devanagari"}),
@@ -44,8 +44,8 @@ _INLINE = re.compile(r"\$[^$\n]*\$|`[^`\n]*`|</?[A-Za-z]\w{0,30}>|\\(?:[A-Za-z]+
 def language(completion: str, problem: Mapping) -> float:
     """The share of words in the target language, 0 to 1 (arXiv 2501.12948, section 2.3.2); 0 for a text without words.
 
-    The target is `problem["language"]` ("en", "zh", "de-AT", …), else the language of `problem["problem"]`, else that of
-    most of the completion. Words are told apart by their script: Chinese from English or Russian, but not German from
+    The target is `problem["language"]` ("en", "zh", "de-AT", …), else the language of `problem["problem"]`, else that
+    of most of the completion. Words are told apart by script: Chinese from English or Russian, but not German from
     English. Not counted as words are tags, code between backticks, LaTeX commands, mathematics in dollars or
     `\\(…\\)`, and single letters of alphabets, which are names of quantities mostly. Takes time linear in the length.
 

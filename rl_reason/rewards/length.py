@@ -13,8 +13,8 @@ MARGIN = 0.2
 def length(completion: str, problem: Mapping) -> float:
     """0 up to 80% of `problem["max_characters"]`, then falling to −1 there, and −1 beyond.
 
-    DAPO's soft penalty (see `overlong_penalty`) in characters of the text, for where there are no tokens, and for limits
-    that differ between problems. A row without the key takes `config.reward.max_characters`.
+    DAPO's soft penalty (see `overlong_penalty`) in characters of the text, for where there are no tokens, and for
+    limits that differ between problems. A row without the key takes `config.reward.max_characters`.
 
     Raises:
         ValueError: no positive limit.

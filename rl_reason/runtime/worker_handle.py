@@ -18,8 +18,8 @@ from collections.abc import Sequence
 from rl_reason.errors import RunError
 from rl_reason.runtime.worker_process import plain
 
-_KEPT = ("PATH", "HOME", "LANG", "LANGUAGE", "TZ", "TMPDIR", "LD_LIBRARY_PATH", "PYTHONHOME", "PYTHONUTF8")
-"""Of the parent's environment, with `LC_…`: what Python and its locales need. Tokens and keys stay with the parent."""
+_KEPT = ("PATH", "HOME", "LANG", "LANGUAGE", "TZ", "TMPDIR", "LD_LIBRARY_PATH")
+"""Of the parent's environment, with `LC_…` and `PYTHON…`: what Python and locales need. Tokens and keys stay there."""
 _ENVIRONMENT = {
     # A worker must never take hold of an accelerator, nor one thread per core for a scalar.
     "JAX_PLATFORMS": "cpu",
@@ -141,8 +141,8 @@ class Worker:
 
 
 def _environment(more: Sequence[str]) -> dict[str, str]:
-    kept = {name: text for name, text in os.environ.items() if name in (*_KEPT, *more) or name.startswith("LC_")}
-    return kept | _ENVIRONMENT
+    names = {name for name in os.environ if name in (*_KEPT, *more) or name.startswith(("LC_", "PYTHON"))}
+    return {name: os.environ[name] for name in names} | _ENVIRONMENT
 
 
 def _stderr() -> int:

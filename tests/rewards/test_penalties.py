@@ -23,15 +23,16 @@ def test_repetition_counts_windows_seen_before(period):
 
 
 @pytest.mark.parametrize("text", [
-    "", "one word", "the same " * 9, " ".join(words(1000)), "\n".join(f"{a}*{b}={a * b}" for a in range(12) for b in range(9)),
+    "", "one word", "the same " * 9, " ".join(words(1000)),
+    "\n".join(f"{a}*{b}={a * b}" for a in range(12) for b in range(9)),
 ])
 def test_no_repetition(text):
     assert repetition(text, {}) == 0.0
 
 
 @pytest.mark.parametrize("text", [
-    "a" * 10_000, "1" * 10_000, "\n" * 10_000, "-" * 10_000, "三" * 10_000, "我们来看" * 500, "Wait, " * 500, "(" * 5000,
-    "\\boxed{18} " * 500, "\ud800" * 1000,
+    "a" * 10_000, "1" * 10_000, "\n" * 10_000, "-" * 10_000, "三" * 10_000, "我们来看" * 500, "Wait, " * 500,
+    "(" * 5000, "\\boxed{18} " * 500, "\ud800" * 1000,
 ])
 def test_loops_of_any_kind(text):
     assert -1.0 <= repetition(text, {}) < -0.9
