@@ -98,9 +98,11 @@ _NOT_BEHIND = re.compile(
 
 
 def last_number(text: str) -> str | None:
-    """The last number of a text, as written; None where there is none, or where the last one is part of something longer:
-    a power, a factorial, an index, a time, "2 million", digits of another alphabet; or stands in an `<answer>` that was
-    cut off."""
+    """The last number of a text, as written; None where there is none.
+
+    Nor where the last one is part of something longer (a power, a factorial, an index, a time, "2 million"), is written
+    in digits of another alphabet, or stands in an `<answer>` that was cut off: no other number is taken for it.
+    """
     if text.rfind("<answer>") > text.rfind("</answer>"):
         return None
     last = _LAST_DIGIT.match(text)

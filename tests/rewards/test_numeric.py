@@ -46,21 +46,27 @@ def test_number():
 
 
 @pytest.mark.parametrize("text, expected", [
-    ("He has 17 apples and 18 pears.", "18"), ("12+30=42\n", "42"), ("$x = 18$", "18"), ("(18)", "18"), ("**18**", "18"),
-    ("it is $18.00", "$18.00"), ("18%", "18"), ("18 \\%", "18"), ("18\\text{ cm}", "18"), ("18 km.", "18"), ("€1,234.5", "€1,234.5"),
-    ("= -18", "-18"), ("= − 18", "− 18"), ("20-2", "2"), ("20 - 2", "2"), ("well-known-5", "5"), ("3, 4", "4"), ("3/4", "3/4"),
-    ("\\frac{1}{2}.", "\\frac{1}{2}"), ("17 (see step 2)", "2"), ("17 or 18", "18"), (".5", ".5"), ("18.", "18"), ("18 or more", "18"),
-    # Part of something longer, or another number than the digits say.
-    ("2**3", None), ("9**9**9**9", None), ("10^2", None), ("10^{2}", None), ("10^{-2}", None), ("1e5", None), ("1e-5", None),
-    ("5!", None), ("5 !", None), ("x_2", None), ("log_{2}", None), ("\\sqrt{2}", None), ("A4", None), ("0x10", None),
-    ("2 million people", None), ("3 dozen", None), ("18k", None), ("2 and a half", None), ("1/2/3", None), ("1 / 2", None),
-    ("3:45", None), ("1.2.3", None), ("12,34,567", None), ("1 000", None), ("1_000", None), ("(3,4)", None), ("1" * 150, None),
-    # Digits of other alphabets, powers and fractions are never passed over.
-    ("17 or ١٨", None), ("17 or １８", None), ("5²", None), ("17½", None), ("17 ③", None), ("17 x₁", None), ("١٨", None),
-    ("no number", None), ("", None), ("<answer>18", None),
+    ("He has 17 apples and 18 pears.", "18"), ("12+30=42\n", "42"), ("$x = 18$", "18"), ("(18)", "18"), ("18.", "18"),
+    ("**18**", "18"), ("it is $18.00", "$18.00"), ("18%", "18"), ("18 \\%", "18"), ("18\\text{ cm}", "18"),
+    ("18 km.", "18"), ("€1,234.5", "€1,234.5"), ("= -18", "-18"), ("= − 18", "− 18"), ("20-2", "2"), ("20 - 2", "2"),
+    ("well-known-5", "5"), ("3, 4", "4"), ("3/4", "3/4"), ("\\frac{1}{2}.", "\\frac{1}{2}"), (".5", ".5"),
+    ("17 (see step 2)", "2"), ("17 or 18", "18"), ("18 or more", "18"),
 ])
 def test_last_number(text, expected):
     assert last_number(text) == expected
+
+
+@pytest.mark.parametrize("text", [
+    # Part of something longer, or another number than the digits say.
+    "2**3", "9**9**9**9", "10^2", "10^{2}", "10^{-2}", "1e5", "1e-5", "5!", "5 !", "x_2", "log_{2}", "\\sqrt{2}", "A4",
+    "0x10", "2 million people", "3 dozen", "18k", "2 and a half", "1/2/3", "1 / 2", "3:45", "1.2.3", "12,34,567",
+    "1 000", "1_000", "(3,4)", "1" * 150,
+    # Digits of other alphabets, powers and fractions are never passed over.
+    "17 or ١٨", "17 or １８", "5²", "17½", "17 ③", "17 x₁", "١٨",
+    "no number", "", "<answer>18",
+])
+def test_no_last_number(text):
+    assert last_number(text) is None
 
 
 def test_the_last_number_counts_where_nothing_is_marked():
