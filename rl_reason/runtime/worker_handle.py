@@ -74,6 +74,8 @@ class Worker:
         self.loading: list[str] = []
         self.items: collections.deque[int] = collections.deque()
         """Items sent and not answered; the first is running."""
+        self.dropping = False
+        """Whether it was told to leave all but the running item to others, and has not yet confirmed that."""
         self.since = time.monotonic()
         """When the running item (or the import) began."""
         self.began = self.since
@@ -83,9 +85,24 @@ class Worker:
             self.load(function)
         self.flush()  # So that it imports now, and not only when the first items are there.
 
+    @property
+    def is_idle(self) -> bool:
+        return not (self.items or self.loading or self.dropping)
+
     def load(self, function: str) -> None:
         self.loading.append(function)
         self.send({"load": function})
+
+    def drop(self) -> list[int]:
+        """Takes back the items that are not yet running: these. The clock of the running one goes on."""
+        self.dropping = True
+        since = self.since
+        self.send({"drop": True})
+        self.since = since
+        self.flush()
+        running, *others = self.items
+        self.items = collections.deque([running])
+        return others
 
     def send(self, message: dict) -> None:
         self.outgoing += json.dumps(message, default=plain).encode() + b"\n"

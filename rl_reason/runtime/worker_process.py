@@ -12,6 +12,7 @@ import json
 import operator
 import os
 import resource
+import select
 import signal
 from collections.abc import Callable
 from typing import Any
@@ -22,7 +23,8 @@ def main(requests: int, replies: int, lifeline: int, memory: int) -> None:
 
     A request is one line, {"load": name} or {"call": name, "items": [[index, arguments], …]}. A load is answered
     by {"loaded": name, "error": text or null}; a call by one line [index, error text or null, value] for each item,
-    written as soon as the item is done, so that the parent knows which one is running.
+    written as soon as the item is done, so that the parent knows which one is running. {"drop": true} ends a call
+    behind the item that is running, and is answered by {"dropped": true}.
 
     Args:
         requests: file descriptor that is read.
@@ -41,6 +43,9 @@ def main(requests: int, replies: int, lifeline: int, memory: int) -> None:
     with os.fdopen(requests, "rb") as lines:
         for line in lines:
             request = json.loads(line)
+            if "drop" in request:
+                _reply(replies, {"dropped": True})
+                continue
             if "load" in request:
                 name = request["load"]
                 error = None
@@ -53,6 +58,8 @@ def main(requests: int, replies: int, lifeline: int, memory: int) -> None:
             function = functions[request["call"]]
             for index, arguments in request["items"]:
                 _reply(replies, _answer(function, index, arguments))
+                if select.select([requests], [], [], 0)[0]:  # While a call runs nothing comes but the word to drop it.
+                    break
 
 
 def _answer(function: Callable, index: int, arguments: list) -> list:

@@ -20,7 +20,9 @@ START_LIMIT = 120.0
 _CHUNK_ITEMS = 64
 _CHUNK_BYTES = 1 << 18
 _CHUNK_S = 0.05
-"""A worker is given items for about so long: what lies behind one that hangs waits with it."""
+"""A worker is given items for about so long."""
+_STUCK_S = 0.2
+"""After so long with one item, what lies behind it goes to a worker that has nothing to do."""
 _START_ATTEMPTS = 3
 
 
@@ -62,9 +64,9 @@ class Pool:
     ) -> list[Outcome]:
         """Calls `function(*item)` for each item in the workers.
 
-        Of n workers, k items that hang delay the others by k/n times the limit, rounded down, and the end by as much,
-        rounded up: the worker that takes the place of one that is killed is started, and has imported what it needs,
-        before the limit is over.
+        Of n workers, k items that hang delay the end by k/n times the limit, rounded up, and less than a second: the
+        worker that takes the place of one that is killed is started, and has imported what it needs, before the limit
+        is over, and what was to follow an item that hangs goes to other workers.
 
         Args:
             function: "package.module:function", importable with the parent's `sys.path` and working directory.
@@ -122,23 +124,24 @@ class _Map:
         try:
             while self.left:
                 for place, worker in enumerate(self.workers):
-                    if not worker.items and not worker.loading and worker.process.poll() is not None:
+                    if worker.is_idle and worker.process.poll() is not None:
                         self._replace(place)  # It died between two calls: nobody's fault.
                     self._give(self.workers[place])
                     self.workers[place].flush()
+                self._share_out()
                 for worker in self._wait():
                     self._take(worker)
                 self._enforce()
         except BaseException:
             # Answers to this call must not be read by the next: such workers start anew.
             for place, worker in enumerate(self.workers):
-                if worker.items or worker.loading:
+                if not worker.is_idle:
                     self._replace(place)
             raise
         return self.outcomes  # type: ignore[return-value]
 
     def _give(self, worker: Worker) -> None:
-        if worker.items or worker.loading or not self.queue:
+        if not worker.is_idle or not self.queue:
             return
         if self.function not in worker.loaded:
             worker.load(self.function)
@@ -154,12 +157,23 @@ class _Map:
         worker.began = worker.since
         worker.given = len(chunk)
 
+    def _share_out(self) -> None:
+        """Gives what lies behind an item that takes long to workers that have nothing to do."""
+        now = time.monotonic()
+        for idle in [worker for worker in self.workers if worker.is_idle]:
+            for worker in self.workers:
+                if not self.queue and len(worker.items) > 1 and now - worker.since >= _STUCK_S and not worker.dropping:
+                    self.queue.extend(worker.drop())
+            self._give(idle)
+            idle.flush()
+
     def _wait(self) -> list[Worker]:
         """The workers that have something to say, after waiting for that, or for the nearest time limit."""
-        busy = [worker for worker in self.workers if worker.items or worker.loading]
+        busy = [worker for worker in self.workers if not worker.is_idle]
         now = time.monotonic()
-        times = [time for worker in busy for time in (self._half_time(worker), self._deadline(worker)) if time > now]
-        wait = min(times, default=now) - now
+        moments = [worker.since + _STUCK_S for worker in busy if len(worker.items) > 1]
+        moments += [moment for worker in busy for moment in (self._half_time(worker), self._deadline(worker))]
+        wait = min((moment for moment in moments if moment > now), default=now) - now
         ready = []
         with selectors.DefaultSelector() as selector:
             for worker in busy:
@@ -183,6 +197,9 @@ class _Map:
         for message in messages:
             worker.since = time.monotonic()
             if isinstance(message, dict):
+                if "dropped" in message:
+                    worker.dropping = False
+                    continue
                 if message["error"] is not None:
                     worker.loading = [message["loaded"]]  # Starts anew, with all others that are busy.
                     raise RunError(f"{message['loaded']}: cannot import it in a worker: {message['error']}")
@@ -191,6 +208,8 @@ class _Map:
                 self.failed_starts = 0
                 continue
             index, error, value = message
+            if index not in worker.items:
+                continue  # Another worker has it by now.
             if error is not None and error.startswith(MemoryError.__name__):
                 # What filled it may still be there, and is not the fault of the next item.
                 self._lose(worker, "crash", f"out of memory: {error}")
@@ -207,7 +226,7 @@ class _Map:
     def _enforce(self) -> None:
         """Kills the workers that are past their time limit; starts others in time to take their places."""
         now = time.monotonic()
-        slow = sum(bool(w.items) and not w.loading and now >= self._half_time(w) for w in self.workers)
+        slow = sum(not w.is_idle and not w.loading and now >= self._half_time(w) for w in self.workers)
         while len(self.spares) < slow:
             spare = self.start()
             if self.function not in spare.loading:
@@ -215,7 +234,7 @@ class _Map:
                 spare.flush()
             self.spares.append(spare)
         for worker in list(self.workers):
-            if (worker.items or worker.loading) and time.monotonic() >= self._deadline(worker):
+            if not worker.is_idle and time.monotonic() >= self._deadline(worker):
                 # An answer may lie in the pipe while this process was not scheduled: it counts.
                 before = worker.since
                 self._take(worker)
@@ -228,7 +247,7 @@ class _Map:
         if worker.items:
             self._done(worker.items.popleft(), Outcome(status, message=message))
             self.queue.extendleft(reversed(worker.items))
-        else:
+        elif not worker.dropping:
             self.failed_starts += 1
             if self.failed_starts >= _START_ATTEMPTS:
                 raise RunError(f"{self.function}: no worker survives the import of it: {status}, {message}")
