@@ -22,8 +22,9 @@ def choice(completion: str, problem: Mapping) -> Verdict:
     """Whether the final answer names the choice `problem["answer"]`, a letter, and no other.
 
     An answer is a letter ("C", "(c)", "C."), a letter with the choice's text ("C. the text"), or the text alone, where
-    `problem["choices"]` lists the texts. A letter with another text is unparseable, as are two letters ("A or B",
-    "A, C"). Where nothing marks an answer (`extraction.final_answer`), the last line is one if it is all that.
+    `problem["choices"]` lists the texts; a letter alone is never a text. A letter with another text is unparseable, as
+    are two letters ("A or B", "A, C"). Where nothing marks an answer (`extraction.final_answer`), the last line is one
+    if it is all that.
 
     Raises:
         UnparseableGold: the problem's own answer is not the letter of a choice.
@@ -74,13 +75,15 @@ def _named(answer: str, choices: Sequence[str]) -> str | None:
         if not rest:
             return letter
         if choices:
-            same = rest == choices[ord(letter) - ord("A")]
+            same = rest.casefold() == choices[ord(letter) - ord("A")].casefold()
         else:
             same = not _OTHER_LABEL.search(label[3])
         if same:
             return letter
     text = _text(answer)
-    return "".join(chr(ord("A") + i) for i, other in enumerate(choices) if text == other) or None
+    same = [i for i, other in enumerate(choices) if text == other]
+    same = same or [i for i, other in enumerate(choices) if text.casefold() == other.casefold()]
+    return "".join(chr(ord("A") + i) for i in same) or None
 
 
 def _unwrap(text: str) -> str:
@@ -92,5 +95,5 @@ def _unwrap(text: str) -> str:
 
 
 def _text(text: str) -> str:
-    """A choice's text, to be compared: without wrapping, white space, case, and a full stop at its end."""
-    return "".join(_unwrap(text).replace("$", "").split()).rstrip(".").casefold()
+    """A choice's text, to be compared: without wrapping, white space, and a full stop at its end."""
+    return "".join(_unwrap(text).replace("$", "").split()).rstrip(".")

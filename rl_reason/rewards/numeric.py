@@ -32,7 +32,8 @@ def parse_number(text: str) -> Fraction | None:
     """The number that a text is, exactly; None if it is anything else.
 
     Read are integers and decimals with or without thousands commas, fractions `a/b` and `\\frac{a}{b}`, in front or
-    behind a currency or percent sign (which is ignored, like a unit in words: "18", "$18.00", "18 apples" are equal).
+    behind a currency or percent sign (which is ignored, like brackets and a unit in words: "(18)", "$18.00", "18
+    apples" are equal).
     Not read are expressions, powers, exponents ("1e3"), and texts with a second number.
     """
     if len(text) > _LONGEST:
@@ -41,6 +42,8 @@ def parse_number(text: str) -> Fraction | None:
     if text.startswith("**") and text.endswith("**") and len(text) > 4:
         text = text[2:-2].strip()
     if text.startswith("$") and text.endswith("$") and len(text) > 1:
+        text = text[1:-1].strip()
+    if text.startswith("(") and text.endswith(")"):
         text = text[1:-1].strip()
     match = _NUMBER.fullmatch(text)
     if not match or (match["sign"] and match["inner"]) or _NOT_UNITS.search(match["unit"]):

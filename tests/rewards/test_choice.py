@@ -60,6 +60,11 @@ def test_the_last_answer_counts_and_thoughts_do_not():
     assert choice("The answer is (C). But (D) is close.", LISTED).extracted == "(C)"
 
 
+def test_texts_that_differ_in_case_only():
+    problem = {"answer": "B", "choices": ["Bb x bb", "bb x bb", "BB"]}
+    assert [choice(f"\\boxed{{{a}}}", problem).score for a in ("bb x bb", "Bb x bb", "BB x BB")] == [1, 0, 1]
+
+
 def test_equal_texts_of_two_choices():
     problem = {"answer": "B", "choices": ["x", "7", "7"]}
     assert [choice(f"\\boxed{{{a}}}", problem).score for a in ("7", "B", "C", "x")] == [1, 1, 0, 0]
