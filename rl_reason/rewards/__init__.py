@@ -13,7 +13,7 @@ from rl_reason.rewards.format import format_reward
 from rl_reason.rewards.language import language
 from rl_reason.rewards.length import length
 from rl_reason.rewards.math import accuracy
-from rl_reason.rewards.numeric import number
+from rl_reason.rewards.numeric import marked_number, number
 from rl_reason.rewards.repetition import repetition
 from rl_reason.rewards.steps import calculations
 from rl_reason.rewards.verdict import VERDICTS, Verdict
@@ -22,6 +22,7 @@ REWARDS = {
     "accuracy": accuracy,
     "math": accuracy,
     "number": number,
+    "marked_number": marked_number,
     "choice": choice,
     "boxed_exact": boxed_exact,
     "format": format_reward,
@@ -30,12 +31,12 @@ REWARDS = {
     "length": length,
 }
 """Short names. Of answers: `accuracy`, also called `math`: mathematical equality; `number`: equality of exact numbers,
-which is faster; `choice`: the letter of a multiple choice; `boxed_exact`: equality of texts in a box. Of the text:
-`format`: the tags; `language`: the share of words in the language of the question; `repetition` and `length`:
-penalties from −1 to 0."""
+which is faster; `marked_number`: the same, and a text that marks none has none; `choice`: the letter of a multiple
+choice; `boxed_exact`: equality of texts in a box. Of the text: `format`: the tags; `language`: the share of words in
+the language of the question; `repetition` and `length`: penalties from −1 to 0."""
 
 STEP_REWARDS = {"calculations": calculations}
 """Short names. `calculations`: exact, of problems whose solutions are lists of calculations."""
 
 __all__ = ["REWARDS", "STEP_REWARDS", "VERDICTS", "Verdict", "accuracy", "boxed_exact", "calculations", "choice"]
-__all__ += ["format_reward", "language", "length", "number", "repetition"]
+__all__ += ["format_reward", "language", "length", "marked_number", "number", "repetition"]

@@ -81,9 +81,9 @@ def _named(answer: str, choices: Sequence[str]) -> str | None:
         if same:
             return letter
     text = _text(answer)
-    same = [i for i, other in enumerate(choices) if text == other]
-    same = same or [i for i, other in enumerate(choices) if text.casefold() == other.casefold()]
-    return "".join(chr(ord("A") + i) for i in same) or None
+    texts = [i for i, other in enumerate(choices) if text == other]
+    texts = texts or [i for i, other in enumerate(choices) if text.casefold() == other.casefold()]
+    return "".join(chr(ord("A") + i) for i in texts) or None
 
 
 def _unwrap(text: str) -> str:

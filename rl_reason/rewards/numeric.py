@@ -73,7 +73,7 @@ def number(completion: str, problem: Mapping) -> Verdict:
 
 
 def marked_number(text: str, problem: Mapping) -> Verdict:
-    """`number` of texts whose last number is not an answer unless something says so."""
+    """`number`, but for texts in which nothing marks an answer: they are unparseable."""
     return _judge(final_answer(text), problem)
 
 
@@ -82,7 +82,7 @@ def check_gold(problem: Mapping) -> None:
     _gold(problem)
 
 
-number.check_gold = check_gold  # type: ignore[attr-defined]
+number.check_gold = marked_number.check_gold = check_gold  # type: ignore[attr-defined]
 
 
 # Digits of any alphabet, powers, fractions of one character and numbers in circles: where a text ends in one of them,
