@@ -35,6 +35,6 @@ def get_config(variant: str = ""):
     if variant == "tiny":
         config.reward.steps = "calculations"
         config.reward.model = ""
-        config.reward.names = ("number", "format")
+        config.reward.names = ("marked_number", "format")
         config.reward.weights = (0.0, 0.1)
     return config

@@ -43,7 +43,7 @@ def get_config(variant: str = ""):
     if variant == "tiny":
         config.steps = 24
         config.algorithm.reference_every = 12
-        config.reward.names = ("number", "model")
+        config.reward.names = ("marked_number", "model")
         config.reward.model = "checkpoints/tiny_orm"
         config.algorithm.eps = 0.1
         config.algorithm.kl_coef = 0.3

@@ -22,6 +22,6 @@ def get_config(variant: str = ""):
     config = read(str(Path(__file__).with_name("grpo_math.py")), variant)
     methods.choose(config, "online_rft")
     if variant == "tiny":
-        config.reward.names = ("number",)
+        config.reward.names = ("marked_number",)
         config.reward.weights = (1.0,)
     return config

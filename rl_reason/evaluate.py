@@ -85,6 +85,7 @@ def _sample(flags: dict) -> tuple[dict, list[dict]]:
     from rl_reason.parallel import hosts
     from rl_reason.parallel.mesh import make_mesh
     from rl_reason.recipes.evaluation import HeldOut, make_evaluator
+    from rl_reason.recipes.golds import readable
     from rl_reason.recipes.setup import check_length, describe_model, encode_prompts
     from rl_reason.rewards.combination import Rewarder
     from rl_reason.sampling import logits
@@ -99,6 +100,7 @@ def _sample(flags: dict) -> tuple[dict, list[dict]]:
         model.check_files()
         template = find_template(flags["template"], "--template")
         prompts = encode_prompts(problems, template, model, flags["max_prompt_tokens"])
+        held_out = readable(rewarder, HeldOut(flags["data"], problems, prompts))
         longest = max(len(prompt.prompt_ids) for prompt in prompts)
         check_length(model, longest, flags["max_tokens"], "--max_tokens")
         evaluate = make_evaluator(
@@ -113,7 +115,7 @@ def _sample(flags: dict) -> tuple[dict, list[dict]]:
         )
         params = model.load_params(flags["seed"], model.dtype)
         with Progress(len(prompts), title="evaluate", enabled=hosts.is_first()) as progress:
-            return evaluate(params, HeldOut(flags["data"], problems, prompts), progress.advance)
+            return evaluate(params, held_out, progress.advance)
 
 
 def _write(flags: dict, summary: dict, records: list[dict]) -> None:

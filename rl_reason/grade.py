@@ -1,14 +1,17 @@
 """Grades completions of a JSONL file: `python -m rl_reason.grade --grader=NAME --input=JSONL --output=JSONL`.
 
-Rows have `completion` and `answer`; for `code`, `tests` and `entry_point`, or `cases`, in place of `answer`. The output
-has the same rows in the same order, with `reward`, `verdict` (correct, wrong, unparseable, timeout, crash) and
-`extracted`, the final answer that was judged.
+Rows have `completion` and `answer`; for `code`, `tests` and `entry_point`, or `cases`, in place of `answer`, which the
+graders of the text alone (format, language, length, repetition) do without; choice reads `choices`, language reads
+`problem` or `language`. The output has the same rows in the same order, with `reward`, `verdict` (correct, wrong,
+unparseable, timeout, crash) and `extracted`, the final answer that counted. An `answer` that the grader cannot read
+ends the command with exit 2.
 """
 
 from __future__ import annotations
 
 import contextlib
 import json
+import math
 import os
 import sys
 import tempfile
@@ -17,34 +20,45 @@ from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 
 from rl_reason.errors import RunError, UsageError, run_command
-from rl_reason.rewards import VERDICTS
+from rl_reason.rewards import REWARDS, VERDICTS
 from rl_reason.rewards.combination import Graded, Rewarder
 from rl_reason.runtime.flags import REQUIRED, parse_flags
 from rl_reason.settings import Reward
 
 _FLAGS = {
-    "grader": (str, REQUIRED, "math (the same as accuracy), number, format, code, or package.module:function"),
+    "grader": (str, REQUIRED, f"{', '.join(REWARDS)} (accuracy and math are the same), or package.module:function"),
     "input": (Path, REQUIRED, "a JSONL file with completion and answer"),
     "output": (Path, REQUIRED, "the JSONL file that is written"),
     "timeout": (float, None, "seconds for a completion (default: 5, of code 20)"),
+    "memory": (float, 4.0, "GiB of data that a worker may have; 0: no limit"),
     "workers": (int, min(8, os.cpu_count() or 1), "processes"),
+    "max_characters": (int, 4000, "length only: where it reaches -1, for rows that do not say it"),
 }
 
-_NEEDED = {"format": (), "code": ("tests", "entry_point"), "code_unisolated": ("tests", "entry_point")}
+_NEEDED: dict[str, tuple[str, ...]] = {
+    **dict.fromkeys(("format", "language", "length", "repetition"), ()),
+    **dict.fromkeys(("code", "code_unisolated"), ("tests", "entry_point")),
+}
 """Grader → the keys that its rows have beside `completion`; of all others `answer`."""
 
 
 def main() -> None:
     flags = parse_flags(sys.argv[1:], _FLAGS, __doc__)
-    for name in ("timeout", "workers"):
+    for name in ("timeout", "workers", "max_characters"):
         if flags[name] is not None and not flags[name] > 0:
             raise UsageError(f"--{name}={flags[name]}: expected more than 0")
+    if not 0 <= flags["memory"] < math.inf:
+        raise UsageError(f"--memory={flags['memory']}: expected GiB, or 0 for no limit")
     grader = flags["grader"]
-    settings = Reward(names=(grader,), weights=(1.0,), timeout=flags["timeout"] or 0.0, workers=flags["workers"])
+    limits = {name: flags[name] for name in ("memory", "workers", "max_characters")}
+    settings = Reward(names=(grader,), weights=(1.0,), timeout=flags["timeout"] or 0.0, **limits)
     with Rewarder(settings, key="--grader") as rewarder:
         rows = read_rows(flags["input"], _NEEDED.get(grader, ("answer",)))
-        with _progress_bar(len(rows)) as advance:
-            graded = rewarder.grade([row["completion"] for row in rows], [_problem(row) for row in rows], advance)
+        problems = [_problem(row) for row in rows]
+        with _progress_bar("checking", len(rows)) as advance:
+            _refuse(rewarder.check_golds(problems, advance), problems, flags["input"])
+        with _progress_bar("grading", len(rows)) as advance:
+            graded = rewarder.grade([row["completion"] for row in rows], problems, advance)
     for row, reward, verdict, extracted in zip(rows, graded.total, graded.verdicts, graded.extracted, strict=True):
         row.update(reward=float(reward), verdict=verdict, extracted=extracted)
     write_rows(flags["output"], rows)
@@ -66,6 +80,14 @@ def read_rows(path: Path, needed: Sequence[str] = ("answer",)) -> list[dict]:
     except OSError as error:
         raise UsageError(f"--input={path}: cannot read it: {error.strerror or error}") from error
     return rows
+
+
+def _refuse(unreadable: dict[int, str], problems: list[dict], path: Path) -> None:
+    """Raises `UsageError` for rows that nothing can be judged by."""
+    for index, reason in unreadable.items():
+        others = f"; {len(unreadable) - 1} more like it" if len(unreadable) > 1 else ""
+        id = f", id {problems[index]['id']!r}" if "id" in problems[index] else ""
+        raise UsageError(f"{path}, row {index + 1}{id}: {reason}{others}; expected answers that it can judge by")
 
 
 def write_rows(path: Path, rows: list[dict]) -> None:
@@ -112,16 +134,16 @@ def _problem(row: dict) -> dict:
 
 
 @contextlib.contextmanager
-def _progress_bar(total: int) -> Iterator[Callable[[int], None] | None]:
+def _progress_bar(title: str, total: int) -> Iterator[Callable[[int], None] | None]:
     if not sys.stderr.isatty():
         yield None
         return
     from rich.console import Console
     from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
 
-    columns = (TextColumn("grading"), BarColumn(), MofNCompleteColumn(), TimeRemainingColumn())
+    columns = (TextColumn(title), BarColumn(), MofNCompleteColumn(), TimeRemainingColumn())
     with Progress(*columns, console=Console(stderr=True)) as progress:
-        task = progress.add_task("grading", total=total)
+        task = progress.add_task(title, total=total)
         yield lambda count: progress.advance(task, count)
 
 

@@ -64,6 +64,8 @@ class Data:
     """Tokens. A longer prompt is an error, or dropped and counted with `long_prompts="drop"`; so is, in supervised
     training, an example that is longer than a row."""
     long_prompts: str = "error"
+    unreadable: str = "error"
+    """A problem whose answer the rewards cannot read is an error, or dropped and counted with "drop"."""
     solutions: tuple = ()
     """Supervised training only: stages (first step, ((style, share), …)) of how solutions are written. Conversations
     (rows with `messages`) do without it."""
@@ -91,10 +93,16 @@ class Reward:
     overlong: float = 0.0
     """Tokens before `sampling.max_length` over which a penalty rises to 1 (DAPO's soft one); below 1 their share of
     that length; 0: none."""
+    max_characters: int = 4000
+    """Where the part "length" reaches −1, for problems that do not say it themselves."""
     timeout: float = 0.0
     """Seconds for a reward of a completion, after which it is 0; the worker is killed, or, with "code", the program. 0:
     what each reward asks for, 5 or, with "code", 20."""
+    memory: float = 4.0
+    """GiB of data that a worker may have, on Linux; 0: no limit. A completion that needs more is counted as a crash."""
     workers: int = 2
+    environment: tuple = ()
+    """Names of variables that workers see of the environment, beside `PATH`, `HOME` and the locale."""
 
 
 @dataclass(frozen=True)

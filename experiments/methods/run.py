@@ -45,19 +45,18 @@ class Run:
     """Completions that a step draws; 0: all are drawn before the first step."""
 
 
+NUMBER = {"reward.names": "('marked_number',)", "reward.weights": "(1.0,)"}
 RUNS = {
     "rft": Run("configs/rft_math.py:tiny", {"data.problems": str(SAMPLES // 8), "collect.samples": "8"}, "RFT"),
     "online_rft": Run("configs/online_rft_math.py:tiny", {}, "Online RFT", 128),
-    "grpo": Run("configs/grpo_math.py:tiny", {"reward.names": "('number',)", "reward.weights": "(1.0,)"}, "GRPO", 128),
+    "grpo": Run("configs/grpo_math.py:tiny", NUMBER, "GRPO", 128),
     "grpo_process": Run(
         "configs/grpo_process_math.py:tiny",
-        {"reward.names": "('number',)", "reward.weights": "(0.0,)"},
+        {"reward.names": "('marked_number',)", "reward.weights": "(0.0,)"},
         "GRPO, process supervision",
         128,
     ),
-    "ppo": Run(
-        "configs/ppo_math.py:tiny", {"reward.names": "('number',)", "reward.weights": "(1.0,)"}, "PPO, λ = 1", 128
-    ),
+    "ppo": Run("configs/ppo_math.py:tiny", NUMBER, "PPO, λ = 1", 128),
     "iterative": Run("configs/iterative_grpo_math.py:tiny", {}, "iterative GRPO", 128),
 }
 ORDER = ("rft", "online_rft", "grpo", "grpo_process")

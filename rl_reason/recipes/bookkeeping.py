@@ -22,6 +22,7 @@ from rl_reason.models.tensor_files import TensorFiles
 from rl_reason.models.weights import Params, count
 from rl_reason.parallel import hosts
 from rl_reason.recipes.evaluation import HeldOut, make_evaluator
+from rl_reason.recipes.golds import readable
 from rl_reason.recipes.loop import Evaluate, Loop
 from rl_reason.recipes.optimizer import TrainState, make_optimizer
 from rl_reason.recipes.setup import Model, check_length, encode_prompts
@@ -40,9 +41,9 @@ BASE = "base.json"
 """Beside the description of a model with adapters: what tells the weights beneath them from others."""
 
 
-def load_held_out(settings: Settings, model: Model) -> list[HeldOut]:
-    """The data sets of the evaluations inside a run, each by itself; all of their prompts fit. None where there are no
-    evaluations."""
+def load_held_out(settings: Settings, model: Model, rewarder: Rewarder) -> list[HeldOut]:
+    """The data sets of the evaluations inside a run, each by itself; all of their prompts fit, and their answers can be
+    read. None where there are no evaluations."""
     evaluation, data = settings.evaluation, settings.data
     if not evaluation.samples and not evaluation.every:
         return []
@@ -60,7 +61,7 @@ def load_held_out(settings: Settings, model: Model) -> list[HeldOut]:
         label = one if one.endswith(".jsonl") else f"{one}/{evaluation.split}"
         if one.endswith(".jsonl") and not evaluation.name:
             log.warning("%s is evaluated on the problems it trains on; config.evaluation.name names others", one)
-        loaded.append(HeldOut(label, problems, prompts))
+        loaded.append(readable(rewarder, HeldOut(label, problems, prompts), data.unreadable))
     return loaded
 
 

@@ -61,6 +61,7 @@ OF_POLICY_GRADIENT = tuple(
 """What a policy gradient alone reads. Who reads `algorithm.group_size` and `algorithm.reduction` beside it differs."""
 OF_REWARD_MODEL, OF_COLLECTING, OF_PREFERENCE = map(_keys, ("reward_model", "collect", "preference"))
 OF_SAMPLING = tuple(f"sampling.{key}" for key in ("top_k", "top_p", "min_p", "temperature", "batch_size"))
+OF_GRADING = ("names", "weights", "timeout", "workers", "memory", "environment")
 OF_LEARNED_REWARDS = tuple(f"reward.{key}" for key in ("overlong", "steps", "step_separator", "model", "aggregation"))
 """What is rewarded beside the rules."""
 
@@ -116,6 +117,9 @@ def check_common(settings: Settings) -> None:
     _at_least("log.every", settings.log.every, 1)
     _at_least("log.samples", settings.log.samples, 0)
     _at_least("checkpoint.every", settings.checkpoint.every, 1)
+    _one_of("data.unreadable", settings.data.unreadable, ("error", "drop"))
+    if "length" not in settings.reward.names:
+        _unread(settings, ("reward.max_characters",), "where config.reward.names has no 'length'")
     if settings.watchdog < 0:
         raise UsageError(f"config.watchdog={settings.watchdog}: expected seconds, or 0 for none")
     parse_steps(settings.profile)
@@ -427,7 +431,7 @@ def check_reward_model(settings: Settings) -> None:
     if learned.kind != "process" or learned.labels != "rules":
         _unread(settings, ("reward.steps",), "but where a process reward model learns from rules")
     if learned.labels == "file":
-        keys = ("reward_model.policy", "reward.names", "reward.weights", "reward.timeout", "reward.workers")
+        keys = ("reward_model.policy", "data.unreadable", *(f"reward.{key}" for key in OF_GRADING))
         keys += ("algorithm.group_size", "sampling.temperature", "sampling.top_p", "sampling.batch_size", "data.split")
         keys += ("evaluation.samples", "evaluation.temperature", "evaluation.top_p", "evaluation.split", "data.dir")
         _unread(settings, keys, "where config.reward_model.labels is 'file'")

@@ -42,6 +42,7 @@ from rl_reason.recipes.critic import (
 )
 from rl_reason.recipes.evaluation import HeldOut, Samples, start_sampling, to_host
 from rl_reason.recipes.exploration import OVERLONG, Exploration
+from rl_reason.recipes.golds import readable
 from rl_reason.recipes.grading import grade
 from rl_reason.recipes.learned_rewards import check_finite, describe_reward_model, kind_of, make_reward_model
 from rl_reason.recipes.loop import Loop, forward_flops
@@ -60,7 +61,7 @@ from rl_reason.recipes.state import (
     restore_or_start,
     train_shardings,
 )
-from rl_reason.rewards.combination import MODEL, Rewarder, failure_line, reward_functions, step_function
+from rl_reason.rewards.combination import MODEL, Rewarder, failure_line
 from rl_reason.rewards.length import overlong_penalty
 from rl_reason.runtime.clock import Clock
 from rl_reason.runtime.progress import Progress
@@ -79,8 +80,14 @@ SHOWN = {
 
 def run(settings: Settings, workdir_path: str | Path) -> None:
     """Trains as the settings say, in `workdir_path`; resumes what is there."""
+    checks.check_policy_gradient(settings)
+    with Rewarder(settings.reward) as rewarder:
+        _train(settings, workdir_path, rewarder)
+
+
+def _train(settings: Settings, workdir_path: str | Path, rewarder: Rewarder) -> None:
     algorithm = settings.algorithm
-    task = _prepare(settings)
+    task = _prepare(settings, rewarder)
     model = task.model
     workdir = bookkeeping.find_run(workdir_path, settings, model)
 
@@ -95,10 +102,7 @@ def run(settings: Settings, workdir_path: str | Path) -> None:
 
     judged = workdir.path / retraining.FILE
     judged_files = [judged] if settings.retraining.steps else []
-    with (
-        Rewarder(settings.reward) as rewarder,
-        Loop(settings, model, workdir, start, SHOWN, judged_files) as loop,
-    ):
+    with Loop(settings, model, workdir, start, SHOWN, judged_files) as loop:
         explore = _make_explore(settings, task, rewarder, steps.micro_batch)
         retrain = _make_retrain(settings, task, steps, judged) if settings.retraining.steps else None
         evaluate = bookkeeping.make_evaluate(
@@ -266,12 +270,9 @@ class _Task:
     """A critic of its own."""
 
 
-def _prepare(settings: Settings) -> _Task:
+def _prepare(settings: Settings, rewarder: Rewarder) -> _Task:
     """Everything that can be wrong, before anything is compiled or written."""
-    checks.check_policy_gradient(settings)
     algorithm, data = settings.algorithm, settings.data
-    reward_functions(settings.reward)
-    step_function(settings.reward)
     template = find_template(data.template)
     problems = sources.load(data.name, data.split, data.dir, settings.seed)
     problems = problems[: data.problems or len(problems)]
@@ -292,13 +293,14 @@ def _prepare(settings: Settings) -> _Task:
     if judge and settings.retraining.steps:
         retraining.check_kind(judge, settings)
     checks.check_rows(settings, model.mesh)
+    prompts = list(readable(rewarder, HeldOut(data.name, problems, prompts), data.unreadable).prompts)
     return _Task(
         model=model,
         problems=problems,
         prompts=prompts,
         data=prompt_iterator(prompts, algorithm.batch_size // algorithm.group_size, settings.seed),
         prompt_length=prompt_length,
-        held_out=bookkeeping.load_held_out(settings, model),
+        held_out=bookkeeping.load_held_out(settings, model, rewarder),
         rows=rows_at_once(settings.sampling.batch_size, algorithm.batch_size),
         reward_model=judge,
         critic=critic,

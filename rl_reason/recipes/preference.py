@@ -38,13 +38,14 @@ from rl_reason.recipes.accumulation import LOADS, Piece, Step, Sums, make_step, 
 from rl_reason.recipes.collecting import ROWS, collect, encode_questions, load_questions
 from rl_reason.recipes.completions import Batch, Score, completion_logprobs, completion_states, lay, make_score, place
 from rl_reason.recipes.evaluation import HeldOut, Samples
+from rl_reason.recipes.golds import readable
 from rl_reason.recipes.layout import make_pieces
 from rl_reason.recipes.loop import Loop, forward_flops
 from rl_reason.recipes.optimizer import TrainState
 from rl_reason.recipes.rollout import make_batch
 from rl_reason.recipes.setup import Model, describe_model
 from rl_reason.recipes.state import final_weights, reference_of
-from rl_reason.rewards.combination import Rewarder, reward_functions
+from rl_reason.rewards.combination import Rewarder
 from rl_reason.runtime.workdir import write_atomic
 from rl_reason.settings import Settings
 
@@ -60,24 +61,29 @@ def run(settings: Settings, workdir_path: str | Path) -> None:
         RunError: fewer pairs were sampled than a step takes.
     """
     checks.check_preference(settings)
-    reward_functions(settings.reward)
+    with Rewarder(settings.reward) as rewarder:
+        _run(settings, workdir_path, rewarder)
+
+
+def _run(settings: Settings, workdir_path: str | Path, rewarder: Rewarder) -> None:
     algorithm, file = settings.algorithm, settings.preference.pairs
     rows = read_preferences(Path(file).expanduser()) if file else load_questions(settings)
     model = describe_model(settings.model, make_mesh(settings.mesh), lambda: (row["problem"] for row in rows))
     model.check_files()
     questions = encode_questions(settings, model, rows)
+    if not file:  # Pairs are not graded.
+        questions = readable(rewarder, questions, settings.data.unreadable)
     pairs = _encode_pairs(settings, model, questions) if file else []
     if file and len(pairs) < algorithm.batch_size:
         raise UsageError(
             f"config.algorithm.batch_size={algorithm.batch_size}: config.preference.pairs={file!r} has {len(pairs)} "
             "pairs; expected at most as many"
         )
-    held_out = bookkeeping.load_held_out(settings, model)
+    held_out = bookkeeping.load_held_out(settings, model, rewarder)
     begun = bookkeeping.begin(settings, model, workdir_path, functools.partial(make_update, settings))
-    with Rewarder(settings.reward) as rewarder:
-        if not file:
-            pairs = _sample_pairs(settings, begun, questions, rewarder)
-        _train(settings, begun, pairs, held_out, rewarder)
+    if not file:
+        pairs = _sample_pairs(settings, begun, questions, rewarder)
+    _train(settings, begun, pairs, held_out, rewarder)
 
 
 def _encode_pairs(settings: Settings, model: Model, questions: HeldOut) -> list[Pair]:

@@ -19,9 +19,10 @@ from rl_reason.parallel import hosts
 from rl_reason.parallel.mesh import make_mesh
 from rl_reason.recipes import bookkeeping, checks
 from rl_reason.recipes.collecting import collect, encode_questions, load_questions
+from rl_reason.recipes.golds import readable
 from rl_reason.recipes.setup import describe_model
 from rl_reason.recipes.supervised import fine_tune, make_supervised_step, row_length
-from rl_reason.rewards.combination import Rewarder, reward_functions
+from rl_reason.rewards.combination import Rewarder
 from rl_reason.runtime.workdir import write_atomic
 from rl_reason.settings import Settings
 
@@ -33,12 +34,16 @@ def run(settings: Settings, workdir_path: str | Path) -> None:
         RunError: not one completion is right.
     """
     checks.check_rejection(settings)
-    reward_functions(settings.reward)
+    with Rewarder(settings.reward) as rewarder:
+        _run(settings, workdir_path, rewarder)
+
+
+def _run(settings: Settings, workdir_path: str | Path, rewarder: Rewarder) -> None:
     algorithm, wanted = settings.algorithm, settings.collect
     problems = load_questions(settings)
     model = describe_model(settings.model, make_mesh(settings.mesh), lambda: (p["problem"] for p in problems))
     model.check_files()
-    questions = encode_questions(settings, model, problems)
+    questions = readable(rewarder, encode_questions(settings, model, problems), settings.data.unreadable)
     key, length = row_length(settings)
     longest = max(len(prompt.prompt_ids) for prompt in questions.prompts) + settings.sampling.max_length
     if length < longest:
@@ -46,31 +51,28 @@ def run(settings: Settings, workdir_path: str | Path) -> None:
             f"{key}={length}: a row holds a prompt with its completion; expected config.data.row_length of at least "
             f"{longest}"
         )
-    held_out = bookkeeping.load_held_out(settings, model)
+    held_out = bookkeeping.load_held_out(settings, model, rewarder)
     begun = bookkeeping.begin(settings, model, workdir_path, make_supervised_step)
     folder = begun.workdir.path
 
-    with Rewarder(settings.reward) as rewarder:
-        groups = collect(settings, model, begun.start_policy, questions, rewarder, folder / "collected.jsonl")
-        examples, selected = [], []
-        for prompt, records in zip(questions.prompts, groups, strict=True):
-            for record in select(records, wanted.threshold, wanted.keep):
-                selected.append(record)
-                examples.append(Example.of(prompt.prompt_ids, record["tokens"]))
-        sampled = sum(map(len, groups))
-        if not selected:
-            raise RunError(
-                f"{folder / 'collected.jsonl'}: none of {sampled} completions ends and has a reward of at least "
-                f"config.collect.threshold={wanted.threshold}: there is nothing to learn from"
-            )
-        if hosts.is_first():
-            write_atomic(folder / "selected.jsonl", "".join(json.dumps(record) + "\n" for record in selected))
-            asked = len({record["id"] for record in selected})
-            print(
-                f"selected {len(selected)} of {sampled} completions, of {asked} of {len(groups)} questions", flush=True
-            )
-        batches = make_batches(
-            Examples(len(examples), lambda index, place, step: examples[index]),
-            algorithm.batch_size, length, model.pad_id, algorithm.reduction, settings.seed,
-        )  # fmt: skip
-        fine_tune(settings, begun, batches, len(examples), held_out, rewarder)
+    groups = collect(settings, model, begun.start_policy, questions, rewarder, folder / "collected.jsonl")
+    examples, selected = [], []
+    for prompt, records in zip(questions.prompts, groups, strict=True):
+        for record in select(records, wanted.threshold, wanted.keep):
+            selected.append(record)
+            examples.append(Example.of(prompt.prompt_ids, record["tokens"]))
+    sampled = sum(map(len, groups))
+    if not selected:
+        raise RunError(
+            f"{folder / 'collected.jsonl'}: none of {sampled} completions ends and has a reward of at least "
+            f"config.collect.threshold={wanted.threshold}: there is nothing to learn from"
+        )
+    if hosts.is_first():
+        write_atomic(folder / "selected.jsonl", "".join(json.dumps(record) + "\n" for record in selected))
+        asked = len({record["id"] for record in selected})
+        print(f"selected {len(selected)} of {sampled} completions, of {asked} of {len(groups)} questions", flush=True)
+    batches = make_batches(
+        Examples(len(examples), lambda index, place, step: examples[index]),
+        algorithm.batch_size, length, model.pad_id, algorithm.reduction, settings.seed,
+    )  # fmt: skip
+    fine_tune(settings, begun, batches, len(examples), held_out, rewarder)

@@ -11,6 +11,7 @@ end `export/` holds it as a Hugging Face folder, whose `config.json` says by its
 
 from __future__ import annotations
 
+import contextlib
 import dataclasses
 import functools
 from collections.abc import Callable, Mapping, Sequence
@@ -38,6 +39,7 @@ from rl_reason.recipes import bookkeeping, checks
 from rl_reason.recipes.accumulation import LOADS, Piece, Step, Sums, make_step, rows_at_once
 from rl_reason.recipes.completions import Batch, Score, completion_scores, completion_states, lay, make_scoring, place
 from rl_reason.recipes.evaluation import HeldOut
+from rl_reason.recipes.golds import readable
 from rl_reason.recipes.judging import make_judge
 from rl_reason.recipes.labelling import Sampling, make_labels
 from rl_reason.recipes.layout import make_pieces
@@ -45,7 +47,7 @@ from rl_reason.recipes.loop import Evaluate, Loop, forward_flops
 from rl_reason.recipes.optimizer import TrainState, make_optimizer
 from rl_reason.recipes.setup import Model, check_length, describe_model, describe_scorer, encode_prompts
 from rl_reason.recipes.state import State, abstract_state, restore_or_start, train_shardings
-from rl_reason.rewards.combination import Rewarder, reward_functions, step_function
+from rl_reason.rewards.combination import Rewarder
 from rl_reason.runtime.metrics import MetricsWriter
 from rl_reason.runtime.progress import Progress
 from rl_reason.runtime.workdir import Workdir
@@ -62,11 +64,14 @@ def run(settings: Settings, workdir_path: str | Path) -> None:
 
     `algorithm.batch_size` is the number of completions, or of pairs, of a batch.
     """
-    task = _prepare(settings)
-    model, algorithm = task.model, settings.algorithm
-    workdir = bookkeeping.find_run(workdir_path, settings, model)
-    bookkeeping.make_run(workdir, settings, model)
-    labelled = task.labelled or _label(settings, task, workdir)
+    checks.check_reward_model(settings)
+    graded = settings.reward_model.labels != "file"
+    with Rewarder(settings.reward) if graded else contextlib.nullcontext() as rewarder:
+        task = _prepare(settings, rewarder)
+        model, algorithm = task.model, settings.algorithm
+        workdir = bookkeeping.find_run(workdir_path, settings, model)
+        bookkeeping.make_run(workdir, settings, model)
+        labelled = task.labelled or _label(settings, task, workdir, rewarder)
     data = prompt_iterator(labelled.train, algorithm.batch_size, settings.seed)
 
     optimizer = make_optimizer(algorithm, settings.steps)
@@ -259,9 +264,8 @@ class _Task:
     held_out: list[HeldOut]
 
 
-def _prepare(settings: Settings) -> _Task:
+def _prepare(settings: Settings, rewarder: Rewarder | None) -> _Task:
     """Everything that can be wrong, before anything is compiled or written."""
-    checks.check_reward_model(settings)
     learned, data, completion = settings.reward_model, settings.data, settings.sampling.max_length
     template = find_template(data.template)
     from_file = learned.labels == "file"
@@ -281,7 +285,7 @@ def _prepare(settings: Settings) -> _Task:
     encoding = Encoding(
         model.tokenizer, template, separator, rows, data.max_prompt_length, completion, data.long_prompts == "drop"
     )
-    if from_file:
+    if rewarder is None:
         return _Task(model, policy, encoding, _read(settings, encoding), None, [])
     if not policy.config.hf.get("architectures", ["ForCausalLM"])[0].endswith("ForCausalLM"):
         key = "reward_model.policy" if learned.policy else "model.path"
@@ -290,14 +294,13 @@ def _prepare(settings: Settings) -> _Task:
             "expected a language model"
         )
     policy.check_files()
-    reward_functions(settings.reward)
-    step_function(settings.reward)
     if learned.labels == "rollouts":
         # What goes on behind the last step but one may be as long again.
         check_length(policy, data.max_prompt_length + completion, completion, "config.sampling.max_length")
     prompts = encode_prompts(problems, template, model, data.max_prompt_length, data.long_prompts)
-    held_out = bookkeeping.load_held_out(settings, policy) if settings.evaluation.samples else []
-    return _Task(model, policy, encoding, None, HeldOut(data.name, problems, prompts), held_out)  # type: ignore[arg-type]
+    train = readable(rewarder, HeldOut(data.name, problems, prompts), data.unreadable)  # type: ignore[arg-type]
+    held_out = bookkeeping.load_held_out(settings, policy, rewarder) if settings.evaluation.samples else []
+    return _Task(model, policy, encoding, None, train, held_out)
 
 
 def _read(settings: Settings, encoding: Encoding) -> _Labelled:
@@ -315,24 +318,23 @@ def _read(settings: Settings, encoding: Encoding) -> _Labelled:
     return _Labelled(read(data.name, data.problems, "config.data.name"), held_out)
 
 
-def _label(settings: Settings, task: _Task, workdir: Workdir) -> _Labelled:
+def _label(settings: Settings, task: _Task, workdir: Workdir, rewarder: Rewarder | None) -> _Labelled:
     """The labels that are made in the run's folder, or were."""
-    assert task.train is not None
+    assert task.train is not None and rewarder is not None
     params = task.policy.load_params(settings.seed, task.policy.dtype)
     evaluation = settings.evaluation
     train = Sampling(settings.algorithm.group_size, settings.sampling.temperature, settings.sampling.top_p, 0)
     held_out = Sampling(evaluation.samples, evaluation.temperature, evaluation.top_p, 1)
     read = lambda file: read_labelled(file, settings.reward_model, task.encoding)  # noqa: E731
     made = {}
-    with Rewarder(settings.reward) as rewarder:
-        make = lambda file, data, sampling: make_labels(  # noqa: E731
-            file, data, sampling, settings, task.policy, params, rewarder
-        )
-        make(workdir.path / LABELLED, task.train, train)
-        for i, data in enumerate(task.held_out):
-            file = workdir.path / (HELD_OUT if i == 0 else f"held_out_{i}.jsonl")
-            make(file, data, held_out)
-            made[data.name] = read(file)
+    make = lambda file, data, sampling: make_labels(  # noqa: E731
+        file, data, sampling, settings, task.policy, params, rewarder
+    )
+    make(workdir.path / LABELLED, task.train, train)
+    for i, data in enumerate(task.held_out):
+        file = workdir.path / (HELD_OUT if i == 0 else f"held_out_{i}.jsonl")
+        make(file, data, held_out)
+        made[data.name] = read(file)
     return _Labelled(read(workdir.path / LABELLED), made)
 
 

@@ -8,6 +8,7 @@ from rl_reason.data.tokenization import decode
 from rl_reason.recipes.exploration import Exploration
 from rl_reason.recipes.rollout import Batch
 from rl_reason.recipes.setup import Model
+from rl_reason.rewards import VERDICTS
 from rl_reason.rewards.combination import describe_failure
 
 
@@ -39,6 +40,7 @@ def rollout_metrics(drawn: Exploration, batch: Batch) -> dict[str, float]:
         metrics["reward/step"] = np.mean([reward for row in graded.steps for reward in row])
         metrics["steps/completion"] = np.mean([len(row) for row in graded.steps])
     metrics |= {f"reward/{name}": scores.mean() for name, scores in graded.parts.items()}
+    metrics |= {f"verdict/{verdict}": graded.verdicts.count(verdict) for verdict in VERDICTS}
     metrics |= {f"grader/{kind}": count for kind, count in graded.counts.items()}
     return {name: float(value) for name, value in metrics.items()}
 

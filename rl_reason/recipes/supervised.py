@@ -37,7 +37,7 @@ from rl_reason.recipes.loop import Loop
 from rl_reason.recipes.optimizer import TrainState
 from rl_reason.recipes.setup import Model, describe_model
 from rl_reason.recipes.state import final_weights
-from rl_reason.rewards.combination import Rewarder, reward_functions
+from rl_reason.rewards.combination import Rewarder
 from rl_reason.settings import Settings
 
 TOKENIZER_PROBLEMS = 5000
@@ -135,10 +135,9 @@ def run(settings: Settings, workdir_path: str | Path) -> None:
         examples, algorithm.batch_size, length, model.pad_id, algorithm.reduction, settings.seed
     )  # fmt: skip
     batches(1, 0)  # Of problems that are made, a row too short for the first is told before anything is written.
-    held_out = bookkeeping.load_held_out(settings, model)
-    reward_functions(settings.reward)
-    begun = bookkeeping.begin(settings, model, workdir_path, make_supervised_step)
     with Rewarder(settings.reward) as rewarder:
+        held_out = bookkeeping.load_held_out(settings, model, rewarder)
+        begun = bookkeeping.begin(settings, model, workdir_path, make_supervised_step)
         fine_tune(settings, begun, batches, examples.count, held_out, rewarder)
 
 

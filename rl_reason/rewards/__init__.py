@@ -2,17 +2,23 @@
 
 Rewards of steps are functions `(steps: list[str], problem: Mapping) -> list[float]`.
 
-A reward may have attributes: `check(key)` is called where a run or command starts, and raises `UsageError` where the
-reward cannot work on this machine; `prepare()` is called in each worker, before any time limit runs; one with
-`own_limit`, the seconds that it takes by default, keeps the time limit itself, and gets it as a third argument.
+Attributes of a function are read where it has them: `check(key)` is called where a run or command starts, and raises
+`UsageError` where the reward cannot work on this machine; `prepare()` makes a worker ready before any time limit runs;
+`check_gold(problem)` raises `ValueError` where nothing can be judged by a problem; one with `own_limit`, the seconds
+that it takes by default, keeps the time limit itself, and gets it as a third argument.
 """
 
 from __future__ import annotations
 
+from rl_reason.rewards.boxed import boxed_exact
+from rl_reason.rewards.choice import choice
 from rl_reason.rewards.code import code, code_unisolated
 from rl_reason.rewards.format import format_reward
+from rl_reason.rewards.language import language
+from rl_reason.rewards.length import length
 from rl_reason.rewards.math import accuracy
-from rl_reason.rewards.numeric import number
+from rl_reason.rewards.numeric import marked_number, number
+from rl_reason.rewards.repetition import repetition
 from rl_reason.rewards.steps import calculations
 from rl_reason.rewards.verdict import VERDICTS, Verdict
 
@@ -20,25 +26,24 @@ REWARDS = {
     "accuracy": accuracy,
     "math": accuracy,
     "number": number,
+    "marked_number": marked_number,
+    "choice": choice,
+    "boxed_exact": boxed_exact,
     "format": format_reward,
+    "language": language,
+    "repetition": repetition,
+    "length": length,
     "code": code,
     "code_unisolated": code_unisolated,
 }
-"""Short names. `accuracy`, also called `math`: mathematical equality; `number`: equality of exact numbers, which is
-faster; `format`: the tags; `code`: programs, by their tests, in a sandbox; `code_unisolated`: without its walls."""
+"""Short names. Of answers: `accuracy`, also called `math`: mathematical equality; `number`: equality of exact numbers,
+which is faster; `marked_number`: the same, and a text that marks none has none; `choice`: the letter of a multiple
+choice; `boxed_exact`: equality of texts in a box; `code`: programs, by their tests, in a sandbox; `code_unisolated`:
+without its walls. Of the text: `format`: the tags; `language`: the share of words in the language of the question;
+`repetition` and `length`: penalties from −1 to 0."""
 
 STEP_REWARDS = {"calculations": calculations}
 """Short names. `calculations`: exact, of problems whose solutions are lists of calculations."""
 
-__all__ = [
-    "REWARDS",
-    "STEP_REWARDS",
-    "VERDICTS",
-    "Verdict",
-    "accuracy",
-    "calculations",
-    "code",
-    "code_unisolated",
-    "format_reward",
-    "number",
-]
+__all__ = ["REWARDS", "STEP_REWARDS", "VERDICTS", "Verdict", "accuracy", "boxed_exact", "calculations", "choice"]
+__all__ += ["code", "code_unisolated", "format_reward", "language", "length", "marked_number", "number", "repetition"]

@@ -171,7 +171,7 @@ class Rewarder:
     """The rewards that `settings` name, and the worker processes that compute them. A context manager.
 
     Args:
-        settings: names, weights, time limit and number of workers.
+        settings: names, weights, limits and number of workers.
         key: what held the names, for the error line.
 
     Raises:
@@ -183,7 +183,7 @@ class Rewarder:
         self._step_function = step_function(settings)
         self._settings = settings
         preload = [*(name for name, _ in self._functions), *filter(None, [self._step_function])]
-        self._pool = Pool(settings.workers, preload=preload)
+        self._pool = Pool(settings.workers, preload, settings.memory, settings.environment)
 
     def grade(
         self,
@@ -205,7 +205,7 @@ class Rewarder:
         """
         if len(completions) != len(problems):
             raise ValueError(f"{len(completions)} completions of {len(problems)} problems")
-        items = list(zip(completions, problems, strict=True))
+        items = list(zip(completions, self._with_limit(problems), strict=True))
         names, weights = split_names(self._settings)
         grades = [
             [_grade(outcome) for outcome in self._call(name, function, items, progress)]
@@ -262,6 +262,32 @@ class Rewarder:
             # It keeps the limit itself, and has something to end when the time is up.
             return self._pool.map(name, [(*item, seconds) for item in items], seconds + GRACE, progress)
         return self._pool.map(name, items, seconds, progress)
+
+    def check_golds(
+        self, problems: Sequence[Mapping], progress: Callable[[int], None] | None = None
+    ) -> dict[int, str]:
+        """Which problems the rewards cannot judge by, and why: index → one line, in order.
+
+        Asked are the rewards that have a function `check_gold` (see `rewards`), in the workers.
+        """
+        found: dict[int, str] = {}
+        problems = self._with_limit(problems)
+        names, _ = split_names(self._settings)
+        for name, (path, function) in zip(names, self._functions, strict=True):
+            if not hasattr(function, "check_gold"):
+                continue
+            items = [(problem,) for problem in problems]
+            outcomes = self._pool.map(f"{path}.check_gold", items, self._settings.timeout or TIMEOUT, progress)
+            for index, outcome in enumerate(outcomes):
+                if outcome.status != "ok":
+                    found.setdefault(index, f"reward {name!r}: {outcome.message.partition(': ')[2] or outcome.message}")
+        return dict(sorted(found.items()))
+
+    def _with_limit(self, problems: Sequence[Mapping]) -> Sequence[Mapping]:
+        """The problems with the limit of the reward `length`, where that is asked."""
+        if "length" not in self._settings.names:
+            return problems
+        return [{"max_characters": self._settings.max_characters, **problem} for problem in problems]
 
     def close(self) -> None:
         self._pool.close()
@@ -329,6 +355,15 @@ def _check(settings: Reward, key: str) -> None:
         raise UsageError(f"config.reward.weights={weights!r}: expected finite numbers")
     if not settings.timeout >= 0:
         raise UsageError(f"config.reward.timeout={settings.timeout!r}: expected seconds, or 0 for each reward's own")
+
+    if not settings.timeout > 0:
+        raise UsageError(f"config.reward.timeout={settings.timeout!r}: expected more than 0 seconds")
+    if not 0 <= settings.memory < math.inf:
+        raise UsageError(f"config.reward.memory={settings.memory!r}: expected GiB, or 0 for no limit")
+    if settings.max_characters < 1:
+        raise UsageError(f"config.reward.max_characters={settings.max_characters!r}: expected at least 1")
+    if not all(isinstance(name, str) and name for name in settings.environment):
+        raise UsageError(f"config.reward.environment={settings.environment!r}: expected names of variables")
     if settings.workers < 1:
         raise UsageError(f"config.reward.workers={settings.workers!r}: expected at least 1")
 

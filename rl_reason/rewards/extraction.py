@@ -7,32 +7,50 @@ from __future__ import annotations
 
 import re
 
-_BOX_TOKENS = re.compile(r"\\f?boxed\s*\{|\\.|[{}]", re.DOTALL)
+# TeX boxes one digit or letter without braces as well, as in "\\boxed 9"; "\\boxed 18" is not what its author means.
+_BOX_TOKENS = re.compile(
+    r"\\f?boxed(?:\s*\{|(?P<bare>\s*[0-9]|\s+[A-Za-z])(?![\w{^]|[.,/:][0-9]))|\\.|[{}]", re.DOTALL
+)
 _ANSWER_IS = re.compile(r"\banswer\s*(?:is\b\s*:?|:)[ \t*]*", re.IGNORECASE)
 _SENTENCE_END = re.compile(r"\.(?:\s|$)")
+
+
+def after_thought(completion: str) -> str | None:
+    """What follows the last `</think>`, else the whole text; None for a thought that does not end: what stands in it
+    was not yet answered."""
+    text = completion.rpartition("</think>")[2]
+    return None if "<think>" in text else text
 
 
 def final_answer(completion: str) -> str | None:
     """The text of the final answer as written, without its wrapping; None where there is none.
 
-    If `</think>` occurs, only what follows its last occurrence counts; a thought that does not end has no answer.
-    There, in this order: the last `<answer>…</answer>`, the last `\\boxed{…}`, the rest of the line after the last
-    `#### `, and what follows the last "answer is" or "answer:" up to the end of the sentence. Takes time linear in the
-    length of the text.
+    What was thought does not count (`after_thought`). Behind it, in this order: the last `<answer>…</answer>`, the last
+    `\\boxed{…}`, the rest of the line after the last `#### `, and what follows the last "answer is" or "answer:" up to
+    the end of the sentence. Takes time linear in the length of the text.
     """
-    text = completion.rpartition("</think>")[2]
-    if "<think>" in text:  # a thought that was cut off: what stands in it was not yet answered
+    return (_marked(completion) or "").strip() or None
+
+
+def unmarked(completion: str) -> str:
+    """What follows the thought, where nothing marks an answer there, not even an empty one; else an empty text."""
+    return (after_thought(completion) or "") if _marked(completion) is None else ""
+
+
+def _marked(completion: str) -> str | None:
+    text = after_thought(completion)
+    if text is None:
         return None
     tagged = _last_tagged(text)
     if tagged is not None:
         inner = _last_marked(tagged)
-        return _clean(tagged if inner is None else inner)
-    marked = _last_marked(text)
-    return None if marked is None else _clean(marked)
+        return tagged if inner is None else inner
+    return _last_marked(text)
 
 
 def last_boxed(text: str) -> str | None:
-    """The content of the last `\\boxed{…}` whose braces balance; of nested boxes, that of the innermost last one."""
+    """The content of the last `\\boxed{…}` whose braces balance, or `\\boxed 9`; of nested boxes, that of the innermost
+    last one."""
     opened: list[int] = []  # For each open brace, where the content of its box starts; −1 for a brace without a box.
     found = None
     for token in _BOX_TOKENS.finditer(text):
@@ -43,6 +61,8 @@ def last_boxed(text: str) -> str | None:
             start = opened.pop() if opened else -1
             if start >= 0 and (found is None or start > found[0]):
                 found = (start, token.start())
+        elif token["bare"]:
+            found = (token.end() - 1, token.end())
         elif word.endswith("{") and len(word) > 2:
             opened.append(token.end())
     return None if found is None else text[found[0] : found[1]]
@@ -69,7 +89,3 @@ def _last_marked(text: str) -> str | None:
     line = text[match.end() :].partition("\n")[0]
     end = _SENTENCE_END.search(line)
     return line[: end.start()] if end else line
-
-
-def _clean(text: str) -> str | None:
-    return text.strip() or None

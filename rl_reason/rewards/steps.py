@@ -6,7 +6,7 @@ import re
 from collections import Counter
 from collections.abc import Mapping, Sequence
 
-from rl_reason.rewards.numeric import number
+from rl_reason.rewards.numeric import marked_number
 
 _LONGEST = 1000
 """Characters of a step; a longer one is not read."""
@@ -53,7 +53,7 @@ def calculations(steps: Sequence[str], problem: Mapping) -> list[float]:
             rewards.append(0.0)
             continue
         written = _equations(step)
-        answer = number(step, problem)
+        answer = marked_number(step, problem)
         right = bool(written) or answer.extracted is not None
         for made in written:
             right = right and made is not None and left[made] > 0

@@ -23,8 +23,8 @@ class Verdict:
 class UnparseableGold(ValueError):
     """The problem's own answer cannot be read: nothing can be judged by it, so nothing gets a reward."""
 
-    def __init__(self, answer: str):
-        super().__init__(f"the problem's own answer {answer[:200]!r} cannot be read")
+    def __init__(self, answer: str, reason: str = ""):
+        super().__init__(f"the problem's own answer {answer[:200]!r} cannot be read{reason and ': '}{reason}")
 
 
 def judged(correct: bool, extracted: str) -> Verdict:

@@ -18,6 +18,8 @@ from collections.abc import Sequence
 from rl_reason.errors import RunError
 from rl_reason.runtime.worker_process import plain
 
+_KEPT = ("PATH", "HOME", "LANG", "LANGUAGE", "TZ", "TMPDIR", "LD_LIBRARY_PATH")
+"""Of the parent's environment, with `LC_…` and `PYTHON…`: what Python and locales need. Tokens and keys stay there."""
 _ENVIRONMENT = {
     # A worker must never take hold of an accelerator, nor one thread per core for a scalar.
     "JAX_PLATFORMS": "cpu",
@@ -31,15 +33,21 @@ _ENVIRONMENT = {
 
 
 class Worker:
-    """One process and the pipes to it."""
+    """One process and the pipes to it.
 
-    def __init__(self, preload: Sequence[str]):
+    Args:
+        preload: functions that it imports at once.
+        memory_GiB: of its data (heap and anonymous mappings; libraries' code is not counted), on Linux; 0: no limit.
+        environment: names of further variables of the parent's that it has.
+    """
+
+    def __init__(self, preload: Sequence[str], memory_GiB: float = 0, environment: Sequence[str] = ()):
         requests, self.to = os.pipe()
         self.replies, replies = os.pipe()
         lifeline, self._lifeline = os.pipe()
         program = (
             f"import sys; sys.path[:] = {sys.path!r}; from rl_reason.runtime.worker_process import main; "
-            f"main({requests}, {replies}, {lifeline})"
+            f"main({requests}, {replies}, {lifeline}, {int(memory_GiB * 2**30)})"
         )
         try:
             # What a function prints goes to stderr: stdout may be the parent's output. A session of its own keeps
@@ -50,7 +58,7 @@ class Worker:
                 stdout=_stderr(),
                 start_new_session=True,
                 pass_fds=(requests, replies, lifeline),
-                env={**os.environ, **_ENVIRONMENT},
+                env=_environment(environment),
             )
         except OSError as error:
             raise RunError(f"cannot start a worker process: {error}") from error
@@ -66,15 +74,35 @@ class Worker:
         self.loading: list[str] = []
         self.items: collections.deque[int] = collections.deque()
         """Items sent and not answered; the first is running."""
+        self.dropping = False
+        """Whether it was told to leave all but the running item to others, and has not yet confirmed that."""
         self.since = time.monotonic()
         """When the running item (or the import) began."""
+        self.began = self.since
+        self.given = 0
+        """When it was given the latest items, and how many; 0 where not all of them were answered."""
         for function in preload:
             self.load(function)
         self.flush()  # So that it imports now, and not only when the first items are there.
 
+    @property
+    def is_idle(self) -> bool:
+        return not (self.items or self.loading or self.dropping)
+
     def load(self, function: str) -> None:
         self.loading.append(function)
         self.send({"load": function})
+
+    def drop(self) -> list[int]:
+        """Takes back the items that are not yet running: these. The clock of the running one goes on."""
+        self.dropping = True
+        since = self.since
+        self.send({"drop": True})
+        self.since = since
+        self.flush()
+        running, *others = self.items
+        self.items = collections.deque([running])
+        return others
 
     def send(self, message: dict) -> None:
         self.outgoing += json.dumps(message, default=plain).encode() + b"\n"
@@ -127,6 +155,11 @@ class Worker:
             return f"died of {signal.Signals(-code).name}"
         except ValueError:
             return f"died of signal {-code}"
+
+
+def _environment(more: Sequence[str]) -> dict[str, str]:
+    names = {name for name in os.environ if name in (*_KEPT, *more) or name.startswith(("LC_", "PYTHON"))}
+    return {name: os.environ[name] for name in names} | _ENVIRONMENT
 
 
 def _stderr() -> int:

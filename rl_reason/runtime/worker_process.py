@@ -9,24 +9,32 @@ import dataclasses
 import fcntl
 import importlib
 import json
+import operator
 import os
+import resource
+import select
 import signal
 from collections.abc import Callable
 from typing import Any
 
 
-def main(requests: int, replies: int, lifeline: int) -> None:
+def main(requests: int, replies: int, lifeline: int, memory: int) -> None:
     """Answers requests until the parent closes its end.
 
     A request is one line, {"load": name} or {"call": name, "items": [[index, arguments], …]}. A load is answered
     by {"loaded": name, "error": text or null}; a call by one line [index, error text or null, value] for each item,
-    written as soon as the item is done, so that the parent knows which one is running.
+    written as soon as the item is done, so that the parent knows which one is running. {"drop": true} ends a call
+    behind the item that is running, and is answered by {"dropped": true}.
 
     Args:
         requests: file descriptor that is read.
         replies: file descriptor that is written.
         lifeline: reading end of a pipe to which the parent never writes.
+        memory: bytes of data that it may have, or 0.
     """
+    if memory:
+        # Not the address space: torch and jax reserve far more of it than they use.
+        resource.setrlimit(resource.RLIMIT_DATA, (memory, memory))
     _die_with_parent(lifeline)
     # Sent to the whole group it would cost rewards of the step that the parent finishes.
     signal.signal(signal.SIGTERM, signal.SIG_IGN)
@@ -35,6 +43,9 @@ def main(requests: int, replies: int, lifeline: int) -> None:
     with os.fdopen(requests, "rb") as lines:
         for line in lines:
             request = json.loads(line)
+            if "drop" in request:
+                _reply(replies, {"dropped": True})
+                continue
             if "load" in request:
                 name = request["load"]
                 error = None
@@ -47,6 +58,8 @@ def main(requests: int, replies: int, lifeline: int) -> None:
             function = functions[request["call"]]
             for index, arguments in request["items"]:
                 _reply(replies, _answer(function, index, arguments))
+                if select.select([requests], [], [], 0)[0]:  # While a call runs nothing comes but the word to drop it.
+                    break
 
 
 def _answer(function: Callable, index: int, arguments: list) -> list:
@@ -67,7 +80,7 @@ def _reply(descriptor: int, message: Any) -> None:
 def _import(name: str) -> Callable:
     """The function, made ready: what its attribute `prepare` does, where it has one, is not on a call's time limit."""
     module, _, attribute = name.partition(":")
-    function = getattr(importlib.import_module(module), attribute)
+    function = operator.attrgetter(attribute)(importlib.import_module(module))
     prepare = getattr(function, "prepare", None)
     if prepare is not None:
         prepare()

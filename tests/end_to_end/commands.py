@@ -47,7 +47,11 @@ COLLECTED = (
 )
 """Beside `LETTERS`, so that some completions are right."""
 
-LETTERS = ("--config.reward.names=('user_rewards:letters',)", "--config.reward.weights=(1.0,)")
+LETTERS = (
+    "--config.reward.names=('user_rewards:letters',)",
+    "--config.reward.weights=(1.0,)",
+    "--config.reward.environment=('SECONDS_PER_REWARD', 'STUCK', 'GRADED')",
+)
 
 
 @dataclass(frozen=True)

@@ -393,3 +393,21 @@ def test_rewards_of_a_user_are_found(commands, tmp_path):
     """The name of the module is right and that of the function is not."""
     line = _refused_command(commands, tmp_path / "run", "--config.reward.names=('user_rewards:leters',)")
     assert "config.reward.names='user_rewards:leters'" in line
+
+
+@pytest.mark.parametrize("config", ["grpo", "rft", "dpo", "orm", "sft"])
+def test_answers_that_the_reward_cannot_read(refused, tmp_path, config):
+    """Of the problems that are trained on, where completions are graded, and of the held-out ones."""
+    file = tmp_path / "data.jsonl"
+    rows = [{"id": f"p{i}", "problem": "How many?", "answer": "many" if i == 3 else str(i)} for i in range(64)]
+    file.write_text("".join(json.dumps(row) + "\n" for row in rows))
+    key = "config.evaluation.name" if config == "sft" else "config.data.name"
+    line = refused(
+        f"--{key}={file}",
+        "--config.reward.names=('number',)",
+        "--config.reward.weights=(1.0,)",
+        config=f"configs/{config}_math.py:tiny",
+        small=config == "grpo",
+    )
+    for part in ("data.jsonl", "'p3'", "'many'", "config.data.unreadable='drop'"):
+        assert part in line

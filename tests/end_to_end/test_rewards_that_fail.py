@@ -31,6 +31,10 @@ def test_a_run_survives_them(commands, tmp_path):
     for record in metrics:
         for kind in KINDS.values():
             assert record[f"grader/{kind}"] == 2, kind
+        # What raises or returns NaN has crashed: it did not judge.
+        verdicts = {name.removeprefix("verdict/"): n for name, n in record.items() if name.startswith("verdict/")}
+        assert verdicts.pop("correct") + verdicts.pop("wrong") == 2 * 2
+        assert verdicts == {"unparseable": 0, "timeout": 2, "crash": 6}
         # The good problems keep their rewards.
         assert record["reward/mean"] > 0 and record["optimizer/grad_norm"] > 0
 

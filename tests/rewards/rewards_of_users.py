@@ -31,3 +31,29 @@ def moody(completion, problem):
         ctypes.string_at(0)
     return {"nan": float("nan"), "inf": -float("inf"), "large": 1e300, "huge": 10**400, "text": "1", "none": None,
             "list": [1], "dict": {"score": 1}}.get(completion, 1.0)
+
+
+KEPT = []
+
+
+def hungry(completion, problem):
+    """Keeps what it took, as a library's cache does."""
+    if completion == "eat":
+        while True:
+            KEPT.append(bytearray(1 << 24))
+    return 1.0
+
+
+def picky(completion, problem):
+    return 1.0
+
+
+def _check_gold(problem):
+    if problem["answer"] == "hang":
+        while True:
+            pass
+    if problem["answer"] != "fine":
+        raise ValueError(f"{problem['answer']!r} is not to my taste")
+
+
+picky.check_gold = _check_gold

@@ -74,7 +74,31 @@ def test_unreadable_gold_answer_is_counted():
     assert "own answer" in graded.failures[-1]["message"]
 
 
+def test_golds_are_checked_by_the_rewards_that_can():
+    problems = [{"answer": answer} for answer in ("fine", "18", "{{", "hang")]
+    with Rewarder(Reward(names=("format", U + "picky", "accuracy"), weights=(1.0,) * 3, timeout=0.5)) as rewarder:
+        seen = []
+        found = rewarder.check_golds(problems, seen.append)
+        assert list(found) == [1, 2, 3] and sum(seen) == 8
+        assert found[1] == f"reward {U + 'picky'!r}: '18' is not to my taste"
+        assert "killed after 0.5 s" in found[3]
+    with Rewarder(Reward(names=("format", U + "length"), weights=(1.0, 1.0))) as rewarder:
+        assert rewarder.check_golds(problems) == {}
+
+
+def test_the_limit_of_length_comes_from_the_settings_or_the_problem():
+    settings = Reward(names=("length",), max_characters=10)
+    with Rewarder(settings) as rewarder:
+        graded = rewarder.grade(["x" * 9] * 2, [{"answer": "1"}, {"answer": "1", "max_characters": 100}])
+        assert list(rewarder.check_golds([{"answer": "1"}, {"max_characters": "many"}])) == [1]
+    np.testing.assert_allclose(graded.total, [-0.5, 0])
+
+
 @pytest.mark.parametrize("changes, parts", [
+    ({"memory": -1.0}, ["config.reward.memory=-1.0"]),
+    ({"memory": float("nan")}, ["config.reward.memory=nan"]),
+    ({"max_characters": 0}, ["config.reward.max_characters=0"]),
+    ({"environment": (1,)}, ["config.reward.environment=(1,)"]),
     ({"names": ("accurracy",)}, ["config.reward.names", "'accuracy'"]),
     ({"names": ("no_such_module:f",)}, ["config.reward.names", "no_such_module"]),
     ({"names": (U + "nothing",)}, ["config.reward.names", "nothing"]),

@@ -25,20 +25,55 @@ def test_rows_and_verdicts(tmp_path, grader):
     source, target = tmp_path / "in.jsonl", tmp_path / "new" / "out.jsonl"
     rows = [{"completion": "#### 18", "answer": "18", "id": "a", "nested": {"x": [1]}},
             {"completion": "#### 17", "answer": 18},
-            {"completion": "eighteen", "answer": "18"},
-            {"completion": "#### 18", "answer": "{{"}]
+            {"completion": "eighteen", "answer": "18"}]
     write(source, rows)
     done = grade(grader, source, target, "--workers=1")
     assert done.returncode == 0, done.stderr
     graded = [json.loads(line) for line in target.read_text().splitlines()]
-    assert [row["reward"] for row in graded] == [1.0, 0.0, 0.0, 0.0]
-    assert [row["verdict"] for row in graded] == ["correct", "wrong", "unparseable", "unparseable"]
-    assert [row["extracted"] for row in graded] == ["18", "17", None, None]
+    assert [row["reward"] for row in graded] == [1.0, 0.0, 0.0]
+    assert [row["verdict"] for row in graded] == ["correct", "wrong", "unparseable"]
+    assert [row["extracted"] for row in graded] == ["18", "17", None]
     for before, after in zip(rows, graded, strict=True):
         assert before.items() <= after.items()
-    assert done.stdout.count("\n") == 1 and "1 correct, 1 wrong, 2 unparseable" in done.stdout
-    assert "row 4" in done.stderr
+    assert done.stdout.count("\n") == 1 and "1 correct, 1 wrong, 1 unparseable" in done.stdout
     assert [path.name for path in target.parent.iterdir()] == ["out.jsonl"]
+
+
+@pytest.mark.parametrize("grader", ["math", "number", "choice", "boxed_exact"])
+def test_an_answer_that_cannot_be_read_ends_the_command(tmp_path, grader):
+    source, target = tmp_path / "in.jsonl", tmp_path / "out.jsonl"
+    write(source, [{"completion": "#### A", "answer": {"choice": "A"}.get(grader, "1")},
+                   {"completion": "#### {{", "answer": " " if grader == "boxed_exact" else "{{", "id": "second"},
+                   {"completion": "", "answer": "", "id": "third"}])
+    done = grade(grader, source, target, "--workers=1")
+    assert done.returncode == 2 and done.stderr.count("\n") == 1 and not target.exists(), done.stderr
+    for part in ("in.jsonl", "row 2", "'second'", "own answer", "1 more"):
+        assert part in done.stderr, done.stderr
+
+
+def test_graders_of_the_text_need_no_answer(tmp_path):
+    source, target = tmp_path / "in.jsonl", tmp_path / "out.jsonl"
+    write(source, [{"completion": "我们 add", "problem": "How many?", "max_characters": 5},
+                   {"completion": "again and " * 90, "language": "en"}])
+    expected = {"format": [0, 0], "language": [1 / 3, 1], "repetition": [0, -0.98757762], "length": [-1, -0.5]}
+    for grader, rewards in expected.items():
+        done = grade(grader, source, target, "--workers=1", "--max_characters=1000")
+        assert done.returncode == 0, done.stderr
+        made = [json.loads(line)["reward"] for line in target.read_text().splitlines()]
+        assert made == pytest.approx(rewards), grader
+
+
+def test_memory_is_limited(tmp_path, monkeypatch):
+    """A reward that eats memory costs its own row only."""
+    monkeypatch.setenv("PYTHONPATH", str(Path(__file__).parent))
+    source, target = tmp_path / "in.jsonl", tmp_path / "out.jsonl"
+    write(source, [{"completion": text, "answer": ""} for text in ("fine", "eat", "fine", "fine")])
+    done = grade("rewards_of_users:hungry", source, target, "--workers=1", "--memory=0.5")
+    assert done.returncode == 0 and "row 2: crash: out of memory" in done.stderr
+    rows = [json.loads(line) for line in target.read_text().splitlines()]
+    assert [row["verdict"] for row in rows] == ["correct", "crash", "correct", "correct"]
+    done = grade("rewards_of_users:hungry", source, target, "--workers=1", "--memory=-1")
+    assert done.returncode == 2 and "--memory=-1" in done.stderr
 
 
 def test_format_needs_no_answer_and_output_may_be_the_input(tmp_path):

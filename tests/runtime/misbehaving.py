@@ -78,3 +78,34 @@ def pid():
 def slow(seconds):
     time.sleep(seconds)
     return seconds
+
+
+def environment():
+    return dict(os.environ)
+
+
+KEPT = []
+
+
+def eat(x):
+    """Takes memory and keeps it, for a negative number."""
+    while x < 0:
+        KEPT.append(bytearray(1 << 24))
+    return x
+
+
+def eat_in_c(x):
+    """Takes it where no Python exception is raised."""
+    if x < 0:
+        libc = ctypes.CDLL(None)
+        libc.malloc.restype = ctypes.c_void_p
+        ctypes.memset(libc.malloc(ctypes.c_size_t(1 << 31)), 1, 1 << 31)
+    return x
+
+
+def slow_or_hang(x):
+    """As a grader of a hundredth of a second, but for negative numbers."""
+    while x < 0:
+        pass
+    time.sleep(0.01)
+    return x

@@ -81,6 +81,54 @@ def test_workers_import_no_jax(pool):
     assert pool.map(M + "modules", [()] * 4, 5.0)[0].value == []
 
 
+def test_workers_see_no_secrets(monkeypatch):
+    for name in ("HF_TOKEN", "OPENAI_API_KEY", "AWS_SECRET_ACCESS_KEY", "SSH_AUTH_SOCK", "JUDGE_URL"):
+        monkeypatch.setenv(name, "a secret")
+    monkeypatch.setenv("CUDA_VISIBLE_DEVICES", "0")
+    monkeypatch.setenv("LC_ALL", "C.UTF-8")
+    with Pool(1, environment=["JUDGE_URL", "NOT_THERE"]) as pool:
+        seen = pool.map(M + "environment", [()], 5.0)[0].value
+    assert [name for name, value in seen.items() if value == "a secret"] == ["JUDGE_URL"]
+    assert seen["PATH"] == os.environ["PATH"] and seen["LC_ALL"] == "C.UTF-8" and seen["JAX_PLATFORMS"] == "cpu"
+    assert seen["CUDA_VISIBLE_DEVICES"] == seen["TPU_VISIBLE_DEVICES"] == ""
+    assert "NOT_THERE" not in seen and "HOME" in seen
+
+
+@pytest.mark.skipif(sys.platform != "linux", reason="the limit is of Linux")
+@pytest.mark.parametrize("function", ["eat", "eat_in_c"])
+def test_memory_costs_its_own_item_only(function):
+    values = list(range(40))
+    for bad in (5, 6, 39):
+        values[bad] = -1
+    with Pool(2, memory_GiB=0.5) as pool:
+        outcomes = pool.map(M + function, [(value,) for value in values], 20.0)
+    for value, outcome in zip(values, outcomes, strict=True):
+        if value < 0:
+            assert outcome.status == "crash"
+            assert ("out of memory" if function == "eat" else "SIGSEGV") in outcome.message
+        else:
+            assert (outcome.status, outcome.value) == ("ok", value)
+
+
+@pytest.mark.parametrize("count", [1, 2])
+def test_what_hangs_delays_the_others_by_its_limit(monkeypatch, tmp_path, count):
+    """As many workers as items that hang, which stand side by side. To start anew takes a worker two seconds here, and
+    they are not on the batch's time."""
+    monkeypatch.syspath_prepend(str(tmp_path))
+    (tmp_path / "long_import.py").write_text(
+        "import time\nfrom misbehaving import slow_or_hang\n"
+        "def f(x): return slow_or_hang(x)\nf.prepare = lambda: time.sleep(2)\n")
+    limit = 6.0
+    values = [-1] * count + list(range(128))
+    with Pool(count, preload=["long_import:f"]) as pool:
+        pool.map("long_import:f", [(1,)] * 8, 60.0)
+        start = time.monotonic()
+        outcomes = pool.map("long_import:f", [(value,) for value in values], limit)
+        took = time.monotonic() - start
+    assert [outcome.status for outcome in outcomes] == ["timeout"] * count + ["ok"] * 128
+    assert took < limit + 0.01 * 128 + 1.5, took
+
+
 def test_a_function_that_cannot_be_imported_ends_the_call(pool):
     with pytest.raises(RunError, match="no_such"):
         pool.map("no_such_module:f", [(1,)], 5.0)

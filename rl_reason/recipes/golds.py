@@ -1,0 +1,72 @@
+"""Whether the rewards can judge by the answers of a data set: asked when it is loaded, before anything is written."""
+
+from __future__ import annotations
+
+import contextlib
+import dataclasses
+import logging
+import time
+from collections.abc import Callable, Iterator
+
+from rl_reason.errors import RunError, UsageError
+from rl_reason.parallel import hosts
+from rl_reason.recipes.evaluation import HeldOut
+from rl_reason.rewards.combination import Rewarder
+from rl_reason.runtime.progress import Progress
+
+log = logging.getLogger(__name__)
+
+
+def readable(rewarder: Rewarder, data: HeldOut, unreadable: str | None = None) -> HeldOut:
+    """The data set without the problems whose answers the rewards cannot read. Each host asks its share.
+
+    Args:
+        rewarder: whose rewards they are.
+        data: of its problems, those that have a prompt.
+        unreadable: "error"; "drop": leave such problems out and log how many; None: an error where nothing is dropped.
+
+    Raises:
+        UsageError: there are some, names the first one; or no other ("drop").
+    """
+    mine = hosts.share(len(data.prompts))
+    problems = [data.problems[prompt.index] for prompt in data.prompts[mine]]
+    try:
+        with _progress(f"check answers of {data.name}", len(problems)) as advance:
+            found = rewarder.check_golds(problems, advance)
+        told = hosts.gather([[mine.start + index, reason] for index, reason in found.items()])
+    except RunError as error:  # All hosts end with the line of the first that has one.
+        told = hosts.gather(str(error))
+    if errors := [one for one in told if isinstance(one, str)]:
+        raise RunError(errors[0])
+    reasons = dict(pair for one in told for pair in one)
+    if not reasons:
+        return data
+    first = min(reasons)
+    id = data.problems[data.prompts[first].index]["id"]
+    others = f"; {len(reasons) - 1} more like it" if len(reasons) > 1 else ""
+    line = f"config.data.name={data.name!r}: problem {id!r}: {reasons[first]}{others}"
+    if unreadable != "drop":
+        hint = ", or config.data.unreadable='drop'" if unreadable else ""
+        raise UsageError(f"{line}; expected answers that it can judge by{hint}")
+    log.warning("dropped %d of %d problems: %s", len(reasons), len(data.prompts), line)
+    kept = [prompt for index, prompt in enumerate(data.prompts) if index not in reasons]
+    if not kept:
+        raise UsageError(f"{line}; no problem is left")
+    return dataclasses.replace(data, prompts=kept)
+
+
+@contextlib.contextmanager
+def _progress(title: str, total: int) -> Iterator[Callable[[int], None]]:
+    """Tells a bar how far it is, where it takes longer than a second: integers are checked in no time."""
+    began, done, bar = time.monotonic(), 0, None
+    with contextlib.ExitStack() as stack:
+
+        def advance(count: int) -> None:
+            nonlocal done, bar
+            done += count
+            if bar is None and time.monotonic() - began > 1:
+                bar = stack.enter_context(Progress(total, done, title, enabled=hosts.is_first()))
+            elif bar is not None:
+                bar.update(min(done, total))
+
+        yield advance

@@ -1,0 +1,49 @@
+"""Answers that the rewards cannot judge by: an error, or dropped and counted."""
+
+import logging
+
+import pytest
+
+from rl_reason.data.iterators import EncodedPrompt
+from rl_reason.errors import UsageError
+from rl_reason.recipes.evaluation import HeldOut
+from rl_reason.recipes.golds import readable
+from rl_reason.rewards.combination import Rewarder
+from rl_reason.settings import Reward
+
+
+@pytest.fixture(scope="module")
+def rewarder():
+    with Rewarder(Reward(names=("format", "number"), weights=(1.0, 1.0))) as rewarder:
+        yield rewarder
+
+
+def data_set(*answers: str) -> HeldOut:
+    """Of every second problem there is no prompt: it was too long."""
+    problems = [{"id": f"p{i}", "problem": "?", "answer": answer} for i, answer in enumerate(answers)]
+    return HeldOut("tests", problems, [EncodedPrompt(i, [1]) for i in range(0, len(answers), 2)])
+
+
+def test_readable_answers_change_nothing(rewarder):
+    data = data_set("18", "many", "\\frac{1}{2}")
+    assert readable(rewarder, data) is data
+    assert readable(rewarder, data, "drop") is data
+
+
+def test_unreadable_answers_are_an_error(rewarder):
+    with pytest.raises(UsageError) as caught:
+        readable(rewarder, data_set("18", "x", "many", "x", "few"), "error")
+    for part in ("config.data.name='tests'", "'p2'", "'many'", "'number'", "1 more", "config.data.unreadable='drop'"):
+        assert part in str(caught.value)
+    with pytest.raises(UsageError) as caught:
+        readable(rewarder, data_set("many"))
+    assert "drop" not in str(caught.value) and "more" not in str(caught.value)
+
+
+def test_unreadable_answers_are_dropped_and_counted(rewarder, caplog):
+    with caplog.at_level(logging.WARNING):
+        kept = readable(rewarder, data_set("18", "x", "many", "x", "3"), "drop")
+    assert [prompt.index for prompt in kept.prompts] == [0, 4]
+    assert "dropped 1 of 3 problems" in caplog.text and "'p2'" in caplog.text
+    with pytest.raises(UsageError, match="no problem is left"):
+        readable(rewarder, data_set("many"), "drop")
