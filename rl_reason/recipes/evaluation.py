@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import dataclasses
-import math
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 
@@ -18,8 +17,7 @@ from rl_reason.parallel.mesh import replicated, sharding
 from rl_reason.recipes.grading import grade
 from rl_reason.recipes.setup import Model
 from rl_reason.rewards.combination import Rewarder, describe_failure
-from rl_reason.rewards.estimators import majority, mean_interval, pass_at_k
-from rl_reason.rewards.format import format_reward
+from rl_reason.rewards.summary import summarize
 from rl_reason.sampling.sampler import Completions, Moved, Sampler, make_sampler
 
 
@@ -192,29 +190,3 @@ def make_evaluator(
         return summarize(records, samples), records
 
     return evaluate
-
-
-def summarize(records: Sequence[dict], samples: int) -> dict:
-    """pass@1 with its interval, pass@k, maj@k, format and truncation rates, lengths, of records ordered by problem."""
-    correct_NK = np.array([record["correct"] for record in records]).reshape(-1, samples)
-    lengths = np.array([len(record["tokens"]) for record in records])
-    low, high = mean_interval(correct_NK.mean(axis=1))
-    summary = {
-        "n": len(correct_NK),
-        "samples": samples,
-        "pass@1": float(correct_NK.mean()),
-        "pass@1_ci95": [low, high],
-        "format": float(np.mean([format_reward(record["completion"], {}) for record in records])),
-        "tokens/completion": float(lengths.mean()),
-        "tokens/completion_max": int(lengths.max()),
-        "truncated": float(np.mean([record["finish"] == "length" for record in records])),
-        "unparseable": float(np.mean([record["verdict"] == "unparseable" for record in records])),
-    }
-    if samples > 1:
-        answers = [record["extracted"] for record in records]
-        groups = [slice(i, i + samples) for i in range(0, len(records), samples)]
-        votes = [majority(answers[g], [record["correct"] for record in records[g]]) for g in groups]
-        for k in sorted({2**i for i in range(1, int(math.log2(samples)) + 1)} | {samples}):
-            summary[f"pass@{k}"] = float(pass_at_k(correct_NK.sum(axis=1), samples, k).mean())
-        summary[f"maj@{samples}"] = float(np.mean(votes))
-    return summary
