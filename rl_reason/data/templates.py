@@ -61,3 +61,8 @@ TEMPLATES: dict[str, Template] = {
 def find_template(name: str, key: str = "config.data.template") -> Template:
     """The template of a short name or `package.module:function`; raises `UsageError` that names `key`."""
     return resolve(name, TEMPLATES, key)
+
+
+def stops_of(template: Template) -> tuple[str, ...]:
+    """Texts at which a completion of the template's prompts ends, where it goes on: its attribute `stops`."""
+    return tuple(getattr(template, "stops", ()))
