@@ -77,6 +77,8 @@ def _check(flags: dict) -> None:
     for name, least in (("samples", 1), ("max_tokens", 1), ("max_prompt_tokens", 1), ("batch", 1), ("problems", 0)):
         if flags[name] is not None and flags[name] < least:
             raise UsageError(f"--{name}={flags[name]}: expected at least {least}")
+    if not flags["model"]:
+        raise UsageError("--model='': expected a Hugging Face folder or name")
     for name in ("aggregation", "step_separator"):
         if flags[name] and not flags["reward_model"]:
             raise UsageError(f"--{name}={flags[name]!r}: nothing reads it without --reward_model")
@@ -88,8 +90,9 @@ def _check(flags: dict) -> None:
 def _show(flags: dict, results: dict[str, Any]) -> None:
     from rl_reason.rewards.summary import figures
 
-    title = f"{results['data']}: {results['n']} problems, {results['samples']} samples each, grader {results['grader']}"
-    table(f"{title} ({results['grader_version']})", ["", results["model"]], figures(results))
+    title = f"{results['data']}: {results['n']} problems, {results['samples']} samples each"
+    grader = ["grader", f"{results['grader']} ({results['grader_version']})"]
+    table(title, ["", results["model"]], [grader, *figures(results)])
     if "elo_reason" in results:
         print(f"elo: {results['elo_reason']}")
     print(f"In {flags['output']}: results.json, samples.jsonl")

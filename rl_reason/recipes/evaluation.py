@@ -52,8 +52,8 @@ class Samples:
 
 
 Judge = Callable[[Sequence[EncodedPrompt], Samples, int], Callable[[], np.ndarray]]
-"""(prompts, their samples, tokens that prompts are padded to): dispatches; what it returns waits, and gives the score of
-each completion, float [B]."""
+"""(prompts, their samples, tokens that prompts are padded to): dispatches; what it returns waits, and gives the score
+of each completion, float [B]."""
 
 
 def start_sampling(
@@ -170,7 +170,7 @@ def cut_off(made: Samples, texts: Sequence[str], stops: Sequence[str], model: Mo
         low, high = 1, int(lengths_B[row])
         while low < high:
             middle = (low + high) // 2
-            holds = decode(model.tokenizer, made.tokens[row, :middle]).startswith(cut[row])
+            holds = decode(model.tokenizer, made.tokens[row, :middle].tolist()).startswith(cut[row])
             low, high = (low, middle) if holds else (middle + 1, high)
         lengths_B[row], finished_B[row] = low, True
     return dataclasses.replace(made, lengths=lengths_B, finished=finished_B), cut

@@ -1,7 +1,7 @@
 """The folder of an evaluation: what it was asked for, its samples as they come, its results at the end.
 
-While samples are still missing `unfinished.json` says what they are samples of; when all are there its content stands in
-`results.json`, before the figures. The same command goes on with what it finds, and another one is refused.
+While samples are still missing `unfinished.json` says what they are samples of; when all are there its content stands
+in `results.json`, before the figures. The same command goes on with what it finds, and another one is refused.
 """
 
 from __future__ import annotations
@@ -41,6 +41,7 @@ class EvaluationFolder:
         self.results: dict[str, Any] | None = None
         """Of an evaluation that is finished."""
         self.records: list[dict] = []
+        self._is_made = False
         found = next((file for file in (self._results, self._unfinished) if file.is_file()), None)
         if found is None and self._samples.exists():
             raise UsageError(f"--output={path}: holds samples.jsonl of something else; expected another folder")
@@ -74,12 +75,13 @@ class EvaluationFolder:
                 before = json.dumps(there[name]) if name in there else "unknown"
                 changed = _OTHER.get(name, f"--{name}={json.dumps(value)}, which was {before}")
                 raise UsageError(
-                    f"--output={self._path}: holds an evaluation that differs by {changed}; expected the same command or "
-                    "another folder"
+                    f"--output={self._path}: holds an evaluation that differs by {changed}; expected the same command "
+                    "or another folder"
                 )
 
-    def begin(self) -> None:
-        """Makes the folder, with the samples that are kept and no torn line behind them."""
+    def _make(self) -> None:
+        """The folder, with the samples that are kept and no torn line behind them."""
+        self._is_made = True
         self._path.mkdir(parents=True, exist_ok=True)
         write_atomic(self._unfinished, json.dumps(self._asked, indent=2) + "\n")
         write_atomic(self._samples, record_files.lines(self.records))
@@ -94,8 +96,8 @@ class EvaluationFolder:
             raise RunError(
                 f"--model={self._asked['model']}: its log-probabilities are not finite numbers; nothing was written"
             )
-        if not self.records:
-            self.begin()
+        if not self._is_made:
+            self._make()
         record_files.append(self._samples, records)
         self.records += records
 

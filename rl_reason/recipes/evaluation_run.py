@@ -5,7 +5,7 @@ from __future__ import annotations
 import hashlib
 import json
 import time
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -66,7 +66,9 @@ def evaluate(flags: Mapping[str, Any]) -> dict[str, Any] | None:
     samples, prompts = task.flags["samples"], task.asked.prompts
     per_batch = questions_at_once(task.flags["batch"], samples, len(prompts))
     folder = _open_folder(task, per_batch * samples)
-    done, is_finished = hosts.gather([len(folder.records) // samples, folder.results is not None] if folder else None)[0]
+    done, is_finished = hosts.gather([len(folder.records) // samples, folder.results is not None] if folder else None)[
+        0
+    ]
     if done < len(prompts) and not is_finished:
         with Rewarder(task.reward, key="--grader") as rewarder:
             _sample(task, rewarder, folder, done, per_batch)

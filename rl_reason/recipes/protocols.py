@@ -22,14 +22,16 @@ def settle(flags: Mapping[str, Any], problems: Sequence[Mapping]) -> dict[str, A
     kind, grader = kind_of(flags["data"], problems)
     protocol = PROTOCOLS.get(flags["protocol"])
     if protocol is None:
-        raise UsageError(f"--protocol={flags['protocol']!r}: unknown protocol{nearest(flags['protocol'], PROTOCOLS)}")
+        raise UsageError(f"--protocol={flags['protocol']!r}: unknown protocol{nearest(flags['protocol'], filter(None, PROTOCOLS))}")
     defaults = protocol(kind, len(problems), flags["samples"])
     if flags["grader"] == "auto" and not grader:
         raise UsageError(f"--data={flags['data']}: its parts have different graders; expected --grader=NAME")
     if not flags["template"] and not defaults["template"]:
         told = f"--protocol={flags['protocol']} has no prompt for problems of {kind}" if kind else "its parts differ"
         raise UsageError(f"--data={flags['data']}: {told}; expected --template=NAME")
-    settled = {name: defaults[name] if value in (None, "") and name in defaults else value for name, value in flags.items()}
+    settled = {
+        name: defaults[name] if value in (None, "") and name in defaults else value for name, value in flags.items()
+    }
     return settled | {"grader": grader if flags["grader"] == "auto" else flags["grader"]}
 
 
@@ -65,8 +67,9 @@ def _plain(kind: str, problems: int, samples: int | None) -> Defaults:
 
 def _r1(kind: str, problems: int, samples: int | None) -> Defaults:
     """DeepSeek-R1 (arXiv 2501.12948, section 3.1): temperature 0.6, top-p 0.95, up to 32,768 tokens, and k samples, 4 to
-    64 "depending on the test set size": here the power of two in that range which makes up to `R1_COMPLETIONS` (64
-    up to 64 problems, 16 for the 198 of GPQA-diamond, 8 for the 500 of MATH-500, 4 from 1,024 on)."""
+    64 "depending on the test set size": here the greatest power of two in that range which makes no more than
+    `R1_COMPLETIONS` (64 up to 64 problems, 16 for the 198 of GPQA-diamond, 8 for the 500 of MATH-500), and 4 of each
+    where there are more problems."""
     k = 64
     while k > 4 and k * problems > R1_COMPLETIONS:
         k //= 2
