@@ -103,14 +103,14 @@ def sample_records(
     per_batch: int,
     key: jax.Array,
     done: int = 0,
-    stops: Sequence[str] = (),
+    stops: Callable[[dict], Sequence[str]] = lambda problem: (),
     judge: Judge | None = None,
 ) -> Iterator[list[dict]]:
     """Samples and grades `per_batch` questions at a time: one record a sample, those of a question together.
 
     The random numbers of a sample are those of the key, its question and its number: `done` questions, whole batches,
-    can be left out without a change to the others. Completions are cut off at the first of `stops` (`cut_off`); what
-    `judge` says of them is their `score`.
+    can be left out without a change to the others. Completions are cut off at the first of their problem's `stops`
+    (`cut_off`); what `judge` says of them is their `score`.
     """
     problems, prompts = asked.problems, asked.prompts
     longest = max(len(prompt.prompt_ids) for prompt in prompts)
@@ -122,8 +122,7 @@ def sample_records(
         length = padded_length(filled, longest)
         made = to_host([start_sampling(sampler, model, weights, filled, length, key)])
         texts = made.texts(model)
-        if stops:
-            made, texts = cut_off(made, texts, stops, model)
+        made, texts = cut_off(made, texts, [stops(problems[p.index]) for p in filled for _ in range(samples)], model)
         wait = judge(filled, made, length) if judge else None  # the device works while the host grades
         texts = texts[: len(batch) * samples]
         owners = [problems[prompt.index] for prompt in batch for _ in range(samples)]
@@ -155,15 +154,17 @@ def sample_records(
         yield records
 
 
-def cut_off(made: Samples, texts: Sequence[str], stops: Sequence[str], model: Model) -> tuple[Samples, list[str]]:
+def cut_off(
+    made: Samples, texts: Sequence[str], stops: Sequence[Sequence[str]], model: Model
+) -> tuple[Samples, list[str]]:
     """Completions as a sampler that knew the stop texts would have ended them.
 
-    A text ends before the first of them that occurs in it. Of its tokens the fewest that hold that text are kept, at
-    least one, and it counts as finished.
+    A text ends before the first of its stops that occurs in it. Of its tokens the fewest that hold that text are kept,
+    at least one, and it counts as finished.
     """
     lengths_B, finished_B, cut = made.lengths.copy(), made.finished.copy(), list(texts)
-    for row, text in enumerate(texts):
-        found = [place for place in map(text.find, stops) if place >= 0]
+    for row, (text, of_row) in enumerate(zip(texts, stops, strict=True)):
+        found = [place for place in map(text.find, of_row) if place >= 0]
         if not found:
             continue
         cut[row] = text[: min(found)]

@@ -5,7 +5,7 @@ from __future__ import annotations
 import hashlib
 import json
 import time
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -39,7 +39,7 @@ class _Task:
 
     model: Model
     asked: HeldOut
-    stops: tuple[str, ...]
+    stops: Callable[[Mapping], tuple[str, ...]]
     reward: settings.Reward
     """The grader, and the reward model."""
     reward_model: Model | None
@@ -83,6 +83,7 @@ def evaluate(flags: Mapping[str, Any]) -> dict[str, Any] | None:
 def _prepare(asked: Mapping[str, Any]) -> _Task:
     problems = sources.load(asked["data"], asked["split"], asked["dir"], asked["seed"])
     problems = problems[: asked["problems"] or len(problems)]
+    _check_ratings(problems)
     flags = settle(asked, problems)
     logits.check(flags["temperature"], 0, flags["top_p"], 0.0, "--")
     if flags["temperature"] == 0 and flags["samples"] > 1:
@@ -114,8 +115,16 @@ def _prepare(asked: Mapping[str, Any]) -> _Task:
         check_length(reward_model, longest, flags["max_tokens"], "--reward_model: --max_tokens")
         identity["reward_model_kind"] = learned_rewards.kind_of(reward_model.config)
         identity["reward_model_sha256"] = _fingerprint(reward_model)
-    stops = (flags["stop"],) if flags["stop"] else stops_of(template)
+    given = (flags["stop"],) if flags["stop"] else None
+    stops = lambda problem: given or stops_of(template, problem)  # noqa: E731
     return _Task(model, HeldOut(flags["data"], problems, prompts), stops, reward, reward_model, flags, identity)
+
+
+def _check_ratings(problems: Sequence[Mapping]) -> None:
+    for problem in problems:
+        rating = problem.get("rating")
+        if rating is not None and (isinstance(rating, bool) or not isinstance(rating, (int, float))):
+            raise UsageError(f"--data: rating={rating!r:.40} of problem {problem['id']!r}: expected a number")
 
 
 def _describe_reward_model(flags: Mapping[str, Any], reward: settings.Reward, model: Model) -> Model:

@@ -6,6 +6,7 @@ from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
 from rl_reason.data.benchmarks import BENCHMARKS
+from rl_reason.data.problems import TESTS
 from rl_reason.errors import UsageError, nearest
 
 Defaults = dict[str, Any]
@@ -22,7 +23,9 @@ def settle(flags: Mapping[str, Any], problems: Sequence[Mapping]) -> dict[str, A
     kind, grader = kind_of(flags["data"], problems)
     protocol = PROTOCOLS.get(flags["protocol"])
     if protocol is None:
-        raise UsageError(f"--protocol={flags['protocol']!r}: unknown protocol{nearest(flags['protocol'], filter(None, PROTOCOLS))}")
+        raise UsageError(
+            f"--protocol={flags['protocol']!r}: unknown protocol{nearest(flags['protocol'], filter(None, PROTOCOLS))}"
+        )
     defaults = protocol(kind, len(problems), flags["samples"])
     if flags["grader"] == "auto" and not grader:
         raise UsageError(f"--data={flags['data']}: its parts have different graders; expected --grader=NAME")
@@ -38,13 +41,13 @@ def settle(flags: Mapping[str, Any], problems: Sequence[Mapping]) -> dict[str, A
 def kind_of(name: str, problems: Sequence[Mapping]) -> tuple[str, str]:
     """What kind of problems these are, and how they are graded; "" where parts of them differ.
 
-    Named benchmarks are told by `data.benchmarks`, others by their rows: those with `tests` are "code", those with
-    `choices` "choice", all others "math".
+    Named benchmarks are told by `data.benchmarks`, others by their rows: those with `tests` or `cases` are "code",
+    those with `choices` "choice", all others "math".
     """
     parts = [BENCHMARKS.get(part) for part in ([name] if name.endswith(".jsonl") else name.split("+"))]
     known = [part for part in parts if part]
     if len(known) < len(parts):
-        kinds = {"code" if "tests" in row else "choice" if "choices" in row else "math" for row in problems}
+        kinds = set(map(_kind_of_row, problems))
         graders = {GRADERS[kind] for kind in kinds}
     else:
         kinds, graders = {part.kind for part in known}, {part.grader for part in known}
@@ -53,6 +56,10 @@ def kind_of(name: str, problems: Sequence[Mapping]) -> tuple[str, str]:
     if kinds == {"words", "math"}:
         kinds = {"math"}
     return (kinds.pop() if len(kinds) == 1 else ""), (graders.pop() if len(graders) == 1 else "")
+
+
+def _kind_of_row(row: Mapping) -> str:
+    return "code" if any(key in row for key in TESTS) else "choice" if "choices" in row else "math"
 
 
 GRADERS = {"math": "accuracy", "choice": "choice", "code": "code"}
@@ -66,8 +73,8 @@ def _plain(kind: str, problems: int, samples: int | None) -> Defaults:
 
 
 def _r1(kind: str, problems: int, samples: int | None) -> Defaults:
-    """DeepSeek-R1 (arXiv 2501.12948, section 3.1): temperature 0.6, top-p 0.95, up to 32,768 tokens, and k samples, 4 to
-    64 "depending on the test set size": here the greatest power of two in that range which makes no more than
+    """DeepSeek-R1 (arXiv 2501.12948, section 3.1): temperature 0.6, top-p 0.95, up to 32,768 tokens, and k samples, 4
+    to 64 "depending on the test set size": here the greatest power of two in that range which makes no more than
     `R1_COMPLETIONS` (64 up to 64 problems, 16 for the 198 of GPQA-diamond, 8 for the 500 of MATH-500), and 4 of each
     where there are more problems."""
     k = 64
