@@ -1,7 +1,7 @@
 """`python -m rl_reason.compare DIR_A DIR_B`: what changed between two evaluations of the same problems.
 
-Both folders are outputs of `rl_reason.evaluate`, of the same data and grader; model, template and sampling may differ. The
-difference is pass@1 of B less that of A, problem by problem.
+Both folders are outputs of `rl_reason.evaluate`, of the same data and grader; model, template and sampling may differ.
+The difference is pass@1 of B less that of A, problem by problem.
 """
 
 from __future__ import annotations
@@ -47,7 +47,7 @@ def main() -> None:
     ids = list(shares[0])
     made = compare(*(np.array([of_one[id] for id in ids]) for of_one in shares))
     most = sorted(range(len(ids)), key=lambda i: (-abs(made.changes_N[i]), i))
-    changed = [(ids[i], *(of_one[ids[i]] for of_one in shares)) for i in most if made.changes_N[i]]
+    changed = [(ids[i], shares[0][ids[i]], shares[1][ids[i]]) for i in most if made.changes_N[i]]
     _show(results, made, changed[: flags["changed"]])
     if flags["json"]:
         _write(Path(flags["json"]), results, made, ids)
@@ -58,9 +58,7 @@ def _read_results(folder: Path) -> dict[str, Any]:
     try:
         results = json.loads(file.read_bytes())
     except OSError:
-        raise UsageError(
-            f"{folder}: expected the output of a finished rl_reason.evaluate, found no results.json"
-        ) from None
+        raise UsageError(f"{folder}: expected the output of rl_reason.evaluate, found no results.json") from None
     except ValueError as error:
         raise UsageError(f"{file}: expected JSON: {error}") from None
     for key in SAME:

@@ -22,8 +22,8 @@ class Paired:
     """Problems whose share of right samples is greater in the second."""
     worse: int
     p: float
-    """That better and worse differ by so much or more where both are as likely: the exact sign test, two-sided. With one
-    sample each it is McNemar's exact test."""
+    """That better and worse differ by so much or more where both are as likely: the exact sign test, two-sided. With
+    one sample each it is McNemar's exact test."""
     changes_N: np.ndarray
     """Of each problem."""
 

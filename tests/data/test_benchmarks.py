@@ -165,7 +165,8 @@ def settled(data="gsm8k", problems=1319, rows=({"problem": "p", "answer": "1"},)
         ("aime24", "accuracy", "r1_zero"), ("amc23", "accuracy", "r1_zero"), ("mmlu", "choice", "choice_plain"),
         ("gpqa_diamond", "choice", "choice_plain"), ("humaneval", "code", "code_plain"),
         ("livecodebench", "code", "code_plain"), ("gsm8k+svamp", "number", "r1_zero"),
-        ("gsm8k+math", "accuracy", "r1_zero"), ("word_problems", "accuracy", "r1_zero"), ("a.jsonl", "accuracy", "r1_zero"),
+        ("gsm8k+math", "accuracy", "r1_zero"), ("word_problems", "accuracy", "r1_zero"),
+        ("a.jsonl", "accuracy", "r1_zero"),
     ],
 )  # fmt: skip
 def test_what_a_data_set_brings_with_it(data, grader, template):
