@@ -2,8 +2,8 @@
 
     python -m experiments.harness_agreement.run --harness=OTHER/bin/python --dir=DIR --output=runs/harness_agreement
 
-OTHER is a virtual environment with the harness (`pip install 'lm_eval[hf]'`), DIR has gsm8k_test.jsonl. Greedy, float32,
-on CPU. Writes OUTPUT/results.json: what each says, and of each question on which they differ, why.
+OTHER is a virtual environment with the harness (`pip install 'lm_eval[hf]'`), DIR has gsm8k_test.jsonl. Greedy,
+float32, on CPU. Writes OUTPUT/results.json: what each says, and of each question on which they differ, why.
 """
 
 from __future__ import annotations
@@ -31,9 +31,9 @@ FLAGS: Spec = {
     "max_tokens": (int, 80, "limit of a completion"),
     "output": (str, "runs/harness_agreement", "what both write, and results.json"),
 }
-DATA = {"gsm8k": "", "word_problems": "", "word_problems_worked": "<think>"}
-"""Name → what stands behind the question and its newline. The shipped model works a problem out where a thought is
-begun for it, and is mostly right then; left to itself it blurts an answer out."""
+DATA = ("gsm8k", "word_problems", "word_problems_begun")
+"""The last one begins the answer with a thought and the left side of its first calculation: the shipped model works the
+problem out then, and is mostly right; left to itself it blurts an answer out."""
 TASK = """\
 task: {name}
 dataset_path: json
@@ -71,11 +71,11 @@ def main() -> None:
     output = Path(flags["output"]).resolve()
     output.mkdir(parents=True, exist_ok=True)
     results: dict = {"max_tokens": flags["max_tokens"], "harness": _version(flags["harness"])}
-    for name, begun in DATA.items():
+    for name in DATA:
         source, folder = ("gsm8k", flags["dir"]) if name == "gsm8k" else ("word_problems", "")
         problems = sources.load(source, "test", folder, 0)[: flags["problems"]]
         # Both sides send `problem` as it is.
-        rows = [{**problem, "problem": f"{problem['problem']}\n{begun}"} for problem in problems]
+        rows = [{**problem, "problem": _prompt(problem, name.endswith("begun"))} for problem in problems]
         file = output / f"{name}.jsonl"
         write_atomic(file, "".join(json.dumps(row) + "\n" for row in rows))
         results[name] = compare(_ours(flags, file, output / f"{name}_ours"), _theirs(flags, name, file, output))
@@ -86,6 +86,11 @@ def main() -> None:
         if name in DATA
     ]
     table("right answers", ["", "problems", "rl_reason", "harness", "same completion", "same verdict"], rows)
+
+
+def _prompt(problem: dict, begun: bool) -> str:
+    first = f"<think>{problem['solution'].partition('=')[0]}=" if begun else ""
+    return f"{problem['problem']}\n{first}"
 
 
 def compare(ours: Sequence[dict], theirs: Sequence[dict]) -> dict:
