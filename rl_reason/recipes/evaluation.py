@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import dataclasses
-import math
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 
@@ -18,8 +17,7 @@ from rl_reason.parallel.mesh import replicated, sharding
 from rl_reason.recipes.grading import grade
 from rl_reason.recipes.setup import Model
 from rl_reason.rewards.combination import Rewarder, describe_failure
-from rl_reason.rewards.estimators import majority, mean_interval, pass_at_k
-from rl_reason.rewards.format import format_reward
+from rl_reason.rewards.summary import summarize
 from rl_reason.sampling.sampler import Completions, Moved, Sampler, make_sampler
 
 
@@ -51,6 +49,11 @@ class Samples:
 
     def texts(self, model: Model) -> list[str]:
         return [decode(model.tokenizer, row) for row in self.rows()]
+
+
+Judge = Callable[[Sequence[EncodedPrompt], Samples, int], Callable[[], np.ndarray]]
+"""(prompts, their samples, tokens that prompts are padded to): dispatches; what it returns waits, and gives the score
+of each completion, float [B]."""
 
 
 def start_sampling(
@@ -100,11 +103,14 @@ def sample_records(
     per_batch: int,
     key: jax.Array,
     done: int = 0,
+    stops: Callable[[dict], Sequence[str]] = lambda problem: (),
+    judge: Judge | None = None,
 ) -> Iterator[list[dict]]:
     """Samples and grades `per_batch` questions at a time: one record a sample, those of a question together.
 
     The random numbers of a sample are those of the key, its question and its number: `done` questions, whole batches,
-    can be left out without a change to the others.
+    can be left out without a change to the others. Completions are cut off at the first of their problem's `stops`
+    (`cut_off`); what `judge` says of them is their `score`.
     """
     problems, prompts = asked.problems, asked.prompts
     longest = max(len(prompt.prompt_ids) for prompt in prompts)
@@ -115,10 +121,14 @@ def sample_records(
         filled = batch + batch[:1] * (per_batch - len(batch))
         length = padded_length(filled, longest)
         made = to_host([start_sampling(sampler, model, weights, filled, length, key)])
-        texts = made.texts(model)[: len(batch) * samples]
+        texts = made.texts(model)
+        made, texts = cut_off(made, texts, [stops(problems[p.index]) for p in filled for _ in range(samples)], model)
+        wait = judge(filled, made, length) if judge else None  # the device works while the host grades
+        texts = texts[: len(batch) * samples]
         owners = [problems[prompt.index] for prompt in batch for _ in range(samples)]
         graded = grade(rewarder, texts, owners)
         failed = {failure["index"]: failure for failure in graded.failures}
+        scores = wait() if wait else None
         records = []
         for row, (text, problem) in enumerate(zip(texts, owners, strict=True)):
             tokens = int(made.lengths[row])
@@ -128,7 +138,7 @@ def sample_records(
                     "sample": row % samples,
                     "prompt": decode(model.tokenizer, batch[row // samples].prompt_ids),
                     "completion": text,
-                    "answer": problem["answer"],
+                    "answer": problem.get("answer"),
                     "tokens": made.tokens[row, :tokens].tolist(),
                     "logprobs": [round(float(x), 6) for x in made.logprobs[row, :tokens]],
                     "reward": float(graded.total[row]),
@@ -138,8 +148,33 @@ def sample_records(
                     "finish": "stop" if made.finished[row] else "length",
                 }
                 | ({"failure": describe_failure(failed[row])} if row in failed else {})
+                | ({"score": float(scores[row])} if scores is not None else {})
+                | ({"rating": problem["rating"]} if "rating" in problem else {})
             )
         yield records
+
+
+def cut_off(
+    made: Samples, texts: Sequence[str], stops: Sequence[Sequence[str]], model: Model
+) -> tuple[Samples, list[str]]:
+    """Completions as a sampler that knew the stop texts would have ended them.
+
+    A text ends before the first of its stops that occurs in it. Of its tokens the fewest that hold that text are kept,
+    at least one, and it counts as finished.
+    """
+    lengths_B, finished_B, cut = made.lengths.copy(), made.finished.copy(), list(texts)
+    for row, (text, of_row) in enumerate(zip(texts, stops, strict=True)):
+        found = [place for place in map(text.find, of_row) if place >= 0]
+        if not found:
+            continue
+        cut[row] = text[: min(found)]
+        low, high = 1, int(lengths_B[row])
+        while low < high:
+            middle = (low + high) // 2
+            holds = decode(model.tokenizer, made.tokens[row, :middle].tolist()).startswith(cut[row])
+            low, high = (low, middle) if holds else (middle + 1, high)
+        lengths_B[row], finished_B[row] = low, True
+    return dataclasses.replace(made, lengths=lengths_B, finished=finished_B), cut
 
 
 Evaluator = Callable[[Params, HeldOut, Callable[[int], None]], tuple[dict, list[dict]]]
@@ -168,18 +203,7 @@ def make_evaluator(
         rows: completions that are sampled at the same time, about.
         seed: of the sampling keys. The same problems with the same seed get the same random numbers at every step.
     """
-    sampler = make_sampler(
-        model.config,
-        group_size=samples,
-        max_length=max_length,
-        stop_ids=model.stop_ids,
-        pad_id=model.pad_id,
-        temperature=temperature,
-        top_p=top_p,
-        dtype=model.dtype,
-        constrain=model.constrain,
-        decoding=model.decoding,
-    )
+    sampler = make_evaluation_sampler(model, samples, temperature, top_p, max_length)
 
     def evaluate(params: Params, held_out: HeldOut, progress: Callable[[int], None]) -> tuple[dict, list[dict]]:
         records: list[dict] = []
@@ -194,27 +218,16 @@ def make_evaluator(
     return evaluate
 
 
-def summarize(records: Sequence[dict], samples: int) -> dict:
-    """pass@1 with its interval, pass@k, maj@k, format and truncation rates, lengths, of records ordered by problem."""
-    correct_NK = np.array([record["correct"] for record in records]).reshape(-1, samples)
-    lengths = np.array([len(record["tokens"]) for record in records])
-    low, high = mean_interval(correct_NK.mean(axis=1))
-    summary = {
-        "n": len(correct_NK),
-        "samples": samples,
-        "pass@1": float(correct_NK.mean()),
-        "pass@1_ci95": [low, high],
-        "format": float(np.mean([format_reward(record["completion"], {}) for record in records])),
-        "tokens/completion": float(lengths.mean()),
-        "tokens/completion_max": int(lengths.max()),
-        "truncated": float(np.mean([record["finish"] == "length" for record in records])),
-        "unparseable": float(np.mean([record["verdict"] == "unparseable" for record in records])),
-    }
-    if samples > 1:
-        answers = [record["extracted"] for record in records]
-        groups = [slice(i, i + samples) for i in range(0, len(records), samples)]
-        votes = [majority(answers[g], [record["correct"] for record in records[g]]) for g in groups]
-        for k in sorted({2**i for i in range(1, int(math.log2(samples)) + 1)} | {samples}):
-            summary[f"pass@{k}"] = float(pass_at_k(correct_NK.sum(axis=1), samples, k).mean())
-        summary[f"maj@{samples}"] = float(np.mean(votes))
-    return summary
+def make_evaluation_sampler(model: Model, samples: int, temperature: float, top_p: float, max_length: int) -> Sampler:
+    return make_sampler(
+        model.config,
+        group_size=samples,
+        max_length=max_length,
+        stop_ids=model.stop_ids,
+        pad_id=model.pad_id,
+        temperature=temperature,
+        top_p=top_p,
+        dtype=model.dtype,
+        constrain=model.constrain,
+        decoding=model.decoding,
+    )

@@ -1,9 +1,11 @@
-"""What several samples of a problem tell: pass@1, pass@k, maj@k, and how sure the mean over problems is; and how well
-scores tell right from wrong."""
+"""What several samples of a problem tell: pass@k, maj@k, the best of k; how sure the mean over problems is; and how
+well scores tell right from wrong."""
 
 from __future__ import annotations
 
-from collections import Counter
+import functools
+import itertools
+import math
 from collections.abc import Sequence
 
 import numpy as np
@@ -12,6 +14,10 @@ from rl_reason.rewards.numeric import parse_number
 
 _RIGHT = object()
 """What all right answers vote for."""
+SUBSETS = 256
+"""Of k samples, over which a vote of k is averaged."""
+DRAWS = 2000
+"""Bootstrap samples of an interval."""
 
 
 def pass_at_k(correct_N: np.ndarray, samples: int, k: int) -> np.ndarray:
@@ -30,33 +36,100 @@ def pass_at_k(correct_N: np.ndarray, samples: int, k: int) -> np.ndarray:
     return 1.0 - np.prod(failing, axis=1)
 
 
-def majority(answers: Sequence[str | None], correct: Sequence[bool]) -> float:
+def majority(
+    answers: Sequence[str | None],
+    correct: Sequence[bool] | np.ndarray,
+    k: int = 0,
+    weights: Sequence[float] | np.ndarray | None = None,
+) -> float:
     """Whether the most frequent answer of one problem's samples is right (self-consistency, arXiv 2203.11171).
 
     Samples without an answer do not vote. Right answers vote together however they are written, and so do equal
     numbers. Among answers with equally many votes one is drawn: the result is the share
     of right ones, which is the expectation. No votes: 0.
+
+    Args:
+        answers: of the n samples of one problem.
+        correct: which of them are right.
+        k: how many of the samples vote; 0: all. The result is then the mean over subsets of k samples, an unbiased
+            estimate of what k samples give: over all of them where these are at most `SUBSETS`, else over so many that
+            are drawn, the same ones for each problem.
+        weights: of the votes, at least 0; they count 1 each otherwise.
     """
-    votes: Counter = Counter()
+    names: dict = {}
+    ballots = []
     for answer, ok in zip(answers, correct, strict=True):
-        if answer is not None:
-            number = parse_number(answer)
-            votes[_RIGHT if ok else answer.strip() if number is None else number] += 1
-    if not votes:
+        number = None if answer is None or ok else parse_number(answer)
+        choice = _RIGHT if ok else answer.strip() if answer is not None and number is None else number
+        ballots.append(-1 if answer is None else names.setdefault(choice, len(names)))
+    if not names:
         return 0.0
-    most = max(votes.values())
-    leading = [answer for answer, count in votes.items() if count == most]
-    return (_RIGHT in leading) / len(leading)
+    ballots_N = np.array(ballots)
+    votes_NC = (ballots_N[:, None] == np.arange(len(names))) * (
+        1.0 if weights is None else np.asarray(weights)[:, None]
+    )
+    votes_SC = _subsets(len(answers), k or len(answers)) @ votes_NC
+    most_S = votes_SC.max(axis=1, keepdims=True)
+    # Weights are added up in different orders.
+    leading_SC = (votes_SC >= most_S * (1 - 1e-9)) & (votes_SC > 0)
+    right_S = leading_SC[:, names[_RIGHT]] if _RIGHT in names else np.zeros(len(votes_SC))
+    return float((right_S / np.maximum(leading_SC.sum(axis=1), 1)).mean())
 
 
-def mean_interval(values_N: np.ndarray, level: float = 0.95, draws: int = 2000, seed: int = 0) -> tuple[float, float]:
-    """Bootstrap interval of the mean over problems: [low, high]."""
-    values_N = np.asarray(values_N, np.float64)
+def best_of(scores: Sequence[float] | np.ndarray, correct: Sequence[bool] | np.ndarray, k: int) -> float:
+    """How often the sample with the highest score of k is right: the mean over all subsets of k of n samples.
+
+    The one of rank i from above is the best of C(n−1−i, k−1) of the C(n, k) subsets. Equal scores share the choice.
+    """
+    scores_N, right_N = np.asarray(scores, np.float64), np.asarray(correct, np.float64)
+    n = len(scores_N)
+    if not 1 <= k <= n:
+        raise ValueError(f"best of {k} among {n} samples: expected 1 ≤ k ≤ samples")
+    _, group_N, counts = np.unique(-scores_N, return_inverse=True, return_counts=True)
+    shared_N = (np.bincount(group_N, right_N) / counts)[group_N]
+    # C(n−1−i, k−1)/C(n, k) as a product: the first i are not drawn, and the next one is.
+    chances, left = [], 1.0
+    for i in range(n):
+        chances.append(left * k / (n - i))
+        left *= max(n - i - k, 0) / (n - i)
+    return float(np.dot(chances, shared_N[np.argsort(-scores_N, kind="stable")]))
+
+
+@functools.cache
+def _subsets(n: int, k: int) -> np.ndarray:
+    """Subsets of k of n, float64 [S, n] of zeros and ones: all of them, or `SUBSETS` drawn ones."""
+    if math.comb(n, k) <= SUBSETS:
+        rows = np.array(list(itertools.combinations(range(n), k)))
+    else:
+        rows = np.random.default_rng((n, k)).random((SUBSETS, n)).argsort(axis=1)[:, :k]
+    made = np.zeros((len(rows), n))
+    np.put_along_axis(made, rows, 1.0, axis=1)
+    return made
+
+
+def resample(columns_CN: np.ndarray, draws: int = DRAWS, seed: int = 0) -> np.ndarray:
+    """Means of bootstrap samples of N problems, float64 [draws, C]; the same problems are drawn for all columns."""
+    columns_CN = np.asarray(columns_CN, np.float64)
+    n = columns_CN.shape[1]
     rng = np.random.default_rng(seed)
-    means = values_N[rng.integers(0, len(values_N), (draws, len(values_N)))].mean(axis=1)
-    tail = (1 - level) / 2
-    low, high = np.quantile(means, [tail, 1 - tail])
-    return float(low), float(high)
+    counts = (np.bincount(rng.integers(0, n, n), minlength=n) for _ in range(draws))
+    return np.stack([columns_CN @ count / n for count in counts])
+
+
+def mean_interval(values_N: np.ndarray, level: float = 0.95, draws: int = DRAWS, seed: int = 0) -> tuple[float, float]:
+    """Bootstrap interval of the mean over problems: [low, high]."""
+    low, high = between(resample(np.asarray(values_N)[None], draws, seed)[:, 0], level)
+    assert low is not None and high is not None
+    return low, high
+
+
+def between(draws: np.ndarray, level: float = 0.95) -> tuple[float | None, float | None]:
+    """The middle of what was drawn, [low, high]; None for a bound that lies among infinite ones."""
+    tails = [(1 - level) / 2, (1 + level) / 2]
+    # Between an infinite draw and its neighbour there is nothing to interpolate.
+    all_finite = np.isfinite(draws).all()
+    low, high = np.quantile(draws, tails) if all_finite else np.quantile(draws, tails, method="nearest")
+    return (float(low) if math.isfinite(low) else None), (float(high) if math.isfinite(high) else None)
 
 
 def roc_auc(scores_N: np.ndarray, right_N: np.ndarray) -> float | None:

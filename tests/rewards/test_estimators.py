@@ -1,11 +1,12 @@
 """Estimators against counting by hand."""
 
 from itertools import combinations, product
+from math import comb
 
 import numpy as np
 import pytest
 
-from rl_reason.rewards.estimators import majority, mean_interval, pass_at_k, roc_auc
+from rl_reason.rewards.estimators import best_of, between, majority, mean_interval, pass_at_k, resample, roc_auc
 
 
 @pytest.mark.parametrize("samples", [1, 2, 5, 7])
@@ -57,6 +58,64 @@ def test_majority_is_the_expectation_of_a_drawn_winner():
         winners = [x for x in "abc" if answers.count(x) == most]
         expected = winners.count("a") / len(winners)
         assert majority(list(answers), [x == "a" for x in answers]) == pytest.approx(expected)
+
+
+@pytest.mark.parametrize("k", [1, 2, 3, 5])
+@pytest.mark.parametrize("weights", [None, [0.9, 0.1, 0.3, 0.2, 0.5], [0.25, 0.25, 0.5, 0.0, 0.0]])
+def test_a_vote_of_k_is_the_mean_over_subsets(k, weights):
+    answers, correct = ["4", "5", "4.0", None, "6"], [True, False, True, False, False]
+    outcomes = []
+    for subset in combinations(range(5), k):
+        votes = {}
+        for i in subset:
+            if answers[i] is not None:
+                name = answers[i].removesuffix(".0")
+                votes[name] = votes.get(name, 0) + (1 if weights is None else weights[i])
+        leading = [name for name, vote in votes.items() if vote > 0 and vote == pytest.approx(max(votes.values()))]
+        outcomes.append(("4" in leading) / max(len(leading), 1))
+    assert majority(answers, correct, k, weights) == pytest.approx(np.mean(outcomes))
+
+
+def test_a_vote_of_some_of_many_samples_is_averaged_over_the_same_subsets():
+    """Four of 64: more subsets than are counted. 40% are right, the others all differ."""
+    correct = np.arange(64) % 5 < 2
+    answers = ["1" if ok else str(i + 2) for i, ok in enumerate(correct)]
+    made = majority(answers, correct, 4)
+    # Of four, r right ones: alone on top from two on, one of four answers with one, none with none.
+    expected = sum(np.prod([comb(26, r), comb(38, 4 - r)]) / comb(64, 4) * (1.0 if r > 1 else r / 4) for r in range(5))
+    assert made == pytest.approx(expected, abs=0.06) and made == majority(answers, correct, 4)
+    assert majority(answers, correct) == 1.0
+
+
+@pytest.mark.parametrize("seed", range(10))
+def test_the_best_of_k_counts_subsets(seed):
+    rng = np.random.default_rng(seed)
+    scores, correct = rng.integers(0, 4, 7) / 4, rng.random(7) < 0.5
+    for k in range(1, 8):
+        outcomes = []
+        for subset in combinations(range(7), k):
+            highest = scores[list(subset)].max()
+            outcomes.append(np.mean([correct[i] for i in subset if scores[i] == highest]))
+        assert best_of(scores, correct, k) == pytest.approx(np.mean(outcomes))
+
+
+@pytest.mark.parametrize("k", [0, 4])
+def test_the_best_of_k_needs_as_many_samples(k):
+    with pytest.raises(ValueError, match=f"best of {k} among 3"):
+        best_of([1, 2, 3], [True, False, True], k)
+
+
+def test_columns_are_drawn_together():
+    values = np.random.default_rng(0).random((1, 30))
+    made = resample(np.concatenate([values, 2 * values]), 50)
+    np.testing.assert_allclose(made[:, 1], 2 * made[:, 0])
+    assert len(np.unique(made[:, 0])) > 40
+
+
+def test_a_bound_among_infinite_draws_is_none():
+    draws = np.array([1.0] * 90 + [np.inf] * 10)
+    assert between(draws) == (1.0, None) and between(-draws) == (None, -1.0)
+    assert between(np.append(np.ones(999), np.inf)) == (1.0, 1.0)
 
 
 def test_interval_covers_the_mean_as_often_as_it_says():

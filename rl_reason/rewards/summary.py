@@ -1,0 +1,118 @@
+"""What the samples of an evaluation come to: one figure a name, with its 95% interval by bootstrap over problems.
+
+What is right is said by the grader's verdict alone, and what has the form of R1-Zero's answers by `format` alone.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Sequence
+from typing import Any
+
+import numpy as np
+
+from rl_reason.rewards.estimators import best_of, between, majority, pass_at_k, resample, roc_auc
+from rl_reason.rewards.format import format_reward
+from rl_reason.rewards.rating import elo
+
+SHARES = ("pass@", "maj@", "bon@", "weighted_maj@", "format", "truncated", "unparseable", "timeout", "crash")
+"""How the names of figures begin that are shares of 1."""
+
+
+def summarize(records: Sequence[dict], samples: int, without_scale: bool = False) -> dict[str, Any]:
+    """The figures of records that are ordered by problem.
+
+    Args:
+        records: of samples: `correct`, `verdict`, `extracted`, `answer`, `completion`, `tokens`, `finish`; where a
+            reward model judged them `score`, where problems are rated `rating`.
+        samples: of each problem.
+        without_scale: whether scores are those of a preference model: a vote weighs their sigmoid. Else they are
+            probabilities, and weigh as they are.
+
+    Returns:
+        `n` problems, `samples` of each, and means over problems, each with `NAME_ci95`:
+
+        - `pass@1`: the share of right samples; `pass@k`: that one of k is right (`estimators.pass_at_k`).
+        - `maj@k`: that the most frequent answer of k is right (`estimators.majority`; R1's cons@k). Not where there is
+          nothing to vote on: problems without an answer, such as programs, and graders that name none.
+        - `bon@k`, `weighted_maj@k`: that of k the sample with the highest score is right (`estimators.best_of`), and
+          the answer with the most votes, weighed by the scores. `auc`: of the scores.
+        - `format`, `truncated` (cut off by the limit), `unparseable`, `timeout`, `crash`: shares of samples.
+        - `tokens/completion`, the greatest of which is `tokens/completion_max`; `tokens/correct`: tokens of all samples
+          for each right one, None where none is right.
+        - `elo` (`rating.elo`) of the problems that have a rating.
+
+        k are the powers of two up to `samples`, and `samples`.
+    """
+    groups = [records[i : i + samples] for i in range(0, len(records), samples)]
+    correct_NK = np.array([record["correct"] for record in records]).reshape(-1, samples)
+    lengths_NK = np.array([len(record["tokens"]) for record in records]).reshape(-1, samples)
+
+    def share(what: Sequence[float]) -> np.ndarray:
+        return np.array(what, np.float64).reshape(-1, samples).mean(axis=1)
+
+    figures_N = {"pass@1": correct_NK.mean(axis=1)}
+    ks = sorted({2**i for i in range(1, int(math.log2(samples)) + 1)} | {samples} - {1})
+    for k in ks:
+        figures_N[f"pass@{k}"] = pass_at_k(correct_NK.sum(axis=1), samples, k)
+    has_answers = all(record["answer"] is not None for record in records)
+    has_answers &= not any(record["correct"] and record["extracted"] is None for record in records)
+    for k in ks if has_answers else ():
+        figures_N[f"maj@{k}"] = _votes(groups, correct_NK, k)
+    scores_NK = None
+    if "score" in records[0]:
+        scores_NK = np.array([record["score"] for record in records], np.float64).reshape(-1, samples)
+        weights_NK = 0.5 * (1 + np.tanh(scores_NK / 2)) if without_scale else scores_NK
+        for k in ks:
+            pairs = zip(scores_NK, correct_NK, strict=True)
+            figures_N[f"bon@{k}"] = np.array([best_of(scores, correct, k) for scores, correct in pairs])
+            if has_answers:
+                figures_N[f"weighted_maj@{k}"] = _votes(groups, correct_NK, k, weights_NK)
+    figures_N |= {
+        "format": share([format_reward(record["completion"], {}) for record in records]),
+        "truncated": share([record["finish"] == "length" for record in records]),
+        **{kind: share([r["verdict"] == kind for r in records]) for kind in ("unparseable", "timeout", "crash")},
+        "tokens/completion": lengths_NK.mean(axis=1),
+    }
+    drawn = dict(zip(figures_N, resample(np.stack(list(figures_N.values()))).T, strict=True))
+    summary: dict[str, Any] = {"n": len(groups), "samples": samples}
+    for name, values_N in figures_N.items():
+        summary |= {name: float(values_N.mean()), f"{name}_ci95": list(between(drawn[name]))}
+    summary["tokens/completion_max"] = int(lengths_NK.max())
+    right = float(figures_N["pass@1"].mean())
+    with np.errstate(divide="ignore"):
+        each = drawn["tokens/completion"] / drawn["pass@1"]
+    summary["tokens/correct"] = summary["tokens/completion"] / right if right else None
+    summary["tokens/correct_ci95"] = list(between(each)) if right else [None, None]
+    if scores_NK is not None:
+        summary["auc"] = roc_auc(scores_NK.reshape(-1), correct_NK.reshape(-1))
+    rated = [i for i, group in enumerate(groups) if group[0].get("rating") is not None]
+    if rated:
+        ratings_N = np.array([groups[i][0]["rating"] for i in rated], np.float64)
+        summary |= elo(ratings_N, figures_N["pass@1"][rated])
+    return summary
+
+
+def figures(summary: dict[str, Any]) -> list[list[str]]:
+    """Rows (name, figure with its interval) of a summary, for people."""
+    rows = []
+    for name, value in summary.items():
+        interval = summary.get(f"{name}_ci95")
+        if interval is None or value is None:
+            continue
+        scale, digits, unit = (100, 1, "%") if name.startswith(SHARES) else (1, 1, "")
+        low, high = ("–" if bound is None else f"{scale * bound:.{digits}f}" for bound in interval)
+        rows.append([name, f"{scale * value:.{digits}f}{unit} [{low}, {high}]"])
+    return rows
+
+
+def _votes(
+    groups: Sequence[Sequence[dict]], correct_NK: np.ndarray, k: int, weights_NK: np.ndarray | None = None
+) -> np.ndarray:
+    weights = [None] * len(groups) if weights_NK is None else weights_NK
+    return np.array(
+        [
+            majority([record["extracted"] for record in group], correct_K, k, weights_K)
+            for group, correct_K, weights_K in zip(groups, correct_NK, weights, strict=True)
+        ]
+    )
