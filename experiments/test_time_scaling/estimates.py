@@ -64,7 +64,7 @@ def summarize(seeds: Parts) -> dict:
         `before_after`: of problems as long as in training, and longer, pass@k and maj@k before and after RL.
     """
     count = len(seeds)
-    rows = [row for seed in seeds for row in seed["longer-after"]]
+    rows = [row for seed in seeds for row in seed["trained-before"]]
     sizes = [2**i for i in range(len(rows[0]["tokens"]).bit_length())]
     points = {"one": [_of_samples(rows, "any", 1)]}
     points |= {name: [_of_samples(rows, name, k) for k in sizes[1:]] for name in CHOICES}

@@ -2,18 +2,19 @@
 
     python -m experiments.test_time_scaling.run --seeds=3 --output=runs/test_time_scaling
 
-Of each seed: GRPO trains a policy, a process reward model learns to judge its steps, and both are put to use on
-problems of their own. Each part is a file; the same command again goes on with the parts that are missing. Writes
-OUTPUT/results.json, OUTPUT/scaling.png, OUTPUT/before_after.png and prints the tables.
+The shipped model is searched with. Of each seed: a process reward model learns to judge its steps, GRPO trains it, and
+both are put to use on problems of their own. Each part is a file; the same command again goes on with the parts that
+are missing. Writes OUTPUT/results.json, OUTPUT/scaling.png, OUTPUT/before_after.png and prints the tables.
 """
 
 from __future__ import annotations
 
 import functools
 import json
+import os
 import subprocess
 import sys
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -38,7 +39,7 @@ from rl_reason.runtime.progress import Progress
 from rl_reason.runtime.workdir import write_atomic
 from rl_reason.sampling.beam import Beam
 from rl_reason.sampling.sampler import make_sampler
-from rl_reason.sampling.search import Prefix
+from rl_reason.sampling.search import Expand, Prefix, Score, Search
 from rl_reason.sampling.tree import Tree
 
 FLAGS: Spec = {
@@ -49,26 +50,22 @@ FLAGS: Spec = {
     "draw": (bool, False, "run nothing; read the parts that are there"),
 }
 BASE = "checkpoints/tiny"
-LONGER, TRAINED = "experiments.test_time_scaling.problems:five_events", "word_problems"
-MAX_LENGTH, MAX_PROMPT = 96, 128
+TRAINED, LONGER = "word_problems", "experiments.test_time_scaling.problems:five_events"
+MAX_PROMPT, MAX_LENGTH = 128, 96
 TEMPERATURE = 1.0
 ROWS = 512
 """Samples, or prefixes to be scored, at the same time."""
-POLICY = {"evaluation.samples": "0", "evaluation.every": "0"}
-"""GRPO as in `make demo`, not evaluated on the way."""
-JUDGE = {
-    "data.name": LONGER,
-    "data.max_prompt_length": str(MAX_PROMPT),
-    "sampling.max_length": str(MAX_LENGTH),
-    "sampling.temperature": str(TEMPERATURE),
-    "evaluation.every": "0",
-    "evaluation.problems": "100",
+GRPO = {"evaluation.samples": "0", "evaluation.every": "0"}
+"""As in `make demo`, but not evaluated on the way."""
+PRM = {"data.problems": "500", "steps": "80", "evaluation.samples": "0", "evaluation.every": "0"}
+"""A third of the variant `tiny`, whose samples it learns from are those of the shipped model."""
+DATA = {"trained": TRAINED, "longer": LONGER}
+SEARCHES: dict[str, Callable[[], Search]] = {
+    **{f"beam-{4 * width}": Beam(width, 4) for width in (1, 2, 4, 8)},
+    **{f"tree-{simulations}": Tree(simulations, 4) for simulations in (4, 8, 16, 32)},
 }
-"""What the reward model learns from is what the policy writes on training problems of five events."""
-SEARCHES: dict[str, Callable] = {
-    **{f"beam-{4 * width}": Beam(width, 4) for width in (1, 2, 4, 8, 16)},
-    **{f"tree-{simulations}": Tree(simulations, 4) for simulations in (4, 8, 16, 32, 64)},
-}
+PARTS = (*(f"{data}-{when}" for data in DATA for when in ("before", "after")), *SEARCHES)
+"""Samples of the policy before and after RL, and searches by the one before."""
 
 
 @dataclass(frozen=True)
@@ -87,16 +84,21 @@ def main() -> None:
             raise UsageError(f"--{name}={flags[name]}: expected at least 1")
     output = Path(flags["output"])
     output.mkdir(parents=True, exist_ok=True)
-    names = ("longer-after", *SEARCHES, "longer-before", "trained-before", "trained-after")
-    seeds = []
-    with Progress((2 + len(names)) * flags["seeds"], title="parts") as progress:
-        for seed in range(flags["seeds"]):
-            folder = output / f"seed{seed}"
-            if not flags["draw"]:
-                folder.mkdir(exist_ok=True)
-                for _ in run_seed(folder, seed, flags["problems"], flags["samples"]):
-                    progress.advance(1)
-            seeds.append({name: _read(folder / f"{name}.jsonl") for name in names})
+    _check_same(output / "settings.json", {name: flags[name] for name in ("problems", "samples")})
+    # Small models compile longer than they run; what one seed has compiled the next ones find there.
+    cache = {"JAX_COMPILATION_CACHE_DIR": str(output.resolve() / "compiled")}
+    cache |= {"JAX_PERSISTENT_CACHE_MIN_COMPILE_TIME_SECS": "0", "JAX_PERSISTENT_CACHE_MIN_ENTRY_SIZE_BYTES": "-1"}
+    os.environ.update(cache)
+    for name, value in cache.items():
+        jax.config.update(name.lower(), value if "DIR" in name else int(value))
+    if not flags["draw"]:
+        # A training counts as much as a part.
+        with Progress((2 + len(PARTS)) * flags["problems"] * flags["seeds"], title="problems") as progress:
+            for seed in range(flags["seeds"]):
+                run_seed(output / f"seed{seed}", seed, flags["problems"], flags["samples"], progress)
+    seeds = [
+        {name: _read(output / f"seed{seed}" / f"{name}.jsonl") for name in PARTS} for seed in range(flags["seeds"])
+    ]
     results = summarize(seeds)
     write_atomic(output / "results.json", json.dumps(results, indent=1) + "\n")
     figures.draw_scaling(results["scaling"], output / "scaling.png")
@@ -104,48 +106,58 @@ def main() -> None:
     figures.show(results)
 
 
-def run_seed(folder: Path, seed: int, problems: int, samples: int) -> Iterator[None]:
-    """Makes what the folder lacks; yields after each part."""
-    policy, judge = folder / "policy", folder / "judge"
-    if not policy.exists():
-        run = folder / "grpo"
-        _train("grpo", run, {**POLICY, "seed": str(seed)})
-        _command("export", f"--workdir={run}", f"--output={policy}", log=folder / "export.log")
-    yield
-    # What is finished is not begun again: the last thing that it writes is its export.
-    if not (judge / "export").exists():
-        _train("prm", judge, {**JUDGE, "model.path": str(policy), "seed": str(seed)})
-    yield
-    reward = settings.Reward(names=("number",), weights=(1.0,), model=str(judge / "export"))
-    first = seed * problems
-    load = functools.cache(lambda path, data: _load(str(path), data, first, problems))
+def run_seed(folder: Path, seed: int, problems: int, samples: int, progress: Progress) -> None:
+    """Makes what the folder lacks."""
+    folder.mkdir(exist_ok=True)
+    after, judge = folder / "after", folder / "prm" / "export"
+    if not after.exists():
+        progress.note(f"seed {seed}: GRPO, {folder / 'grpo.log'}")
+        _train("grpo", folder / "grpo", {**GRPO, "seed": str(seed)})
+        _command(after, "export", f"--workdir={folder / 'grpo'}", f"--output={after}")
+    progress.advance(problems)
+    if not judge.exists():  # It is the last thing that the run writes.
+        progress.note(f"seed {seed}: process reward model, {folder / 'prm.log'}")
+        _train("prm", folder / "prm", {**PRM, "seed": str(seed)})
+    progress.advance(problems)
+    reward = settings.Reward(names=("number",), weights=(1.0,), model=str(judge))
+    missing = [name for name in PARTS if not (folder / f"{name}.jsonl").exists()]
+    progress.advance((len(PARTS) - len(missing)) * problems)
     with Rewarder(reward) as rewarder:
-        for name, path, data in (
-            ("longer-after", policy, LONGER),
-            ("longer-before", BASE, LONGER),
-            ("trained-before", BASE, TRAINED),
-            ("trained-after", policy, TRAINED),
-        ):
-            file = folder / f"{name}.jsonl"
-            if not file.exists():
-                _write(file, _sample(load(path, data), reward, rewarder, samples, seed, name))
-            yield
-        for name, kind in SEARCHES.items():
-            file = folder / f"{name}.jsonl"
-            if not file.exists():
-                _write(file, _search(load(policy, LONGER), reward, rewarder, kind, seed, name))
-            yield
+        load = functools.cache(
+            lambda name: _load(name, BASE if name.endswith("before") else str(after), seed * problems, problems)
+        )
+        search = functools.cache(lambda: _make_search(load("trained-before"), reward, seed))
+        for name in missing:
+            progress.note(f"seed {seed}: {name}")
+            if name in SEARCHES:
+                rows = _search(load("trained-before"), SEARCHES[name], *search(), rewarder)
+            else:
+                judged = reward if name == "trained-before" else None
+                rows = _sample(load(name), judged, rewarder, samples, seed)
+            write_atomic(folder / f"{name}.jsonl", "".join(json.dumps(row) + "\n" for row in rows))
+            progress.advance(problems)
 
 
-def _load(path: str, data: str, first: int, count: int) -> Policy:
+def _check_same(file: Path, asked: dict[str, int]) -> None:
+    """Parts of other sizes cannot be put together."""
+    if file.exists():
+        there = json.loads(file.read_text())
+        for name, value in asked.items():
+            if there[name] != value:
+                raise UsageError(f"--{name}={value}: {file.parent} holds parts made with {there[name]}; expected that")
+    write_atomic(file, json.dumps(asked) + "\n")
+
+
+def _load(name: str, path: str, first: int, count: int) -> Policy:
+    data = DATA[name.split("-")[0]]
     problems = sources.load(data, "test", "", 0)[first : first + count]
     model = describe_model(settings.Model(path=path), make_mesh(settings.Mesh()), lambda: ())
     prompts = encode_prompts(problems, find_template("question"), model, MAX_PROMPT)
     return Policy(model, model.load_params(0), HeldOut(data, problems, prompts))
 
 
-def _sample(policy: Policy, reward: settings.Reward, rewarder: Rewarder, samples: int, seed: int, name: str) -> list:
-    """Samples of each problem, each with the score of the reward model."""
+def _sample(policy: Policy, reward: settings.Reward | None, rewarder: Rewarder, samples: int, seed: int) -> list[dict]:
+    """Samples of each problem; with the score of each where a reward model is given."""
     model, asked = policy.model, policy.asked
     sampler = make_sampler(
         model.config,
@@ -157,28 +169,36 @@ def _sample(policy: Policy, reward: settings.Reward, rewarder: Rewarder, samples
         dtype=model.dtype,
     )
     per_batch = questions_at_once(ROWS, samples, len(asked.prompts))
-    score = _make_score(policy, reward)
-    rows = []
-    with Progress(len(asked.prompts), title=name) as progress:
-        for batch in sample_records(
-            sampler, model, policy.params, asked, rewarder, samples, per_batch, jax.random.key(seed)
-        ):
-            for start in range(0, len(batch), samples):
-                records = batch[start : start + samples]
-                scores = score([(len(rows), Prefix(tokens=tuple(record["tokens"]))) for record in records])
-                rows.append(_row([{**record, "score": s} for record, s in zip(records, scores, strict=True)]))
-                progress.advance(1)
+    score = _make_score(policy, reward) if reward else None
+    rows: list[dict] = []
+    for batch in sample_records(
+        sampler, model, policy.params, asked, rewarder, samples, per_batch, jax.random.key(seed)
+    ):
+        made = [_row(batch[start : start + samples]) for start in range(0, len(batch), samples)]
+        if score:
+            told = [(len(rows) + i // samples, Prefix(tokens=tuple(r["tokens"]))) for i, r in enumerate(batch)]
+            scores = score(told)
+            for i, row in enumerate(made):
+                row["scores"] = scores[i * samples : (i + 1) * samples]
+        rows += made
     return rows
 
 
-def _search(
-    policy: Policy, reward: settings.Reward, rewarder: Rewarder, kind: Callable, seed: int, name: str
-) -> list[dict]:
+def _search(policy: Policy, kind: Callable[[], Search], expand: Expand, score: Score, rewarder: Rewarder) -> list[dict]:
     asked = policy.asked
+    rows: list[dict] = []
+    for batch in search_records(policy.model, asked, kind, expand, score, rewarder, len(asked.prompts)):
+        for records in batch:
+            row = _row(records) | {name: records[0][name] for name in ("spent", "scored")}
+            rows.append(row | {"scores": [record["score"] for record in records]})
+    return rows
+
+
+def _make_search(policy: Policy, reward: settings.Reward, seed: int) -> tuple[Expand, Score]:
     expand = make_expand(
         policy.model,
         policy.params,
-        asked.prompts,
+        policy.asked.prompts,
         separator=reward.step_separator,
         temperature=TEMPERATURE,
         top_p=1.0,
@@ -186,18 +206,10 @@ def _search(
         rows=ROWS,
         seed=seed,
     )
-    score = _make_score(policy, reward)
-    rows = []
-    with Progress(len(asked.prompts), title=name) as progress:
-        for batch in search_records(policy.model, asked, kind, expand, score, rewarder, len(asked.prompts)):
-            rows += [
-                _row(records) | {"spent": records[0]["spent"], "scored": records[0]["scored"]} for records in batch
-            ]
-            progress.advance(len(batch))
-    return rows
+    return expand, _make_score(policy, reward)
 
 
-def _make_score(policy: Policy, reward: settings.Reward):
+def _make_score(policy: Policy, reward: settings.Reward) -> Score:
     judge = describe_reward_model(reward, policy.model)
     return make_score(reward, judge, judge.load_params(0), policy.asked.prompts, max_length=MAX_LENGTH, rows=ROWS)
 
@@ -209,24 +221,20 @@ def _row(records: Sequence[dict]) -> dict:
         "tokens": [len(record["tokens"]) for record in records],
         "correct": [record["correct"] for record in records],
         "extracted": [record["extracted"] for record in records],
-        "scores": [record["score"] for record in records],
     }
 
 
 def _train(config: str, folder: Path, changes: dict[str, str]) -> None:
     flags = [f"--config.{key}={value}" for key, value in changes.items()]
-    name = f"configs/{config}_math.py:tiny"
-    _command("train", f"--config={name}", f"--workdir={folder}", *flags, log=folder.with_suffix(".log"))
+    _command(folder, "train", f"--config=configs/{config}_math.py:tiny", f"--workdir={folder}", *flags)
 
 
-def _command(name: str, *flags: str, log: Path) -> None:
+def _command(folder: Path, name: str, *flags: str) -> None:
+    """Runs one of the project's commands, which writes the folder; what it says goes to a file beside it."""
+    log = folder.with_suffix(".log")
     with log.open("w") as file:
         if subprocess.run([sys.executable, "-m", f"rl_reason.{name}", *flags], stdout=file, stderr=file).returncode:
             raise RunError(f"{name} failed; {log} says why")
-
-
-def _write(file: Path, rows: Sequence[dict]) -> None:
-    write_atomic(file, "".join(json.dumps(row) + "\n" for row in rows))
 
 
 def _read(file: Path) -> list[dict]:

@@ -11,6 +11,7 @@ and what all trees ask for is drawn as one batch.
 
 from __future__ import annotations
 
+import dataclasses
 import functools
 import hashlib
 from collections.abc import Callable, Iterator, Sequence
@@ -34,8 +35,9 @@ from rl_reason.sampling.sampler import Moved, Sampler, make_sampler
 from rl_reason.sampling.search import Expand, Outcome, Prefix, Score, Search, Step
 from rl_reason.settings import Reward
 
-LEAST_ROWS = 8
-"""Rows of a call are the most that there may be, or a quarter of them, a sixteenth, …, at least so many: few shapes."""
+FEWER, LEAST_ROWS = 8, 8
+"""Rows of a call are the most that there may be, an eighth of them, a 64th, …, at least eight: each number of them is
+compiled."""
 
 Parents = Sequence[tuple[int, Prefix]]
 """Problems and prefixes."""
@@ -93,7 +95,8 @@ def make_expand(
             constrain=model.constrain,
             decoding=model.decoding,
         )
-        return made, made.move(params)
+        # Steps are short: to put those together that go on would gain less than it takes to compile.
+        return (made if to_end else dataclasses.replace(made, least_multiple=rows)), made.move(params)
 
     def expand(parents: Parents, count: int, to_end: bool) -> list[list[Step]]:
         one, weights = sampler(count, to_end)
@@ -253,6 +256,6 @@ def _chunks(items: Parents, most: int) -> Iterator[tuple[Parents, int]]:
     """At most so many items at a time, and the rows that they are to be filled up to."""
     for start in range(0, len(items), most):
         chunk, size = items[start : start + most], most
-        while size // 4 >= max(len(chunk), LEAST_ROWS):
-            size //= 4
+        while size // FEWER >= max(len(chunk), LEAST_ROWS):
+            size //= FEWER
         yield chunk, size

@@ -1,0 +1,143 @@
+"""Searches by a policy and a reward model of random weights."""
+
+from __future__ import annotations
+
+import jax
+import numpy as np
+import pytest
+
+from rl_reason import settings
+from rl_reason.data.steps import make_step_ends, separator_tokens
+from rl_reason.data.templates import find_template
+from rl_reason.data.word_problems import make_problem
+from rl_reason.errors import UsageError
+from rl_reason.parallel.mesh import make_mesh
+from rl_reason.recipes.completions import make_score as make_logprobs
+from rl_reason.recipes.evaluation import HeldOut, Samples
+from rl_reason.recipes.learned_rewards import describe_reward_model, make_reward_model
+from rl_reason.recipes.rollout import make_batch
+from rl_reason.recipes.searching import make_expand, make_score, search_records
+from rl_reason.recipes.setup import describe_model, encode_prompts
+from rl_reason.rewards.combination import Rewarder
+from rl_reason.sampling.beam import Beam
+from rl_reason.sampling.tree import Tree
+from tests.end_to_end.test_learned_rewards import make_scorer
+
+LENGTH, SEPARATOR = 10, "a"
+"""Random tokens hold few line ends."""
+
+
+@pytest.fixture(scope="module")
+def world(tiny_model, tmp_path_factory):
+    """The policy, its weights, five problems, a reward model of steps, and a grader."""
+    folder = tmp_path_factory.mktemp("search") / "scorer"
+    make_scorer(tiny_model, folder, "process", spread=0.3)
+    reward = settings.Reward(("number",), (1.0,), model=str(folder), step_separator=SEPARATOR, aggregation="minimum")
+    mesh = make_mesh(settings.Mesh(data=1), jax.devices()[:1])
+    policy = describe_model(settings.Model(path=str(tiny_model)), mesh, lambda: ())
+    problems = [make_problem("test", i, 0) for i in range(5)]
+    prompts = encode_prompts(problems, find_template("question"), policy, 200)
+    with Rewarder(reward) as rewarder:
+        yield policy, policy.load_params(0), HeldOut("five", problems, prompts), reward, rewarder
+
+
+def searched(world, kind, per_batch=5, rows=64, seed=0):
+    policy, params, asked, reward, rewarder = world
+    scorer = describe_reward_model(reward, policy)
+    expand = make_expand(
+        policy, params, asked.prompts, separator=SEPARATOR, temperature=1.0, top_p=1.0, max_length=LENGTH, rows=rows,
+        seed=seed,
+    )  # fmt: skip
+    score = make_score(reward, scorer, scorer.load_params(0), asked.prompts, max_length=LENGTH, rows=rows)
+    return [one for batch in search_records(policy, asked, kind, expand, score, rewarder, per_batch) for one in batch]
+
+
+@pytest.fixture(scope="module")
+def by_beam(world):
+    return searched(world, Beam(3, 2))
+
+
+@pytest.fixture(scope="module")
+def by_tree(world):
+    return searched(world, Tree(6, 3, rollouts=True))
+
+
+def as_batch(records, asked, pad_id):
+    """Whole solutions, one a row, as a sampler would have drawn them."""
+    made = Samples(
+        np.array([record["tokens"] + [0] * (LENGTH - len(record["tokens"])) for record in records], np.int32),
+        np.array([record["logprobs"] + [0] * (LENGTH - len(record["tokens"])) for record in records], np.float32),
+        np.array([len(record["tokens"]) for record in records]),
+        np.array([record["finish"] == "stop" for record in records]),
+    )
+    places = {problem["id"]: i for i, problem in enumerate(asked.problems)}
+    prompts = [asked.prompts[places[record["id"]]] for record in records]
+    return make_batch(prompts, made, 1, max(len(prompt.prompt_ids) for prompt in prompts), pad_id), made
+
+
+@pytest.mark.parametrize("kind", ["by_beam", "by_tree"])
+def test_solutions_are_samples_of_the_policy_and_scored_as_a_whole(kind, world, request):
+    """Put together from steps, each drawn behind the text of those before: their log-probabilities and their scores are
+    those that the trainer computes of the whole."""
+    found = request.getfixturevalue(kind)
+    policy, params, asked, reward, _ = world
+    records = [record for of_problem in found for record in of_problem]
+    assert [of_problem[0]["id"] for of_problem in found] == [problem["id"] for problem in asked.problems]
+    batch, made = as_batch(records, asked, policy.pad_id)
+    difference = np.abs(make_logprobs(policy, 1.0, 0)(params, batch) - made.logprobs) * batch["mask"]
+    assert difference.max() < 1e-4
+
+    scorer = describe_reward_model(reward, policy)
+    model = make_reward_model(reward, scorer, 0)
+    step_ends = make_step_ends(policy.tokenizer, SEPARATOR)
+    ends = [step_ends(record["tokens"]) for record in records]
+    whole = model.of_completions(model.begin(scorer.load_params(0), batch)(), made.lengths, ends)
+    np.testing.assert_allclose([record["score"] for record in records], whole, atol=1e-5)
+    assert max(map(len, ends)) > 2 and np.std(whole) > 0.01
+
+    for of_problem in found:
+        scores = [record["score"] for record in of_problem]
+        assert scores == sorted(scores, reverse=True)
+        assert [record["sample"] for record in of_problem] == list(range(len(of_problem)))
+        assert len({record["spent"] for record in of_problem}) == 1
+        assert of_problem[0]["spent"] >= max(len(record["tokens"]) for record in of_problem)
+    for record in records:
+        is_ended = record["tokens"][-1] in policy.stop_ids
+        assert record["finish"] == ("stop" if is_ended else "length")
+        assert is_ended or len(record["tokens"]) == LENGTH
+        assert not set(record["tokens"][:-1]) & set(policy.stop_ids)
+        assert record["verdict"] in ("correct", "wrong", "unparseable")
+    assert {record["finish"] for record in records} == {"stop", "length"}
+
+
+@pytest.mark.parametrize("kind", ["by_beam", "by_tree"])
+def test_a_search_does_not_depend_on_its_batch(kind, world, request):
+    whole = request.getfixturevalue(kind)
+    made = searched(world, Beam(3, 2) if kind == "by_beam" else Tree(6, 3, rollouts=True), per_batch=2, rows=8)
+    for one, other in zip(made, whole, strict=True):
+        assert [r["tokens"] for r in one] == [r["tokens"] for r in other]
+        assert (one[0]["spent"], one[0]["scored"]) == (other[0]["spent"], other[0]["scored"])
+        np.testing.assert_allclose([r["score"] for r in one], [r["score"] for r in other], atol=1e-5)
+
+
+def test_another_seed_finds_other_solutions(world, by_beam):
+    made = searched(world, Beam(3, 2), seed=1)
+    assert all(one[0]["tokens"] != other[0]["tokens"] for one, other in zip(made, by_beam, strict=True))
+
+
+def test_tokens_that_end_a_step(world):
+    policy = world[0]
+    ids = separator_tokens(policy.tokenizer, SEPARATOR)
+    assert all(SEPARATOR in policy.tokenizer.decode([i]) for i in ids) and len(ids) > 3
+    assert separator_tokens(policy.tokenizer, "\n") == tuple(policy.tokenizer.convert_tokens_to_ids(["Ċ"]))
+
+
+def test_refusals(world, tiny_model, tmp_path):
+    policy, params, asked, reward, _ = world
+    options = {"temperature": 1.0, "top_p": 1.0, "max_length": LENGTH, "rows": 8, "seed": 0}
+    with pytest.raises(UsageError, match="'no such words': no token of the model holds it"):
+        make_expand(policy, params, asked.prompts, separator="no such words", **options)
+    make_scorer(tiny_model, tmp_path / "preference", "preference")
+    other = settings.Reward(("number",), (1.0,), model=str(tmp_path / "preference"))
+    with pytest.raises(UsageError, match="was trained for preference; expected process or outcome"):
+        make_score(other, describe_reward_model(other, policy), {}, asked.prompts, max_length=LENGTH, rows=8)
