@@ -100,6 +100,29 @@ def test_a_beam_draws_what_it_says():
     assert first.draws == 3 and len(first.path) == len(first.tokens) == len(first.logprobs) == 3
 
 
+def test_a_solution_that_ends_early_stays_in_the_beam_while_it_is_good():
+    """It goes on beside longer ones, and leaves when two of these are better."""
+
+    def expand(parents, count, to_end):
+        return [
+            [Step((len(prefix.tokens) + 2,), (-1.0,)), Step((END,), (-1.0,), "stop")] * (count // 2)
+            for _, prefix in parents
+        ]
+
+    def searched(early):
+        # An end behind the prompt is worth `early`; other steps 0.5, and their ends less and less.
+        def score(prefixes):
+            return [
+                early if prefix.tokens == (END,) else 0.5 - 0.1 * (prefix.tokens[-1] == END) for _, prefix in prefixes
+            ]
+
+        (found,) = run({0: Beam(2, 2, max_steps=4)()}, expand, score).values()
+        return [one.tokens for one in found.solutions]
+
+    assert searched(0.6)[0] == (END,)
+    assert (END,) in searched(0.45) and (END,) not in searched(0.35)
+
+
 def test_a_wide_beam_is_an_exhaustive_search():
     world = World()
     (found,) = world.search(Beam(27, 3)).values()
@@ -182,6 +205,14 @@ def test_a_tree_stops_at_its_budget():
     (found,) = world.search(Tree(simulations=1000, expansions=3, tokens=30)).values()
     # No simulation of three tokens begins at 30; a solution may still be drawn.
     assert 30 <= found.spent <= 30 + 7
+
+
+def test_equal_samples_count_in_the_budget():
+    def expand(parents, count, to_end):
+        return [[Step((7,), (-1.0,), "stop" if to_end else "")] * count for _ in parents]
+
+    (found,) = run({0: Tree(100, 4, tokens=20)()}, expand, lambda prefixes: [0.5 for _ in prefixes]).values()
+    assert found.spent == 5 * 4 + 1
 
 
 def test_samples_that_are_the_same_are_one_child_with_their_share():
