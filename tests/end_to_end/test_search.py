@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from types import SimpleNamespace
+
 import jax
 import numpy as np
 import pytest
@@ -20,16 +22,19 @@ from rl_reason.recipes.searching import make_expand, make_score, search_records
 from rl_reason.recipes.setup import describe_model, encode_prompts
 from rl_reason.rewards.combination import Rewarder
 from rl_reason.sampling.beam import Beam
+from rl_reason.sampling.search import ROOT, Prefix
 from rl_reason.sampling.tree import Tree
 from tests.end_to_end.test_learned_rewards import make_scorer
 
 LENGTH, SEPARATOR = 10, "a"
 """Random tokens hold few line ends."""
+ROWS = 16
+"""So few that what is asked for takes several calls."""
 
 
 @pytest.fixture(scope="module")
 def world(tiny_model, tmp_path_factory):
-    """The policy, its weights, five problems, a reward model of steps, and a grader."""
+    """The policy, its weights, five problems, a reward model of steps, a grader, and what draws and scores."""
     folder = tmp_path_factory.mktemp("search") / "scorer"
     make_scorer(tiny_model, folder, "process", spread=0.3)
     reward = settings.Reward(("number",), (1.0,), model=str(folder), step_separator=SEPARATOR, aggregation="minimum")
@@ -37,29 +42,38 @@ def world(tiny_model, tmp_path_factory):
     policy = describe_model(settings.Model(path=str(tiny_model)), mesh, lambda: ())
     problems = [make_problem("test", i, 0) for i in range(5)]
     prompts = encode_prompts(problems, find_template("question"), policy, 200)
+    params, scorer = policy.load_params(0), describe_reward_model(reward, policy)
+    score = make_score(reward, scorer, scorer.load_params(0), prompts, max_length=LENGTH, rows=ROWS)
+    # Models that are as small as these run for milliseconds and compile for seconds.
+    jax.config.update("jax_disable_most_optimizations", True)
     with Rewarder(reward) as rewarder:
-        yield policy, policy.load_params(0), HeldOut("five", problems, prompts), reward, rewarder
+        yield SimpleNamespace(
+            policy=policy,
+            params=params,
+            asked=HeldOut("five", problems, prompts),
+            reward=reward,
+            rewarder=rewarder,
+            scorer=scorer,
+            expand=make_expand(policy, params, prompts, **OPTIONS, seed=0),
+            score=score,
+        )
+    jax.config.update("jax_disable_most_optimizations", False)
 
 
-def searched(world, kind, per_batch=5, rows=64, seed=0):
-    policy, params, asked, reward, rewarder = world
-    scorer = describe_reward_model(reward, policy)
-    expand = make_expand(
-        policy, params, asked.prompts, separator=SEPARATOR, temperature=1.0, top_p=1.0, max_length=LENGTH, rows=rows,
-        seed=seed,
-    )  # fmt: skip
-    score = make_score(reward, scorer, scorer.load_params(0), asked.prompts, max_length=LENGTH, rows=rows)
-    return [one for batch in search_records(policy, asked, kind, expand, score, rewarder, per_batch) for one in batch]
+OPTIONS = {"separator": SEPARATOR, "temperature": 1.0, "top_p": 1.0, "max_length": LENGTH, "rows": ROWS}
+KINDS = {"beam": Beam(3, 2), "tree": Tree(6, 3, rollouts=True)}
+
+
+def searched(world, kind, per_batch):
+    batches = search_records(
+        world.policy, world.asked, KINDS[kind], world.expand, world.score, world.rewarder, per_batch
+    )
+    return [of_problem for batch in batches for of_problem in batch]
 
 
 @pytest.fixture(scope="module")
-def by_beam(world):
-    return searched(world, Beam(3, 2))
-
-
-@pytest.fixture(scope="module")
-def by_tree(world):
-    return searched(world, Tree(6, 3, rollouts=True))
+def found(world):
+    return {kind: searched(world, kind, 5) for kind in KINDS}
 
 
 def as_batch(records, asked, pad_id):
@@ -75,27 +89,25 @@ def as_batch(records, asked, pad_id):
     return make_batch(prompts, made, 1, max(len(prompt.prompt_ids) for prompt in prompts), pad_id), made
 
 
-@pytest.mark.parametrize("kind", ["by_beam", "by_tree"])
-def test_solutions_are_samples_of_the_policy_and_scored_as_a_whole(kind, world, request):
+@pytest.mark.parametrize("kind", KINDS)
+def test_solutions_are_samples_of_the_policy_and_scored_as_a_whole(kind, world, found):
     """Put together from steps, each drawn behind the text of those before: their log-probabilities and their scores are
     those that the trainer computes of the whole."""
-    found = request.getfixturevalue(kind)
-    policy, params, asked, reward, _ = world
-    records = [record for of_problem in found for record in of_problem]
-    assert [of_problem[0]["id"] for of_problem in found] == [problem["id"] for problem in asked.problems]
+    policy, asked, scorer = world.policy, world.asked, world.scorer
+    records = [record for of_problem in found[kind] for record in of_problem]
+    assert [of_problem[0]["id"] for of_problem in found[kind]] == [problem["id"] for problem in asked.problems]
     batch, made = as_batch(records, asked, policy.pad_id)
-    difference = np.abs(make_logprobs(policy, 1.0, 0)(params, batch) - made.logprobs) * batch["mask"]
+    difference = np.abs(make_logprobs(policy, 1.0, 0)(world.params, batch) - made.logprobs) * batch["mask"]
     assert difference.max() < 1e-4
 
-    scorer = describe_reward_model(reward, policy)
-    model = make_reward_model(reward, scorer, 0)
+    model = make_reward_model(world.reward, scorer, 0)
     step_ends = make_step_ends(policy.tokenizer, SEPARATOR)
     ends = [step_ends(record["tokens"]) for record in records]
     whole = model.of_completions(model.begin(scorer.load_params(0), batch)(), made.lengths, ends)
     np.testing.assert_allclose([record["score"] for record in records], whole, atol=1e-5)
     assert max(map(len, ends)) > 2 and np.std(whole) > 0.01
 
-    for of_problem in found:
+    for of_problem in found[kind]:
         scores = [record["score"] for record in of_problem]
         assert scores == sorted(scores, reverse=True)
         assert [record["sample"] for record in of_problem] == list(range(len(of_problem)))
@@ -110,33 +122,35 @@ def test_solutions_are_samples_of_the_policy_and_scored_as_a_whole(kind, world, 
     assert {record["finish"] for record in records} == {"stop", "length"}
 
 
-def test_a_search_does_not_depend_on_its_batch(world, by_tree):
-    """Nor on how many rows are computed at the same time."""
-    made = searched(world, Tree(6, 3, rollouts=True), per_batch=2, rows=8)
-    for one, other in zip(made, by_tree, strict=True):
+@pytest.mark.parametrize("kind", KINDS)
+def test_a_search_does_not_depend_on_its_batch(kind, world, found):
+    for one, other in zip(searched(world, kind, 2), found[kind], strict=True):
         assert [r["tokens"] for r in one] == [r["tokens"] for r in other]
         assert (one[0]["spent"], one[0]["scored"]) == (other[0]["spent"], other[0]["scored"])
         np.testing.assert_allclose([r["score"] for r in one], [r["score"] for r in other], atol=1e-5)
 
 
-def test_another_seed_finds_other_solutions(world, by_beam):
-    made = searched(world, Beam(3, 2), seed=1)
-    assert all(one[0]["tokens"] != other[0]["tokens"] for one, other in zip(made, by_beam, strict=True))
+def test_what_is_drawn_depends_on_seed_and_path(world):
+    """Two prefixes of the same text are two places in a search."""
+    again = make_expand(world.policy, world.params, world.asked.prompts, **OPTIONS, seed=1)
+    asked = [(0, ROOT), (0, Prefix(path=(1,))), (3, ROOT)]
+    drawn = [step.tokens for expand in (world.expand, again) for steps in expand(asked, 3, False) for step in steps]
+    assert len(set(drawn)) > 15
+    assert world.expand(asked[1:], 3, False) == world.expand(asked, 3, False)[1:]
 
 
 def test_tokens_that_end_a_step(world):
-    policy = world[0]
+    policy = world.policy
     ids = separator_tokens(policy.tokenizer, SEPARATOR)
     assert all(SEPARATOR in policy.tokenizer.decode([i]) for i in ids) and len(ids) > 3
     assert separator_tokens(policy.tokenizer, "\n") == tuple(policy.tokenizer.convert_tokens_to_ids(["Ċ"]))
 
 
 def test_refusals(world, tiny_model, tmp_path):
-    policy, params, asked, reward, _ = world
-    options = {"temperature": 1.0, "top_p": 1.0, "max_length": LENGTH, "rows": 8, "seed": 0}
+    prompts = world.asked.prompts
     with pytest.raises(UsageError, match="'no such words': no token of the model holds it"):
-        make_expand(policy, params, asked.prompts, separator="no such words", **options)
+        make_expand(world.policy, world.params, prompts, **OPTIONS | {"separator": "no such words"}, seed=0)
     make_scorer(tiny_model, tmp_path / "preference", "preference")
     other = settings.Reward(("number",), (1.0,), model=str(tmp_path / "preference"))
     with pytest.raises(UsageError, match="was trained for preference; expected process or outcome"):
-        make_score(other, describe_reward_model(other, policy), {}, asked.prompts, max_length=LENGTH, rows=8)
+        make_score(other, describe_reward_model(other, world.policy), {}, prompts, max_length=LENGTH, rows=8)
