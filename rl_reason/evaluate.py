@@ -1,20 +1,18 @@
 """`python -m rl_reason.evaluate --model=DIR_OR_NAME --data=NAME_OR_JSONL --samples=K --temperature=T --output=DIR`.
 
-Samples K completions of each problem and writes DIR/results.json and DIR/samples.jsonl.
+Samples K completions of each problem and writes DIR/results.json and DIR/samples.jsonl. The same command again goes on
+where it was stopped.
 """
 
 from __future__ import annotations
 
-import json
-import math
 import sys
 from pathlib import Path
+from typing import Any
 
-from rl_reason import settings
 from rl_reason.errors import RunError, UsageError, run_command
 from rl_reason.runtime.flags import HOSTS, REQUIRED, Spec, parse_flags
-from rl_reason.runtime.progress import Progress, table
-from rl_reason.runtime.workdir import write_atomic
+from rl_reason.runtime.progress import table
 
 FLAGS: Spec = {
     "model": (str, REQUIRED, "a Hugging Face folder or name"),
@@ -23,12 +21,17 @@ FLAGS: Spec = {
     "split": (str, "test", "split of a named data set"),
     "dir": (str, "", "folder with local files of a named data set; empty: the public download"),
     "problems": (int, 0, "the first so many problems; 0: all"),
-    "template": (str, "r1_zero", "prompt template; none: the problem as it is"),
-    "grader": (str, "accuracy", "reward function that says what is correct"),
-    "samples": (int, 1, "completions of each problem"),
-    "temperature": (float, 0.0, "0 is greedy"),
-    "top_p": (float, 1.0, "nucleus sampling; 1 is off"),
-    "max_tokens": (int, 1024, "limit of a completion"),
+    "protocol": (str, "", "defaults of a paper for the five flags below: r1 or minerva"),
+    "template": (str, "", "prompt template (default: r1_zero; choice_plain, code_plain); none: the problem as it is"),
+    "samples": (int, None, "completions of each problem (default: 1)"),
+    "temperature": (float, None, "0 is greedy (default: 0)"),
+    "top_p": (float, None, "nucleus sampling; 1 is off (default: 1)"),
+    "max_tokens": (int, None, "limit of a completion (default: 1024)"),
+    "stop": (str, "", "text at which a completion is cut off, instead of the template's own"),
+    "grader": (str, "auto", "reward function that says what is correct; auto: the data set's own, of a file accuracy"),
+    "reward_model": (str, "", "a Hugging Face folder of a reward model: adds bon@k and weighted_maj@k"),
+    "aggregation": (str, "", "of a process reward model's steps: product (default), minimum or last"),
+    "step_separator": (str, "", "what ends a step for a process reward model (default: the end of a line)"),
     "max_prompt_tokens": (int, 4096, "limit of a prompt"),
     "batch": (int, 256, "completions that are sampled at the same time"),
     "dtype": (str, "auto", "auto, float32 or bfloat16"),
@@ -45,6 +48,7 @@ KEYS = {
     "config.data.split": "--split",
     "config.data.template": "--template",
     "config.data.max_prompt_length": "--max_prompt_tokens",
+    "config.reward.model": "--reward_model",
 }
 """What the rooms below call by a config's key is a flag here."""
 
@@ -57,81 +61,41 @@ def main() -> None:
 
     with hosts.joined(*(flags[name] for name in HOSTS)):
         try:
-            summary, records = _sample(flags)
-        except UsageError as error:
+            from rl_reason.recipes.evaluation_run import evaluate
+
+            results = evaluate(flags)
+        except (UsageError, RunError) as error:
             message = str(error)
             for key, flag in KEYS.items():
                 message = message.replace(key, flag)
-            raise UsageError(message) from error
-        if hosts.is_first():
-            _write(flags, summary, records)
+            raise type(error)(message) from error
+        if results is not None:
+            _show(flags, results)
 
 
 def _check(flags: dict) -> None:
     for name, least in (("samples", 1), ("max_tokens", 1), ("max_prompt_tokens", 1), ("batch", 1), ("problems", 0)):
-        if flags[name] < least:
+        if flags[name] is not None and flags[name] < least:
             raise UsageError(f"--{name}={flags[name]}: expected at least {least}")
-    if flags["temperature"] == 0 and flags["samples"] > 1:
-        raise UsageError(f"--samples={flags['samples']}: expected 1 at temperature 0, where all are the same")
+    if not flags["model"]:
+        raise UsageError("--model='': expected a Hugging Face folder or name")
+    for name in ("aggregation", "step_separator"):
+        if flags[name] and not flags["reward_model"]:
+            raise UsageError(f"--{name}={flags[name]!r}: nothing reads it without --reward_model")
     output = Path(flags["output"])
     if output.exists() and not output.is_dir():
         raise UsageError(f"--output={flags['output']}: expected a folder, found a file")
 
 
-def _sample(flags: dict) -> tuple[dict, list[dict]]:
-    """Loads, samples and grades: the summary, and one record a sample."""
-    from rl_reason.data import sources
-    from rl_reason.data.templates import find_template
-    from rl_reason.parallel import hosts
-    from rl_reason.parallel.mesh import make_mesh
-    from rl_reason.recipes.evaluation import HeldOut, make_evaluator
-    from rl_reason.recipes.setup import check_length, describe_model, encode_prompts
-    from rl_reason.rewards.combination import Rewarder
-    from rl_reason.sampling import logits
+def _show(flags: dict, results: dict[str, Any]) -> None:
+    from rl_reason.rewards.summary import figures
 
-    logits.check(flags["temperature"], 0, flags["top_p"], 0.0, "--")
-    reward = settings.Reward(names=(flags["grader"],), weights=(1.0,))
-    with Rewarder(reward, key="--grader") as rewarder:
-        problems = sources.load(flags["data"], flags["split"], flags["dir"], flags["seed"])
-        problems = problems[: flags["problems"] or len(problems)]
-        description = settings.Model(path=flags["model"], dtype=flags["dtype"])
-        model = describe_model(description, make_mesh(settings.Mesh(data=1, fsdp=-1)), lambda: ())
-        model.check_files()
-        template = find_template(flags["template"], "--template")
-        prompts = encode_prompts(problems, template, model, flags["max_prompt_tokens"])
-        longest = max(len(prompt.prompt_ids) for prompt in prompts)
-        check_length(model, longest, flags["max_tokens"], "--max_tokens")
-        evaluate = make_evaluator(
-            model,
-            rewarder,
-            samples=flags["samples"],
-            temperature=flags["temperature"],
-            top_p=flags["top_p"],
-            max_length=flags["max_tokens"],
-            rows=flags["batch"],
-            seed=flags["seed"],
-        )
-        params = model.load_params(flags["seed"], model.dtype)
-        with Progress(len(prompts), title="evaluate", enabled=hosts.is_first()) as progress:
-            return evaluate(params, HeldOut(flags["data"], problems, prompts), progress.advance)
-
-
-def _write(flags: dict, summary: dict, records: list[dict]) -> None:
-    if not all(math.isfinite(x) for record in records for x in record["logprobs"]):
-        raise RunError(f"--model={flags['model']}: its log-probabilities are not finite numbers; nothing was written")
-    asked = {name: flags[name] for name in ("model", "data", "split", "template", "temperature", "top_p", "seed")}
-    results = {"grader": flags["grader"], **asked, "max_tokens": flags["max_tokens"], **summary}
-    output = Path(flags["output"])
-    output.mkdir(parents=True, exist_ok=True)
-    write_atomic(output / "samples.jsonl", "".join(json.dumps(record) + "\n" for record in records))
-    write_atomic(output / "results.json", json.dumps(results, indent=2) + "\n")
-    low, high = summary["pass@1_ci95"]
-    rows = [["pass@1", f"{100 * summary['pass@1']:.1f}% [{100 * low:.1f}, {100 * high:.1f}]"]]
-    names = [name for name in summary if name.startswith(("pass@", "maj@")) and not name.startswith("pass@1_")]
-    rows += [[name, f"{100 * summary[name]:.1f}%"] for name in names if name != "pass@1"]
-    rows += [["tokens/completion", f"{summary['tokens/completion']:.1f}"]]
-    table(f"{flags['data']}: {summary['n']} problems, grader {flags['grader']}", ["", flags["model"]], rows)
-    print(f"Written to {output}: results.json, samples.jsonl")
+    title = f"{results['data']}: {results['n']} problems, {results['samples']} samples each"
+    grader = ["grader", f"{results['grader']} ({results['grader_version']})"]
+    table(title, ["", results["model"]], [grader, *figures(results)])
+    if "elo_reason" in results:
+        print(f"elo: {results['elo_reason']}")
+    print(f"In {flags['output']}: results.json, samples.jsonl")
 
 
 if __name__ == "__main__":

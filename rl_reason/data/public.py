@@ -3,34 +3,44 @@
 from __future__ import annotations
 
 import importlib
+import json
+from collections.abc import Sequence
+from typing import Any
 
 import numpy as np
 
 from rl_reason.errors import RunError
 
+TEXTS = ("id", "problem", "answer", "solution", "subject", "source")
+AS_JSON = ("choices", "cases")
+"""Fields that are stored as JSON."""
 
-def features():
-    """What a prepared problem holds. What a row lacks is stored as "" and level 0."""
+
+def features(texts: Sequence[str] = TEXTS, numbers: Sequence[str] = ("level",)):
+    """What a prepared problem holds. What a row lacks is stored as "" and 0."""
     import tensorflow_datasets as tfds
 
-    text = {name: tfds.features.Text() for name in ("id", "problem", "answer", "solution", "subject", "source")}
-    return tfds.features.FeaturesDict({**text, "level": tfds.features.Scalar(np.int64)})
+    made = {name: tfds.features.Text() for name in texts}
+    return tfds.features.FeaturesDict({**made, **{name: tfds.features.Scalar(np.int64) for name in numbers}})
 
 
-def to_example(problem: dict) -> dict:
+def to_example(problem: dict, texts: Sequence[str] = TEXTS, numbers: Sequence[str] = ("level",)) -> dict:
     """The problem with every feature filled."""
-    return {"level": 0, "subject": "", **problem}
+    stored = {name: json.dumps(value) if name in AS_JSON else value for name, value in problem.items()}
+    return {**dict.fromkeys(texts, ""), **dict.fromkeys(numbers, 0), **stored}
 
 
 def from_example(example: dict) -> dict:
     """The problem that `to_example` filled up."""
-    problem = {key: value.decode() if isinstance(value, bytes) else value for key, value in example.items()}
-    problem["level"] = int(problem["level"])
-    return {key: value for key, value in problem.items() if value not in ("", 0)}
+    problem: dict[str, Any] = {
+        key: value.decode() if isinstance(value, bytes) else int(value) for key, value in example.items()
+    }
+    kept = {key: value for key, value in problem.items() if value not in ("", 0)}
+    return {key: json.loads(value) if key in AS_JSON else value for key, value in kept.items()}
 
 
 def load_public(name: str, split: str) -> list[dict]:
-    """All problems of a split of `gsm8k` or `math`; downloads and prepares the data set where that was not done yet.
+    """All problems of a split of a data set that has a builder; downloads and prepares it where that was not done yet.
 
     Raises:
         RunError: the download or its preparation failed.

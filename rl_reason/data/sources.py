@@ -1,11 +1,12 @@
 """Where problems come from: made ones, the public data sets, local files, or the user's own function.
 
 A source is a function `(split, dir, seed) -> Sequence[problem]`. A problem is a dictionary with non-empty strings `id`,
-`problem` and `answer`, and what else the source knows about it.
+`problem` and `answer` (but for programs: `data.problems`), and what else the source knows about it.
 """
 
 from __future__ import annotations
 
+import functools
 import json
 import logging
 from bisect import bisect_right
@@ -13,8 +14,9 @@ from collections.abc import Callable, Mapping, Sequence
 from itertools import accumulate
 from pathlib import Path
 
-from rl_reason.data.chat import check_messages
+from rl_reason.data.benchmarks import BENCHMARKS, load_benchmark
 from rl_reason.data.jsonl import read_jsonl
+from rl_reason.data.problems import check_problem, first_file, folders, read_problems
 from rl_reason.data.public import load_public
 from rl_reason.data.upstream import gsm8k_problem, math_files, math_problem
 from rl_reason.data.word_problems import word_problems
@@ -82,50 +84,16 @@ class Problems(Sequence):
         return check_problem(self._parts[part][within], place, str(within), self._chat)
 
 
-def check_problem(row: Mapping, place: str, default_id: str, chat: bool = False) -> dict:
-    """The row with `id`, `problem` and `answer` as non-empty strings.
-
-    Args:
-        row: a number as its answer becomes a string.
-        place: where the row comes from, for the error line.
-        default_id: the id of a row that has none.
-        chat: whether it may have `messages` instead of the two.
-    """
-    if not isinstance(row, Mapping):
-        raise UsageError(f"{place}, row {default_id}: got {type(row).__name__}, expected a mapping")
-    made = {"id": default_id, **row}
-    made["id"] = str(made["id"])
-    if chat and "messages" in made:
-        check_messages(made, place)
-        return made
-    for key, kinds in (("problem", str), ("answer", (str, int, float))):
-        value = made.get(key)
-        if isinstance(value, bool) or not isinstance(value, kinds) or not str(value).strip():
-            got = "no" if key not in made else f"{value!r:.40} as"
-            raise UsageError(f"{place}, id {made['id']!r}: {got} `{key}`; expected a non-empty string")
-        made[key] = str(value)
-    return made
-
-
-def read_problems(path: Path, chat: bool = False) -> list[dict]:
-    """Problems of a file with one JSON object a line; a row without `id` gets its line number.
-
-    Raises:
-        UsageError: names the file and the line.
-    """
-    return [check_problem(row, f"{path}, line {line}", str(line), chat) for line, row in read_jsonl(path)]
-
-
 def gsm8k(split: str, dir: str, seed: int) -> list[dict]:
     """GSM8K: the public download, or in `dir` `gsm8k_<split>.jsonl`, or the authors' `<split>.jsonl`."""
     _check_split("gsm8k", split)
     if not dir:
         return load_public("gsm8k", split)
-    folders = _folders(dir, "math")
-    file = _first_file(folder / f"gsm8k_{split}.jsonl" for folder in folders)
+    places = folders(dir, "math")
+    file = first_file(folder / f"gsm8k_{split}.jsonl" for folder in places)
     if file:
         return read_problems(file)
-    file = _first_file(folder / f"{split}.jsonl" for folder in (*folders, Path(dir) / "grade_school_math" / "data"))
+    file = first_file(folder / f"{split}.jsonl" for folder in (*places, Path(dir) / "grade_school_math" / "data"))
     if not file:
         raise UsageError(f"config.data.dir={dir!r}: holds neither gsm8k_{split}.jsonl nor GSM8K's own {split}.jsonl")
     problems: list[dict] = []
@@ -145,15 +113,15 @@ def math(split: str, dir: str, seed: int) -> list[dict]:
     _check_split("math", split)
     if not dir:
         return load_public("math", split)
-    folders = _folders(dir, "math", "MATH")
-    file = _first_file(folder / f"math_{split}.jsonl" for folder in folders)
+    places = folders(dir, "math", "MATH")
+    file = first_file(folder / f"math_{split}.jsonl" for folder in places)
     if file:
         return read_problems(file)
-    for folder in folders:
+    for folder in places:
         files = math_files(folder / split)
         if files:
             return _read_math_tree(files, split)
-    file = _first_file(folder / "math500.jsonl" for folder in folders) if split == "test" else None
+    file = first_file(folder / "math500.jsonl" for folder in places) if split == "test" else None
     if not file:
         expected = f"math_{split}.jsonl nor MATH's own {split}/<subject>/<number>.json"
         raise UsageError(f"config.data.dir={dir!r}: holds neither {expected}")
@@ -180,23 +148,9 @@ def _check_split(name: str, split: str) -> None:
         raise UsageError(f"config.data.split={split!r}: {name} has 'train' and 'test'")
 
 
-def _folders(dir: str, *below: str) -> list[Path]:
-    """The folder, then those below it that data may stand in."""
-    folder = Path(dir).expanduser()
-    if not folder.is_dir():
-        raise UsageError(f"config.data.dir={dir!r}: no such folder")
-    return [folder, *(folder / name for name in below)]
-
-
-def _first_file(candidates) -> Path | None:
-    file = next((path for path in candidates if path.is_file()), None)
-    if file:
-        log.info("reading %s", file)
-    return file
-
-
 SOURCES: dict[str, Callable[[str, str, int], Sequence[dict]]] = {
     "word_problems": word_problems,
+    **{name: functools.partial(load_benchmark, name) for name in BENCHMARKS},
     "gsm8k": gsm8k,
     "math": math,
 }

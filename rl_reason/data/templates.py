@@ -1,18 +1,26 @@
 """Prompt templates: what the policy is shown for a problem.
 
 A template is a function `(problem: Mapping) -> str | list[dict]`: text that is sent as it is, or chat messages that the
-tokenizer's own chat template writes out. A new one is a function and a row of `TEMPLATES`.
+tokenizer's own chat template writes out. A new one is a function and a row of `TEMPLATES`. Choices are shown once.
 """
 
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
 
+from rl_reason.data import few_shot
+from rl_reason.data.choices import statement
 from rl_reason.registry import resolve
 
 Template = Callable[[Mapping], "str | list[dict]"]
 
 BOXED_INSTRUCTION = "Please reason step by step, and put your final answer within \\boxed{}."
+CHOICE_INSTRUCTION = "Please reason step by step, and put the letter of the right choice within \\boxed{}."
+CODE_INSTRUCTION = "Please reason step by step, and end with the whole program in one ```python block."
+INPUT_INSTRUCTION = "The program reads standard input and writes its answer to standard output."
+CODE_STOPS = ("\nclass", "\n#", "\nif", "\nprint", "\nassert", '\n"""', "\n```")
+"""At the start of a line: what follows on a function that a base model has completed (arXiv 2107.03374, section
+3.2)."""
 
 
 def r1_zero(problem: Mapping) -> str:
@@ -25,18 +33,72 @@ def r1_zero(problem: Mapping) -> str:
         "assistant first thinks about the reasoning process in the mind and then provides the user with the answer. "
         "The reasoning process and answer are enclosed within <think> </think> and <answer> </answer> tags, "
         "respectively, i.e., <think> reasoning process here </think> <answer> answer here </answer>. "
-        f"User: {problem['problem']}\nAssistant:"
+        f"User: {statement(problem)}\nAssistant:"
     )
 
 
 def boxed(problem: Mapping) -> list[dict]:
     """One user message that asks for a boxed answer: for models with a chat template."""
-    return [{"role": "user", "content": f"{problem['problem']}\n{BOXED_INSTRUCTION}"}]
+    return [{"role": "user", "content": f"{statement(problem)}\n{BOXED_INSTRUCTION}"}]
 
 
 def boxed_plain(problem: Mapping) -> str:
     """The request of `boxed` as plain text, for base models (the prompt of DeepSeekMath's chain-of-thought tests)."""
-    return f"User: {problem['problem']}\n{BOXED_INSTRUCTION}\n\nAssistant:"
+    return f"User: {statement(problem)}\n{BOXED_INSTRUCTION}\n\nAssistant:"
+
+
+def choice(problem: Mapping) -> list[dict]:
+    """One user message that asks for the letter of a choice, in a box."""
+    return [{"role": "user", "content": f"{statement(problem)}\n{CHOICE_INSTRUCTION}"}]
+
+
+def choice_plain(problem: Mapping) -> str:
+    """The request of `choice` as plain text, for base models."""
+    return f"User: {statement(problem)}\n{CHOICE_INSTRUCTION}\n\nAssistant:"
+
+
+def code(problem: Mapping) -> list[dict]:
+    """One user message that asks for a program; of a problem that says nothing of names it shows the tests."""
+    if problem.get("prompt_type") == "completion":
+        asked = f"Complete this function:\n```python\n{problem['problem'].strip()}\n```"
+    else:
+        asked = "\n\n".join([problem["problem"], *_shown_tests(problem)])
+    return [{"role": "user", "content": f"{asked}\n\n{CODE_INSTRUCTION}"}]
+
+
+def code_plain(problem: Mapping) -> str:
+    """For base models: the beginning of a function as it is, to be completed, or the task as the docstring of a program
+    (arXiv 2108.07732 shows the tests too)."""
+    if problem.get("prompt_type") == "completion":
+        return problem["problem"]
+    text = "\n\n".join([problem["problem"], *_shown_tests(problem)]).replace('"""', "'''")
+    return f'"""\n{text}\n"""\n'
+
+
+# A function that is completed is over where the next one begins; a program may have several.
+code_plain.stops = lambda problem: (  # type: ignore[attr-defined]
+    (*CODE_STOPS, "\ndef") if problem.get("prompt_type") == "completion" else CODE_STOPS
+)
+
+
+def _shown_tests(problem: Mapping) -> list[str]:
+    if problem.get("cases"):
+        return [INPUT_INSTRUCTION]
+    tests = problem.get("test_list")
+    return ["These tests have to pass:\n" + "\n".join(map(str.strip, tests))] if tests else []
+
+
+def minerva_math(problem: Mapping) -> str:
+    """Four worked competition problems before this one, for base models (Minerva, arXiv 2206.14858)."""
+    return few_shot.write(few_shot.MATH, problem)
+
+
+def minerva_words(problem: Mapping) -> str:
+    """Four worked word problems before this one, for base models."""
+    return few_shot.write(few_shot.WORDS, problem)
+
+
+minerva_math.stops = minerva_words.stops = lambda problem: (few_shot.STOP,)  # type: ignore[attr-defined]
 
 
 def question(problem: Mapping) -> str:
@@ -53,6 +115,12 @@ TEMPLATES: dict[str, Template] = {
     "r1_zero": r1_zero,
     "boxed": boxed,
     "boxed_plain": boxed_plain,
+    "choice": choice,
+    "choice_plain": choice_plain,
+    "code": code,
+    "code_plain": code_plain,
+    "minerva_math": minerva_math,
+    "minerva_words": minerva_words,
     "question": question,
     "none": none,
 }
@@ -61,3 +129,9 @@ TEMPLATES: dict[str, Template] = {
 def find_template(name: str, key: str = "config.data.template") -> Template:
     """The template of a short name or `package.module:function`; raises `UsageError` that names `key`."""
     return resolve(name, TEMPLATES, key)
+
+
+def stops_of(template: Template, problem: Mapping) -> tuple[str, ...]:
+    """Texts at which a completion for a problem ends, where a base model would go on: the template's function
+    `stops`, if it has one. `rl_reason.evaluate` reads it; in training what is sampled counts as it is."""
+    return tuple(template.stops(problem)) if hasattr(template, "stops") else ()

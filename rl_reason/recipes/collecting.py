@@ -6,7 +6,6 @@ A line is a sample: `id`, `sample`, `prompt`, `completion`, `tokens`, `reward`, 
 
 from __future__ import annotations
 
-import json
 from collections.abc import Sequence
 from pathlib import Path
 
@@ -18,6 +17,7 @@ from rl_reason.errors import RunError
 from rl_reason.models.weights import Params
 from rl_reason.parallel import hosts
 from rl_reason.recipes.evaluation import HeldOut, questions_at_once, sample_records
+from rl_reason.recipes.record_files import append, lines, read_kept
 from rl_reason.recipes.setup import Model, check_length, encode_prompts
 from rl_reason.rewards.combination import Rewarder, failure_line
 from rl_reason.runtime.progress import Progress
@@ -73,19 +73,15 @@ def collect(
     """
     sampling, samples = settings.sampling, settings.collect.samples
     per_batch = questions_at_once(sampling.batch_size or ROWS, samples, len(questions.prompts))
-    records = _read(file)
     whole = len(questions.prompts) * samples
-    if len(records) < whole:
-        records = records[: len(records) // (per_batch * samples) * per_batch * samples]
     ids = [questions.problems[prompt.index]["id"] for prompt in questions.prompts for _ in range(samples)]
-    if [record.get("id") for record in records] != ids[: len(records)]:
-        raise RunError(f"{file}: holds completions of other questions; without it they are sampled anew")
+    records = read_kept(file, ids, per_batch * samples)
     hosts.wait("collect: read")
     if len(records) < whole:
         if policy is None:
             raise RunError(f"{file}: is not whole, and the policy that sampled it is trained by now; expected it back")
         if hosts.is_first():
-            write_atomic(file, "".join(map(_line, records)))
+            write_atomic(file, lines(records))
         records += _sample_rest(settings, model, policy, questions, rewarder, file, len(records) // samples)
     return [records[i : i + samples] for i in range(0, whole, samples)]
 
@@ -116,28 +112,10 @@ def _sample_rest(
     with Progress(count, done, f"collect {questions.name}", enabled=hosts.is_first()) as progress:
         for batch in sample_records(sampler, model, params, questions, rewarder, samples, per_batch, key, done):
             if hosts.is_first():
-                with open(file, "a", encoding="utf-8") as out:
-                    out.write("".join(map(_line, batch)))
+                append(file, batch)
             made += batch
             for record in [record for record in batch if "failure" in record][:3]:
                 progress.note(failure_line(record["failure"], record["id"]))
             right = sum(record["correct"] for record in made) / len(made)
             progress.update(done + len(made) // samples, {"pass@1": right})
     return made
-
-
-def _line(record: dict) -> str:
-    return json.dumps(record) + "\n"
-
-
-def _read(file: Path) -> list[dict]:
-    """The records of a file up to the first line that is torn; none if there is no file."""
-    records: list[dict] = []
-    if not file.exists():
-        return records
-    for line in file.read_bytes().split(b"\n"):
-        try:
-            records.append(json.loads(line))
-        except ValueError:  # also the nothing behind the last line
-            break
-    return records

@@ -51,6 +51,11 @@ class Samples:
         return [decode(model.tokenizer, row) for row in self.rows()]
 
 
+Judge = Callable[[Sequence[EncodedPrompt], Samples, int], Callable[[], np.ndarray]]
+"""(prompts, their samples, tokens that prompts are padded to): dispatches; what it returns waits, and gives the score
+of each completion, float [B]."""
+
+
 def start_sampling(
     sampler: Sampler, model: Model, weights: Moved, prompts: Sequence[EncodedPrompt], length: int, key: jax.Array
 ) -> Callable[[], Completions]:
@@ -98,11 +103,14 @@ def sample_records(
     per_batch: int,
     key: jax.Array,
     done: int = 0,
+    stops: Callable[[dict], Sequence[str]] = lambda problem: (),
+    judge: Judge | None = None,
 ) -> Iterator[list[dict]]:
     """Samples and grades `per_batch` questions at a time: one record a sample, those of a question together.
 
     The random numbers of a sample are those of the key, its question and its number: `done` questions, whole batches,
-    can be left out without a change to the others.
+    can be left out without a change to the others. Completions are cut off at the first of their problem's `stops`
+    (`cut_off`); what `judge` says of them is their `score`.
     """
     problems, prompts = asked.problems, asked.prompts
     longest = max(len(prompt.prompt_ids) for prompt in prompts)
@@ -113,10 +121,14 @@ def sample_records(
         filled = batch + batch[:1] * (per_batch - len(batch))
         length = padded_length(filled, longest)
         made = to_host([start_sampling(sampler, model, weights, filled, length, key)])
-        texts = made.texts(model)[: len(batch) * samples]
+        texts = made.texts(model)
+        made, texts = cut_off(made, texts, [stops(problems[p.index]) for p in filled for _ in range(samples)], model)
+        wait = judge(filled, made, length) if judge else None  # the device works while the host grades
+        texts = texts[: len(batch) * samples]
         owners = [problems[prompt.index] for prompt in batch for _ in range(samples)]
         graded = grade(rewarder, texts, owners)
         failed = {failure["index"]: failure for failure in graded.failures}
+        scores = wait() if wait else None
         records = []
         for row, (text, problem) in enumerate(zip(texts, owners, strict=True)):
             tokens = int(made.lengths[row])
@@ -126,7 +138,7 @@ def sample_records(
                     "sample": row % samples,
                     "prompt": decode(model.tokenizer, batch[row // samples].prompt_ids),
                     "completion": text,
-                    "answer": problem["answer"],
+                    "answer": problem.get("answer"),
                     "tokens": made.tokens[row, :tokens].tolist(),
                     "logprobs": [round(float(x), 6) for x in made.logprobs[row, :tokens]],
                     "reward": float(graded.total[row]),
@@ -136,8 +148,33 @@ def sample_records(
                     "finish": "stop" if made.finished[row] else "length",
                 }
                 | ({"failure": describe_failure(failed[row])} if row in failed else {})
+                | ({"score": float(scores[row])} if scores is not None else {})
+                | ({"rating": problem["rating"]} if "rating" in problem else {})
             )
         yield records
+
+
+def cut_off(
+    made: Samples, texts: Sequence[str], stops: Sequence[Sequence[str]], model: Model
+) -> tuple[Samples, list[str]]:
+    """Completions as a sampler that knew the stop texts would have ended them.
+
+    A text ends before the first of its stops that occurs in it. Of its tokens the fewest that hold that text are kept,
+    at least one, and it counts as finished.
+    """
+    lengths_B, finished_B, cut = made.lengths.copy(), made.finished.copy(), list(texts)
+    for row, (text, of_row) in enumerate(zip(texts, stops, strict=True)):
+        found = [place for place in map(text.find, of_row) if place >= 0]
+        if not found:
+            continue
+        cut[row] = text[: min(found)]
+        low, high = 1, int(lengths_B[row])
+        while low < high:
+            middle = (low + high) // 2
+            holds = decode(model.tokenizer, made.tokens[row, :middle].tolist()).startswith(cut[row])
+            low, high = (low, middle) if holds else (middle + 1, high)
+        lengths_B[row], finished_B[row] = low, True
+    return dataclasses.replace(made, lengths=lengths_B, finished=finished_B), cut
 
 
 Evaluator = Callable[[Params, HeldOut, Callable[[int], None]], tuple[dict, list[dict]]]
@@ -166,18 +203,7 @@ def make_evaluator(
         rows: completions that are sampled at the same time, about.
         seed: of the sampling keys. The same problems with the same seed get the same random numbers at every step.
     """
-    sampler = make_sampler(
-        model.config,
-        group_size=samples,
-        max_length=max_length,
-        stop_ids=model.stop_ids,
-        pad_id=model.pad_id,
-        temperature=temperature,
-        top_p=top_p,
-        dtype=model.dtype,
-        constrain=model.constrain,
-        decoding=model.decoding,
-    )
+    sampler = make_evaluation_sampler(model, samples, temperature, top_p, max_length)
 
     def evaluate(params: Params, held_out: HeldOut, progress: Callable[[int], None]) -> tuple[dict, list[dict]]:
         records: list[dict] = []
@@ -190,3 +216,18 @@ def make_evaluator(
         return summarize(records, samples), records
 
     return evaluate
+
+
+def make_evaluation_sampler(model: Model, samples: int, temperature: float, top_p: float, max_length: int) -> Sampler:
+    return make_sampler(
+        model.config,
+        group_size=samples,
+        max_length=max_length,
+        stop_ids=model.stop_ids,
+        pad_id=model.pad_id,
+        temperature=temperature,
+        top_p=top_p,
+        dtype=model.dtype,
+        constrain=model.constrain,
+        decoding=model.decoding,
+    )

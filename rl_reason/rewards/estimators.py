@@ -1,5 +1,5 @@
-"""What several samples of a problem tell: pass@k, maj@k, the best of k; how sure the mean over problems is; and how well
-scores tell right from wrong."""
+"""What several samples of a problem tell: pass@k, maj@k, the best of k; how sure the mean over problems is; and how
+well scores tell right from wrong."""
 
 from __future__ import annotations
 
@@ -38,9 +38,9 @@ def pass_at_k(correct_N: np.ndarray, samples: int, k: int) -> np.ndarray:
 
 def majority(
     answers: Sequence[str | None],
-    correct: Sequence[bool],
+    correct: Sequence[bool] | np.ndarray,
     k: int = 0,
-    weights: Sequence[float] | None = None,
+    weights: Sequence[float] | np.ndarray | None = None,
 ) -> float:
     """Whether the most frequent answer of one problem's samples is right (self-consistency, arXiv 2203.11171).
 
@@ -65,7 +65,9 @@ def majority(
     if not names:
         return 0.0
     ballots_N = np.array(ballots)
-    votes_NC = (ballots_N[:, None] == np.arange(len(names))) * (1.0 if weights is None else np.asarray(weights)[:, None])
+    votes_NC = (ballots_N[:, None] == np.arange(len(names))) * (
+        1.0 if weights is None else np.asarray(weights)[:, None]
+    )
     votes_SC = _subsets(len(answers), k or len(answers)) @ votes_NC
     most_S = votes_SC.max(axis=1, keepdims=True)
     # Weights are added up in different orders.
@@ -74,7 +76,7 @@ def majority(
     return float((right_S / np.maximum(leading_SC.sum(axis=1), 1)).mean())
 
 
-def best_of(scores: Sequence[float], correct: Sequence[bool], k: int) -> float:
+def best_of(scores: Sequence[float] | np.ndarray, correct: Sequence[bool] | np.ndarray, k: int) -> float:
     """How often the sample with the highest score of k is right: the mean over all subsets of k of n samples.
 
     The one of rank i from above is the best of C(n−1−i, k−1) of the C(n, k) subsets. Equal scores share the choice.
@@ -114,9 +116,7 @@ def resample(columns_CN: np.ndarray, draws: int = DRAWS, seed: int = 0) -> np.nd
     return np.stack([columns_CN @ count / n for count in counts])
 
 
-def mean_interval(
-    values_N: np.ndarray, level: float = 0.95, draws: int = DRAWS, seed: int = 0
-) -> tuple[float, float]:
+def mean_interval(values_N: np.ndarray, level: float = 0.95, draws: int = DRAWS, seed: int = 0) -> tuple[float, float]:
     """Bootstrap interval of the mean over problems: [low, high]."""
     low, high = between(resample(np.asarray(values_N)[None], draws, seed)[:, 0], level)
     assert low is not None and high is not None
@@ -125,14 +125,11 @@ def mean_interval(
 
 def between(draws: np.ndarray, level: float = 0.95) -> tuple[float | None, float | None]:
     """The middle of what was drawn, [low, high]; None for a bound that lies among infinite ones."""
-    tail = (1 - level) / 2
-    made = []
-    for share in (tail, 1 - tail):
-        # Between an infinite draw and its neighbour there is nothing to interpolate.
-        method = "linear" if np.isfinite(draws).all() else "nearest"
-        bound = float(np.quantile(draws, share, method=method))
-        made.append(bound if math.isfinite(bound) else None)
-    return made[0], made[1]
+    tails = [(1 - level) / 2, (1 + level) / 2]
+    # Between an infinite draw and its neighbour there is nothing to interpolate.
+    all_finite = np.isfinite(draws).all()
+    low, high = np.quantile(draws, tails) if all_finite else np.quantile(draws, tails, method="nearest")
+    return (float(low) if math.isfinite(low) else None), (float(high) if math.isfinite(high) else None)
 
 
 def roc_auc(scores_N: np.ndarray, right_N: np.ndarray) -> float | None:

@@ -14,16 +14,16 @@ _SCALE = 400 / math.log(10)
 
 
 def elo(ratings_N: np.ndarray, rates_N: np.ndarray, draws: int = DRAWS, seed: int = 0) -> dict[str, Any]:
-    """The maximum-likelihood rating r of a solver who solves a problem of rating d with chance 1/(1 + 10^((d − r)/400)).
+    """The maximum-likelihood rating r of a solver whose chance at a problem of rating d is 1/(1 + 10^((d − r)/400)).
 
     Args:
         ratings_N: d of each problem.
         rates_N: share of its samples that solve it, in [0, 1].
 
     Returns:
-        `elo`, and its interval `elo_ci95` by bootstrap over problems, of which a bound is None where too many
-        bootstrap samples are solved by all or by no samples. Where that holds of the problems themselves `elo` is None, and
-        `elo_reason` says why.
+        `elo`, and its interval `elo_ci95` by bootstrap over problems, of which a bound is None where too many draws
+        hold only problems that all samples solve, or none. Where that holds of the problems themselves `elo` is
+        None, and `elo_reason` says why. `elo_n`: how many problems.
     """
     ratings_N, rates_N = np.asarray(ratings_N, np.float64), np.asarray(rates_N, np.float64)
     rng = np.random.default_rng(seed)

@@ -11,7 +11,7 @@ from typing import Any
 
 import numpy as np
 
-from rl_reason.rewards.estimators import between, best_of, majority, pass_at_k, resample, roc_auc
+from rl_reason.rewards.estimators import best_of, between, majority, pass_at_k, resample, roc_auc
 from rl_reason.rewards.format import format_reward
 from rl_reason.rewards.rating import elo
 
@@ -23,8 +23,8 @@ def summarize(records: Sequence[dict], samples: int, without_scale: bool = False
     """The figures of records that are ordered by problem.
 
     Args:
-        records: of samples: `correct`, `verdict`, `extracted`, `answer`, `completion`, `tokens`, `finish`; where a reward
-            model judged them `score`, where problems are rated `rating`.
+        records: of samples: `correct`, `verdict`, `extracted`, `answer`, `completion`, `tokens`, `finish`; where a
+            reward model judged them `score`, where problems are rated `rating`.
         samples: of each problem.
         without_scale: whether scores are those of a preference model: a vote weighs their sigmoid. Else they are
             probabilities, and weigh as they are.
@@ -38,8 +38,8 @@ def summarize(records: Sequence[dict], samples: int, without_scale: bool = False
         - `bon@k`, `weighted_maj@k`: that of k the sample with the highest score is right (`estimators.best_of`), and
           the answer with the most votes, weighed by the scores. `auc`: of the scores.
         - `format`, `truncated` (cut off by the limit), `unparseable`, `timeout`, `crash`: shares of samples.
-        - `tokens/completion`, the greatest of which is `tokens/completion_max`; `tokens/correct`: tokens of all samples for
-          each right one, None where none is right.
+        - `tokens/completion`, the greatest of which is `tokens/completion_max`; `tokens/correct`: tokens of all samples
+          for each right one, None where none is right.
         - `elo` (`rating.elo`) of the problems that have a rating.
 
         k are the powers of two up to `samples`, and `samples`.

@@ -82,9 +82,7 @@ def test_a_vote_of_some_of_many_samples_is_averaged_over_the_same_subsets():
     answers = ["1" if ok else str(i + 2) for i, ok in enumerate(correct)]
     made = majority(answers, correct, 4)
     # Of four, r right ones: alone on top from two on, one of four answers with one, none with none.
-    expected = sum(
-        np.prod([comb(26, r), comb(38, 4 - r)]) / comb(64, 4) * (1.0 if r > 1 else r / 4) for r in range(5)
-    )
+    expected = sum(np.prod([comb(26, r), comb(38, 4 - r)]) / comb(64, 4) * (1.0 if r > 1 else r / 4) for r in range(5))
     assert made == pytest.approx(expected, abs=0.06) and made == majority(answers, correct, 4)
     assert majority(answers, correct) == 1.0
 

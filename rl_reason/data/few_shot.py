@@ -1,0 +1,80 @@
+"""Worked examples before a problem, for base models: four of them, as in Minerva (arXiv 2206.14858, appendix D).
+
+Problems and wording are this project's own, and of no data set. Each solution ends in the line that Minerva's answers
+are read from.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+
+from rl_reason.data.choices import statement
+
+STOP = "\nProblem:"
+"""Where a base model goes on with a problem of its own."""
+
+MATH: tuple[tuple[str, str, str], ...] = (
+    (
+        "For which real number $x$ is $2^{x+3} = 32 \\cdot 4^{x}$?",
+        "Write both sides as powers of $2$. The right side is $2^5 \\cdot 2^{2x} = 2^{5+2x}$. The exponents have to be "
+        "equal, so $x + 3 = 5 + 2x$, which gives $x = -2$.",
+        "$-2$",
+    ),
+    (
+        "How many positive divisors of $360$ are multiples of $6$?",
+        "A divisor of $360$ that is a multiple of $6$ is $6d$, where $d$ divides $360/6 = 60$. Since "
+        "$60 = 2^2 \\cdot 3 \\cdot 5$, it has $3 \\cdot 2 \\cdot 2 = 12$ positive divisors.",
+        "$12$",
+    ),
+    (
+        "A jar holds $4$ green and $6$ yellow buttons. Two of them are taken out together at random. What is the "
+        "probability that they have different colors?",
+        "There are $\\binom{10}{2} = 45$ pairs of buttons, all equally likely. Of these, $4 \\cdot 6 = 24$ have one "
+        "button of each color. The probability is $\\frac{24}{45} = \\frac{8}{15}$.",
+        "$\\frac{8}{15}$",
+    ),
+    (
+        "The legs of a right triangle measure $9$ and $12$. How long is the altitude to its hypotenuse?",
+        "The hypotenuse is $\\sqrt{9^2 + 12^2} = \\sqrt{225} = 15$. Twice the area is $9 \\cdot 12 = 108$, and also "
+        "$15h$ for the altitude $h$. Therefore $h = \\frac{108}{15} = \\frac{36}{5}$.",
+        "$\\frac{36}{5}$",
+    ),
+)
+WORDS: tuple[tuple[str, str, str], ...] = (
+    (
+        "A bakery fills 12 trays with 15 rolls each in the morning. By noon it has sold 130 rolls, and 20 more go to a "
+        "school. How many rolls are left?",
+        "The bakery makes 12 * 15 = 180 rolls. It sells 130, so 180 - 130 = 50 remain. The school gets 20 of them, and "
+        "50 - 20 = 30 rolls are left.",
+        "30",
+    ),
+    (
+        "Lena reads 18 pages on each day from Monday to Friday, and twice as many on Saturday and on Sunday. How many "
+        "pages does she read in a week?",
+        "From Monday to Friday she reads 5 * 18 = 90 pages. On a day of the weekend she reads 2 * 18 = 36 pages, and "
+        "2 * 36 = 72 on both. In the week that makes 90 + 72 = 162 pages.",
+        "162",
+    ),
+    (
+        "A ticket for the concert costs $24, and children pay half. How much do two adults and three children pay "
+        "together?",
+        "The adults pay 2 * 24 = 48 dollars. A child pays 24 / 2 = 12 dollars, three of them 3 * 12 = 36 dollars. "
+        "Together that is 48 + 36 = 84 dollars.",
+        "84",
+    ),
+    (
+        "An empty tank for 240 liters is filled with 16 liters a minute, but 4 liters a minute leak out of it. After "
+        "how many minutes is it full?",
+        "Each minute 16 - 4 = 12 liters are gained. To gain 240 liters takes 240 / 12 = 20 minutes.",
+        "20",
+    ),
+)
+
+
+def write(examples: Sequence[tuple[str, str, str]], problem: Mapping) -> str:
+    """The examples, (problem, solution, answer) each, and the problem, up to where its solution begins."""
+    shown = [
+        f"Problem:\n{text}\n\nSolution:\n{solution}\nFinal Answer: The final answer is {answer}.\n"
+        for text, solution, answer in examples
+    ]
+    return "\n".join([*shown, f"Problem:\n{statement(problem)}\n\nSolution:"])

@@ -1,0 +1,1 @@
+"""GPQA-diamond as a TensorFlow Datasets builder."""

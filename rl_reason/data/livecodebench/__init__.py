@@ -1,0 +1,1 @@
+"""LiveCodeBench as a TensorFlow Datasets builder."""

@@ -1,0 +1,1 @@
+"""MMLU as a TensorFlow Datasets builder."""
