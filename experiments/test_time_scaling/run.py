@@ -62,8 +62,10 @@ PRM = {"data.problems": "500", "steps": "80", "evaluation.samples": "0", "evalua
 DATA = {"trained": TRAINED, "longer": LONGER}
 SEARCHES: dict[str, Callable[[], Search]] = {
     **{f"beam-{4 * width}": Beam(width, 4) for width in (1, 2, 4, 8)},
-    **{f"tree-{simulations}": Tree(simulations, 4) for simulations in (4, 8, 16, 32)},
+    # A node is expanded once, so a tree of few ways is soon searched through.
+    **{f"tree-{ways}": Tree(32, ways) for ways in (4, 8, 16, 32)},
 }
+"""Named by how often the first step is drawn."""
 PARTS = (*(f"{data}-{when}" for data in DATA for when in ("before", "after")), *SEARCHES)
 """Samples of the policy before and after RL, and searches by the one before."""
 
