@@ -1,9 +1,9 @@
 """The same checkpoint, prompts and questions through this project's evaluation and through lm-evaluation-harness.
 
-    python -m experiments.harness_agreement.run --harness=OTHER_VENV/bin/python --dir=DIR --output=runs/harness_agreement
+    python -m experiments.harness_agreement.run --harness=OTHER/bin/python --dir=DIR --output=runs/harness_agreement
 
-OTHER_VENV has the harness (`pip install 'lm_eval[hf]'`), DIR has gsm8k_test.jsonl. Greedy, float32, on CPU. Writes
-OUTPUT/results.json: what each says, and of each question on which they differ, why.
+OTHER is a virtual environment with the harness (`pip install 'lm_eval[hf]'`), DIR has gsm8k_test.jsonl. Greedy, float32,
+on CPU. Writes OUTPUT/results.json: what each says, and of each question on which they differ, why.
 """
 
 from __future__ import annotations

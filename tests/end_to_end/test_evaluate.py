@@ -4,7 +4,9 @@ from __future__ import annotations
 
 import json
 import os
+import shutil
 import signal
+import sys
 import time
 
 import numpy as np
@@ -12,6 +14,7 @@ import pytest
 
 from rl_reason import evaluate
 from rl_reason.data.tokenization import decode, load_tokenizer
+from rl_reason.recipes import evaluation_run
 from tests.end_to_end.commands import contents, read
 from tests.end_to_end.test_learned_rewards import scorers  # noqa: F401 (a fixture)
 
@@ -63,21 +66,36 @@ def test_killed_and_resumed(commands, data, finished, tmp_path):
     assert mine == {name: value for name, value in whole.items() if name != "grader"}
     assert "pass@1" in done.stdout and "10/10" in done.stderr and "tokens/s" in done.stderr
 
-    # All samples are there, and the process died before the results were written: no model is needed for them.
-    (output / "results.json").rename(output / "unfinished.json")
-    commands.succeed(slow)
-    assert json.loads((output / "results.json").read_text())["pass@1"] == whole["pass@1"]
-    assert not (output / "unfinished.json").exists()
+
+@pytest.fixture
+def repeat(monkeypatch, capsys, commands, data):
+    """Runs the command of a finished folder in this process, which samples nothing."""
+
+    def run(output):
+        monkeypatch.syspath_prepend(os.path.dirname(__file__))
+        monkeypatch.setattr(sys, "argv", flags_of(commands.model, data, output))
+        monkeypatch.setattr(evaluation_run, "sample_records", None)
+        evaluate.main()
+        return capsys.readouterr()
+
+    return run
 
 
-def test_the_same_command_again_tells_the_results_again(commands, data, finished):
+def test_the_same_command_again_tells_the_results_again(repeat, finished):
     before = contents(finished)
-    done = commands.succeed(flags_of(commands.model, data, finished))
-    assert contents(finished) == before and "evaluate" not in done.stderr
+    told = repeat(finished)
+    assert contents(finished) == before and told.err == ""
     results = json.loads(before["results.json"])
-    assert f"{100 * results['pass@1']:.1f}%" in done.stdout
+    assert f"{100 * results['pass@1']:.1f}%" in told.out
     # Name and version of what says who is right.
-    assert results["grader_version"].startswith("user_graders ") and results["grader_version"] in done.stdout
+    assert results["grader_version"].startswith("user_graders ") and results["grader_version"] in told.out
+
+
+def test_killed_before_the_results_were_written(repeat, finished, tmp_path):
+    output = shutil.copytree(finished, tmp_path / "out")
+    (output / "results.json").rename(output / "unfinished.json")
+    repeat(output)
+    assert contents(output) == contents(finished)
 
 
 @pytest.mark.parametrize(
@@ -133,6 +151,8 @@ def test_a_reward_model_chooses(kind, scorers, commands, data, tmp_path):  # noq
     chosen = correct[np.arange(10), scores.argmax(axis=1)]
     assert results["bon@4"] == pytest.approx(chosen.mean()) and results["reward_model_kind"] == kind
     assert {"bon@2", "bon@2_ci95", "weighted_maj@2", "weighted_maj@4", "auc"} <= results.keys()
+    if kind == "outcome":
+        return
     # Scores of a completion do not depend on the batch that it is in.
     commands.succeed(flags_of(commands.model, data, again, **flags, batch=40))
     others = [row["score"] for row in read(again / "samples.jsonl")]
@@ -182,3 +202,28 @@ def test_completions_are_cut_off_at_a_stop_text(commands, data, finished, tmp_pa
     assert changed > 3
     results, whole = (json.loads((folder / "results.json").read_text()) for folder in (output, finished))
     assert results["tokens/completion"] < whole["tokens/completion"] and results["truncated"] < whole["truncated"]
+
+
+def test_rated_programs_without_answers(commands, tmp_path):
+    """A benchmark by its name; the prompt is the beginning of a function as it is, and nothing votes."""
+    of_all = {"prompt_type": "completion", "tests": "assert f(1)"}
+    rows = [
+        {"id": f"h{i}", "prompt": f"def f{i}(x):\n", "entry_point": f"f{i}", "rating": 800 + 100 * i, **of_all}
+        for i in range(6)
+    ]
+    (tmp_path / "humaneval.jsonl").write_text("".join(json.dumps(row) + "\n" for row in rows))
+    output = tmp_path / "out"
+    flags = {"template": "", "dir": tmp_path, "samples": 4, "grader": "user_graders:no_capital"}
+    done = commands.succeed(flags_of(commands.model, "humaneval", output, **flags))
+    results, samples = json.loads((output / "results.json").read_text()), read(output / "samples.jsonl")
+    assert results["template"] == "code_plain" and "pass@4" in results and "maj@4" not in results
+    assert all(row["prompt"] == f"def f{row['id'][1:]}(x):\n" and row["answer"] is None for row in samples)
+    assert results["elo_n"] == 6 and 0 < results["elo"] < 3000 and "elo" in done.stdout
+    assert {row["rating"] for row in samples} == {800, 900, 1000, 1100, 1200, 1300}
+
+
+def test_a_rating_that_is_no_number(refusal, tiny_model, tmp_path):
+    file = tmp_path / "data.jsonl"
+    file.write_text('{"id": "a", "problem": "p", "answer": "1", "rating": "1500"}\n')
+    line = refusal(evaluate.main, flags_of(tiny_model, file, tmp_path / "out", grader="number")[1:])
+    assert "rating='1500'" in line and "'a'" in line
