@@ -76,7 +76,7 @@ def make_expand(
     stops = separator_tokens(model.tokenizer, separator)
     if not stops:
         raise UsageError(
-            f"step separator {separator!r}: no token of the model holds it; expected one that a token ends"
+            f"config.reward.step_separator={separator!r}: no token of the model holds it; expected one that does"
         )
     longest = max(len(prompt.prompt_ids) for prompt in prompts) + max_length
     key = jax.random.key(seed)

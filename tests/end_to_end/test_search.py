@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
+import json
 from types import SimpleNamespace
 
 import jax
 import numpy as np
 import pytest
 
-from rl_reason import settings
+from rl_reason import evaluate, settings
 from rl_reason.data.steps import make_step_ends, separator_tokens
 from rl_reason.data.templates import find_template
 from rl_reason.data.word_problems import make_problem
@@ -24,6 +25,7 @@ from rl_reason.rewards.combination import Rewarder
 from rl_reason.sampling.beam import Beam
 from rl_reason.sampling.search import ROOT, Prefix
 from rl_reason.sampling.tree import Tree
+from tests.end_to_end.commands import read
 from tests.end_to_end.test_learned_rewards import make_scorer
 
 LENGTH, SEPARATOR = 10, "a"
@@ -148,9 +150,50 @@ def test_tokens_that_end_a_step(world):
 
 def test_refusals(world, tiny_model, tmp_path):
     prompts = world.asked.prompts
-    with pytest.raises(UsageError, match="'no such words': no token of the model holds it"):
+    with pytest.raises(UsageError, match="step_separator='no such words': no token of the model holds it"):
         make_expand(world.policy, world.params, prompts, **OPTIONS | {"separator": "no such words"}, seed=0)
     make_scorer(tiny_model, tmp_path / "preference", "preference")
     other = settings.Reward(("number",), (1.0,), model=str(tmp_path / "preference"))
     with pytest.raises(UsageError, match="was trained for preference; expected process or outcome"):
         make_score(other, describe_reward_model(other, world.policy), {}, prompts, max_length=LENGTH, rows=8)
+
+
+def flags_of(model, scorer, output, **changes):
+    values = {"model": model, "data": "word_problems", "problems": 6, "output": output, "template": "question"}
+    values |= {"temperature": 1.0, "max_tokens": LENGTH, "batch": 4, "grader": "number", "reward_model": scorer}
+    return [f"--{name}={value}" for name, value in (values | changes).items()]
+
+
+@pytest.mark.parametrize("search", [{"search": "beam", "width": 2}, {"search": "tree", "simulations": 3}])
+def test_evaluate_by_a_search(search, world, commands, tmp_path):
+    output = tmp_path / "out"
+    flags = flags_of(commands.model, world.reward.model, output, **search, expansions=2, step_separator=SEPARATOR)
+    commands.succeed(["rl_reason.evaluate", *flags])
+    results, samples = json.loads((output / "results.json").read_text()), read(output / "samples.jsonl")
+    assert [row["id"] for row in samples] == [f"word_problems/test/0/{i}" for i in range(6)]
+    assert results["n"] == 6 and results["search"] == search["search"]
+    for name in ("spent", "scored"):
+        assert results[f"tokens/{name}"] == pytest.approx(np.mean([row[name] for row in samples]))
+    # Two steps at least behind the prompt, of which one may be the end.
+    assert all(row["spent"] > len(row["tokens"]) and 0 < row["score"] < 1 for row in samples)
+    assert results["pass@1"] == np.mean([row["correct"] for row in samples])
+
+
+@pytest.mark.parametrize(
+    ("changes", "told"),
+    [
+        ({"search": "dfs"}, ["--search='dfs'", "beam, tree"]),
+        ({"search": "beam", "reward_model": ""}, ["--search=beam", "--reward_model=DIR"]),
+        ({"search": "beam", "temperature": 0}, ["--search=beam", "temperature 0", "--temperature=T"]),
+        ({"search": "beam", "samples": 4}, ["--samples=4", "expected 1"]),
+        ({"search": "beam", "stop": "a"}, ["--stop='a'", "with --search"]),
+        ({"search": "beam", "simulations": 4}, ["--simulations=4", "without --search=tree"]),
+        ({"search": "tree", "width": 4}, ["--width=4", "without --search=beam"]),
+        ({"expansions": 4}, ["--expansions=4", "without --search=beam or --search=tree"]),
+        ({"search": "tree", "expansions": 0}, ["--expansions=0", "at least 1"]),
+    ],
+)
+def test_searches_that_cannot_be(changes, told, world, refusal, tiny_model, tmp_path):
+    line = refusal(evaluate.main, flags_of(tiny_model, world.reward.model, tmp_path / "out", **changes))
+    for part in told:
+        assert part in line
