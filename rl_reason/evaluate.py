@@ -34,6 +34,7 @@ FLAGS: Spec = {
     "step_separator": (str, "", "what ends a step for a process reward model (default: the end of a line)"),
     "search": (str, "", "beam or tree: one solution a problem, by a search over steps that the reward model guides"),
     "expansions": (int, None, "of a search: steps that are drawn behind a prefix (default: 4)"),
+    "choose": (str, "", "of a search's solutions: score (default), the best one; vote, of the answer with most of it"),
     "width": (int, None, "of a beam: prefixes that are kept (default: 4)"),
     "simulations": (int, None, "of a tree: most of them (default: 32)"),
     "max_prompt_tokens": (int, 4096, "limit of a prompt"),
@@ -100,6 +101,10 @@ def _check(flags: dict) -> None:
 def _check_search(flags: dict) -> None:
     if flags["search"] not in ("", *SEARCHES):
         raise UsageError(f"--search={flags['search']!r}: expected one of {', '.join(SEARCHES)}")
+    if flags["choose"] not in ("", "score", "vote"):
+        raise UsageError(f"--choose={flags['choose']!r}: expected score or vote")
+    if flags["choose"] and not flags["search"]:
+        raise UsageError(f"--choose={flags['choose']}: nothing reads it without --search")
     for name in SEARCH:
         if flags[name] is not None and name not in SEARCHES.get(flags["search"], ()):
             readers = " or ".join(f"--search={kind}" for kind, read in SEARCHES.items() if name in read)

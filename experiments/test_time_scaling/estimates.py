@@ -12,7 +12,7 @@ from rl_reason.rewards.estimators import best_of, majority, mean_interval, pass_
 
 Row = Mapping[str, Any]
 """A problem of a part, as `run` keeps it: of each completion `tokens`, `correct`, `extracted`, `scores`; of a search
-also what it `spent` and `scored`."""
+also their `shares`, and what it `spent` and `scored`."""
 Parts = Sequence[Mapping[str, Sequence[Row]]]
 """Of each seed: part → its rows."""
 
@@ -30,7 +30,9 @@ def _best(row: Row, k: int) -> float:
 
 
 def _weighted(row: Row, k: int) -> float:
-    return majority(row["extracted"], row["correct"], k, row["scores"])
+    """What a search has found votes also with its share of what was drawn: equal samples are there once."""
+    weights = np.array(row["scores"]) * np.array(row.get("shares", 1.0))
+    return majority(row["extracted"], row["correct"], k, weights.tolist())
 
 
 CHOICES: dict[str, tuple[Callable[[Row, int], float], bool]] = {
@@ -68,7 +70,8 @@ def summarize(seeds: Parts) -> dict:
     sizes = [2**i for i in range(len(rows[0]["tokens"]).bit_length())]
     points = {"one": [_of_samples(rows, "any", 1)]}
     points |= {name: [_of_samples(rows, name, k) for k in sizes[1:]] for name in CHOICES}
-    points |= {name: _of_search(seeds, name) for name in SEARCHES}
+    for name in SEARCHES:
+        points |= {name: _of_search(seeds, name, _best), f"{name}_vote": _of_search(seeds, name, _weighted)}
     return {
         "seeds": count,
         "problems": len(rows) // count,
@@ -88,11 +91,12 @@ def _of_samples(rows: Sequence[Row], name: str, k: int) -> Point:
     return Point(k, np.array([estimate(row, k) for row in rows]), drawn_N, drawn_N * reads)
 
 
-def _of_search(seeds: Parts, name: str) -> list[Point]:
+def _of_search(seeds: Parts, name: str, estimate: Callable[[Row, int], float]) -> list[Point]:
+    """Of all solutions that a search has found the best one, or their vote."""
     made = []
     for size in sorted(int(part.split("-")[1]) for part in seeds[0] if part.startswith(f"{name}-")):
         rows = [row for seed in seeds for row in seed[f"{name}-{size}"]]
-        right_N = np.array([_best(row, len(row["scores"])) for row in rows])
+        right_N = np.array([estimate(row, len(row["scores"])) for row in rows])
         drawn_N, read_N = (np.array([row[key] for row in rows], float) for key in ("spent", "scored"))
         made.append(Point(size, right_N, drawn_N, read_N))
     return made
@@ -127,11 +131,11 @@ def _compare(rows: Sequence[Row], points: Mapping[str, Sequence[Point]], seeds: 
         made += [_difference(later, earlier, a, b, seeds) for a, b in pairs]
     samples, mean = len(rows[0]["tokens"]), points["one"][0].drawn_N.mean()
     for name in SEARCHES:
-        for other in ("best", "weighted"):
-            for point in points[name]:
+        for later, other in ((name, "best"), (f"{name}_vote", "weighted")):
+            for point in points[later]:
                 k = round(point.drawn_N.mean() / mean)
                 if 1 <= k <= samples:
-                    made.append(_difference(name, other, point, _of_samples(rows, other, k), seeds))
+                    made.append(_difference(later, other, point, _of_samples(rows, other, k), seeds))
     return made
 
 

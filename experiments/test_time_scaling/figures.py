@@ -19,33 +19,44 @@ LABELS = {
     "majority": "majority",
     "best": "best-of-N",
     "weighted": "weighted majority",
-    "beam": "beam search",
-    "tree": "tree search",
+    "beam": "beam search, best",
+    "beam_vote": "beam search, weighted vote",
+    "tree": "tree search, best",
+    "tree_vote": "tree search, weighted vote",
     "any": "any of N right (pass@N)",
 }
-MARKERS = {"one": "*", "majority": "s", "best": "o", "weighted": "^", "beam": "D", "tree": "v"}
+STYLES = {
+    "one": ("#000000", "*", "-"),
+    "majority": (COLORS[6], "s", "-"),
+    "best": (COLORS[0], "o", "-"),
+    "weighted": (COLORS[0], "^", "--"),
+    "beam": (COLORS[1], "o", "-"),
+    "beam_vote": (COLORS[1], "^", "--"),
+    "tree": (COLORS[2], "o", "-"),
+    "tree_vote": (COLORS[2], "^", "--"),
+}
+"""Color, marker and line: solid where the highest score chooses, dashed where scores vote."""
 DATA = {"trained": "as long as in training (2 to 4 events)", "longer": "one event longer (5)"}
 
 
 def draw_scaling(scaling: Mapping[str, Sequence[Mapping]], file: Path) -> None:
     """Accuracy against what a problem took: tokens that were drawn, and with those that the reward model read."""
-    figure = _figure((11, 4.8))
+    figure = _figure((11, 5.2))
     axes = figure.subplots(1, 2, sharey=True)
     for panel, reads in zip(axes, (False, True), strict=True):
         ceiling = scaling["any"]
         if not reads:
             x = [point["drawn"] for point in ceiling]
-            panel.plot(x, _percent(ceiling), color="#999999", linestyle="--", linewidth=1.2, label=LABELS["any"])
-        for name, color in zip(MARKERS, ("#000000", *COLORS), strict=False):
-            points = scaling[name]
-            x = [point["drawn"] + reads * point["read"] for point in points]
-            _line(panel, x, points, color, LABELS[name], MARKERS[name], 10 if name == "one" else 5)
+            panel.plot(x, _percent(ceiling), color="#bbbbbb", linestyle=":", linewidth=2, label=LABELS["any"])
+        for name, (color, marker, style) in STYLES.items():
+            x = [point["drawn"] + reads * point["read"] for point in scaling[name]]
+            _line(panel, x, scaling[name], color, LABELS[name], marker, 10 if name == "one" else 5, style)
         _log_axis(panel, [x for line in panel.get_lines() for x in line.get_xdata()])
         panel.set_xlabel("tokens of a problem, drawn" + (" by the policy + read by the reward model" if reads else ""))
     axes[0].set_ylabel("problems solved, %")
     axes[0].set_title("Accuracy against tokens spent", loc="left", fontweight="bold", fontsize=11)
     axes[1].set_title("Reading counted too", loc="left", fontweight="bold", fontsize=11)
-    figure.legend(*axes[0].get_legend_handles_labels(), loc="outside lower center", ncols=4, frameon=False, fontsize=9)
+    figure.legend(*axes[0].get_legend_handles_labels(), loc="outside lower center", ncols=5, frameon=False, fontsize=9)
     figure.savefig(file, dpi=150)
 
 

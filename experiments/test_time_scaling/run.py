@@ -192,7 +192,7 @@ def _search(policy: Policy, kind: Callable[[], Search], expand: Expand, score: S
     for batch in search_records(policy.model, asked, kind, expand, score, rewarder, len(asked.prompts)):
         for records in batch:
             row = _row(records) | {name: records[0][name] for name in ("spent", "scored")}
-            rows.append(row | {"scores": [record["score"] for record in records]})
+            rows.append(row | {f"{name}s": [record[name] for record in records] for name in ("score", "share")})
     return rows
 
 

@@ -25,7 +25,7 @@ from rl_reason.recipes.choosing import make_judge
 from rl_reason.recipes.evaluation import HeldOut, make_evaluation_sampler, questions_at_once, sample_records
 from rl_reason.recipes.evaluation_folder import EvaluationFolder
 from rl_reason.recipes.protocols import settle
-from rl_reason.recipes.searching import make_expand, make_score, search_records
+from rl_reason.recipes.searching import choose_by_vote, make_expand, make_score, search_records
 from rl_reason.recipes.setup import Model, check_length, describe_model, encode_prompts
 from rl_reason.rewards.combination import Rewarder, failure_line
 from rl_reason.rewards.summary import summarize
@@ -209,7 +209,7 @@ def _sample(task: _Task, rewarder: Rewarder, folder: EvaluationFolder | None, do
 
 
 def _search(task: _Task, params: Params, rewarder: Rewarder, done: int, per_batch: int) -> Iterator[list[dict]]:
-    """Of each problem the solution with the highest score."""
+    """Of each problem the solution that is chosen."""
     flags, prompts, scorer = task.flags, task.asked.prompts, task.reward_model
     assert scorer is not None
     limits = {"max_length": flags["max_tokens"], "rows": flags["batch"]}
@@ -229,4 +229,4 @@ def _search(task: _Task, params: Params, rewarder: Rewarder, done: int, per_batc
     if flags["search"] == "tree":
         kind = Tree(flags["simulations"] or 32, ways)
     for batch in search_records(task.model, task.asked, kind, expand, score, rewarder, per_batch, done):
-        yield [solutions[0] for solutions in batch]
+        yield [choose_by_vote(found) if flags["choose"] == "vote" else found[0] for found in batch]

@@ -30,6 +30,7 @@ from rl_reason.recipes.learned_rewards import RewardModel, make_reward_model
 from rl_reason.recipes.rollout import make_batch
 from rl_reason.recipes.setup import Model
 from rl_reason.rewards.combination import Rewarder, describe_failure
+from rl_reason.rewards.numeric import parse_number
 from rl_reason.sampling import search
 from rl_reason.sampling.sampler import Moved, Sampler, make_sampler
 from rl_reason.sampling.search import Expand, Outcome, Prefix, Score, Search, Step
@@ -179,9 +180,10 @@ def search_records(
 ) -> Iterator[list[list[dict]]]:
     """Searches `per_batch` problems at a time: for each of them its solutions, the best one first.
 
-    Their records are those of `evaluation.sample_records`, `sample` being the rank, with `score`, and with what the
-    search took, the same for all of a problem: `spent`, tokens that were drawn, and `scored`, tokens that were read for
-    scores. `done` problems can be left out without a change to the others.
+    Their records are those of `evaluation.sample_records`, `sample` being the rank, with `score` and `share`
+    (`sampling.search.Prefix`), and with what the search took, the same for all of a problem: `spent`, tokens that were
+    drawn, and `scored`, tokens that were read for scores. `done` problems can be left out without a change to the
+    others.
 
     Args:
         model: the policy.
@@ -197,6 +199,24 @@ def search_records(
         numbers = range(start, min(start + per_batch, len(asked.prompts)))
         found = search.run({number: kind() for number in numbers}, expand, score)
         yield _records(model, asked, found, rewarder)
+
+
+def choose_by_vote(solutions: Sequence[dict]) -> dict:
+    """Of a problem's records the best one of those whose answer has the most votes. A vote weighs the score, times the
+    share that the solution had of what was drawn: searches keep equal samples once.
+
+    Equal numbers are one answer, and texts that are equal. Without any answer it is the best one of all.
+    """
+    votes: dict[object, float] = {}
+    best_of: dict[object, dict] = {}
+    for record in solutions:  # the best one first
+        if record["extracted"] is None:
+            continue
+        number = parse_number(record["extracted"])
+        answer = record["extracted"].strip() if number is None else number
+        votes[answer] = votes.get(answer, 0.0) + record["score"] * record["share"]
+        best_of.setdefault(answer, record)
+    return best_of[max(votes, key=votes.__getitem__)] if votes else solutions[0]
 
 
 def _records(model: Model, asked: HeldOut, found: dict[int, Outcome], rewarder: Rewarder) -> list[list[dict]]:
@@ -222,6 +242,7 @@ def _records(model: Model, asked: HeldOut, found: dict[int, Outcome], rewarder: 
                 "extracted": graded.extracted[row],
                 "finish": one.finish,
                 "score": one.score,
+                "share": one.share,
                 "spent": found[number].spent,
                 "scored": found[number].scored,
             }

@@ -10,6 +10,7 @@ The kinds are `beam.Beam` and `tree.Tree`.
 
 from __future__ import annotations
 
+import dataclasses
 from collections.abc import Callable, Generator, Mapping, Sequence
 from dataclasses import dataclass
 
@@ -41,6 +42,8 @@ class Prefix:
     """What the model that scores says of it, 0 to 1; the prompt alone has none."""
     draws: int = 1
     """How many samples behind the same prefix were this one."""
+    share: float = 1.0
+    """Product of the shares that its steps had of those drawn: an estimate of how probable the policy finds it."""
 
 
 ROOT = Prefix()
@@ -107,7 +110,9 @@ def run(searches: Mapping[int, Search], expand: Expand, score: Score) -> dict[in
             for (p, _), steps, family in zip(parents, drawn, families, strict=True):
                 spent[p] += sum(len(step.tokens) for step in steps)
                 scored[p] += sum(len(child.tokens) for child in family)
-                answers.setdefault(p, []).append([_with_score(child, float(next(scores))) for child in family])
+                answers.setdefault(p, []).append(
+                    [dataclasses.replace(child, score=float(next(scores))) for child in family]
+                )
         for p, answer in answers.items():
             try:
                 asked[p] = searches[p].send(answer)
@@ -129,9 +134,6 @@ def _continue(prefix: Prefix, steps: Sequence[Step]) -> list[Prefix]:
             logprobs=same.logprobs if same else (*prefix.logprobs, *step.logprobs),
             finish=step.finish,
             draws=same.draws + 1 if same else 1,
+            share=(same.share if same else 0.0) + prefix.share / len(steps),
         )
     return list(made.values())
-
-
-def _with_score(prefix: Prefix, score: float) -> Prefix:
-    return Prefix(prefix.path, prefix.tokens, prefix.logprobs, prefix.finish, score, prefix.draws)

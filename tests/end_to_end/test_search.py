@@ -19,7 +19,7 @@ from rl_reason.recipes.completions import make_score as make_logprobs
 from rl_reason.recipes.evaluation import HeldOut, Samples
 from rl_reason.recipes.learned_rewards import describe_reward_model, make_reward_model
 from rl_reason.recipes.rollout import make_batch
-from rl_reason.recipes.searching import make_expand, make_score, search_records
+from rl_reason.recipes.searching import choose_by_vote, make_expand, make_score, search_records
 from rl_reason.recipes.setup import describe_model, encode_prompts
 from rl_reason.rewards.combination import Rewarder
 from rl_reason.sampling.beam import Beam
@@ -164,7 +164,25 @@ def flags_of(model, scorer, output, **changes):
     return [f"--{name}={value}" for name, value in (values | changes).items()]
 
 
-@pytest.mark.parametrize("search", [{"search": "beam", "width": 2}, {"search": "tree", "simulations": 3}])
+@pytest.mark.parametrize(
+    ("solutions", "chosen"),
+    [
+        ([("12", 0.9, 0.2), ("7", 0.5, 0.2), ("7.0", 0.5, 0.2)], 1),  # equal numbers vote together
+        ([("12", 0.9, 0.2), ("7", 0.4, 0.2), ("7", 0.4, 0.2)], 0),
+        ([("12", 0.9, 0.1), ("7", 0.4, 0.9)], 1),
+        ([("A", 0.5, 0.2), (" B", 0.3, 0.2), ("B ", 0.3, 0.2)], 1),
+        ([(None, 0.9, 0.9), ("7", 0.1, 0.1)], 1),
+        ([(None, 0.9, 0.5), (None, 0.1, 0.5)], 0),
+    ],
+)
+def test_a_vote_chooses(solutions, chosen):
+    records = [{"extracted": answer, "score": score, "share": share} for answer, score, share in solutions]
+    assert choose_by_vote(records) is records[chosen]
+
+
+@pytest.mark.parametrize(
+    "search", [{"search": "beam", "width": 2}, {"search": "tree", "simulations": 3, "choose": "vote"}]
+)
 def test_evaluate_by_a_search(search, world, commands, tmp_path):
     output = tmp_path / "out"
     flags = flags_of(commands.model, world.reward.model, output, **search, expansions=2, step_separator=SEPARATOR)
@@ -189,6 +207,8 @@ def test_evaluate_by_a_search(search, world, commands, tmp_path):
         ({"search": "beam", "stop": "a"}, ["--stop='a'", "with --search"]),
         ({"search": "beam", "simulations": 4}, ["--simulations=4", "without --search=tree"]),
         ({"search": "tree", "width": 4}, ["--width=4", "without --search=beam"]),
+        ({"choose": "vote"}, ["--choose=vote", "without --search"]),
+        ({"search": "beam", "choose": "luck"}, ["--choose='luck'", "score or vote"]),
         ({"expansions": 4}, ["--expansions=4", "without --search=beam or --search=tree"]),
         ({"search": "tree", "expansions": 0}, ["--expansions=0", "at least 1"]),
     ],

@@ -144,6 +144,8 @@ def test_a_small_tree_is_searched_through(rollouts):
     kind = Tree(simulations=10_000, expansions=3, rollouts=rollouts)
     (found,) = world.search(kind).values()
     assert {one.tokens[:-1]: one.score for one in found.solutions} == leaves(world)
+    if not rollouts:  # Three ways thrice, then one end.
+        assert all(one.share == pytest.approx(1 / 27) for one in found.solutions)
     assert found.solutions[0].score == max(leaves(world).values())
     if not rollouts:  # Each inner node is expanded once.
         assert len(world.expanded) == len(set(world.expanded)) == 1 + 3 + 9 + 27
@@ -222,6 +224,7 @@ def test_samples_that_are_the_same_are_one_child_with_their_share():
     kind = Tree(simulations=1, expansions=4)
     (found,) = run({0: kind()}, expand, lambda prefixes: [0.1 * prefix.tokens[0] for _, prefix in prefixes]).values()
     assert [(one.tokens, one.path, one.draws) for one in found.solutions] == [((5,), (0,), 3), ((4,), (1,), 1)]
+    assert [one.share for one in found.solutions] == [0.75, 0.25]
     assert (found.spent, found.scored) == (4, 2)
 
 
