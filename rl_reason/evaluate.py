@@ -32,6 +32,11 @@ FLAGS: Spec = {
     "reward_model": (str, "", "a Hugging Face folder of a reward model: adds bon@k and weighted_maj@k"),
     "aggregation": (str, "", "of a process reward model's steps: product (default), minimum or last"),
     "step_separator": (str, "", "what ends a step for a process reward model (default: the end of a line)"),
+    "search": (str, "", "beam or tree: one solution a problem, by a search over steps that the reward model guides"),
+    "expansions": (int, None, "of a search: steps that are drawn behind a prefix (default: 4)"),
+    "choose": (str, "", "of a search's solutions: score (default), the best one; vote, of the answer with most of it"),
+    "width": (int, None, "of a beam: prefixes that are kept (default: 4)"),
+    "simulations": (int, None, "of a tree: most of them (default: 32)"),
     "max_prompt_tokens": (int, 4096, "limit of a prompt"),
     "batch": (int, 256, "completions that are sampled at the same time"),
     "dtype": (str, "auto", "auto, float32 or bfloat16"),
@@ -40,6 +45,9 @@ FLAGS: Spec = {
 }
 
 
+SEARCH = ("expansions", "width", "simulations")
+SEARCHES = {"beam": ("expansions", "width"), "tree": ("expansions", "simulations")}
+"""Which flags a search reads."""
 KEYS = {
     "config.model.path": "--model",
     "config.model.dtype": "--dtype",
@@ -49,6 +57,7 @@ KEYS = {
     "config.data.template": "--template",
     "config.data.max_prompt_length": "--max_prompt_tokens",
     "config.reward.model": "--reward_model",
+    "config.reward.step_separator": "--step_separator",
 }
 """What the rooms below call by a config's key is a flag here."""
 
@@ -74,9 +83,11 @@ def main() -> None:
 
 
 def _check(flags: dict) -> None:
-    for name, least in (("samples", 1), ("max_tokens", 1), ("max_prompt_tokens", 1), ("batch", 1), ("problems", 0)):
+    positive = ("samples", "max_tokens", "max_prompt_tokens", "batch", *SEARCH)
+    for name, least in (*((name, 1) for name in positive), ("problems", 0)):
         if flags[name] is not None and flags[name] < least:
             raise UsageError(f"--{name}={flags[name]}: expected at least {least}")
+    _check_search(flags)
     if not flags["model"]:
         raise UsageError("--model='': expected a Hugging Face folder or name")
     for name in ("aggregation", "step_separator"):
@@ -85,6 +96,21 @@ def _check(flags: dict) -> None:
     output = Path(flags["output"])
     if output.exists() and not output.is_dir():
         raise UsageError(f"--output={flags['output']}: expected a folder, found a file")
+
+
+def _check_search(flags: dict) -> None:
+    if flags["search"] not in ("", *SEARCHES):
+        raise UsageError(f"--search={flags['search']!r}: expected one of {', '.join(SEARCHES)}")
+    if flags["choose"] not in ("", "score", "vote"):
+        raise UsageError(f"--choose={flags['choose']!r}: expected score or vote")
+    if flags["choose"] and not flags["search"]:
+        raise UsageError(f"--choose={flags['choose']}: nothing reads it without --search")
+    for name in SEARCH:
+        if flags[name] is not None and name not in SEARCHES.get(flags["search"], ()):
+            readers = " or ".join(f"--search={kind}" for kind, read in SEARCHES.items() if name in read)
+            raise UsageError(f"--{name}={flags[name]}: nothing reads it without {readers}")
+    if flags["search"] and not flags["reward_model"]:
+        raise UsageError(f"--search={flags['search']}: expected --reward_model=DIR, which guides it")
 
 
 def _show(flags: dict, results: dict[str, Any]) -> None:

@@ -15,6 +15,14 @@ StepEnds = Callable[[Sequence[int]], list[int]]
 one is the completion's last token; a completion without tokens has no steps."""
 
 
+def separator_tokens(tokenizer: PreTrainedTokenizerBase, separator: str) -> tuple[int, ...]:
+    """The tokens whose text holds the separator: whoever draws a solution step by step stops at these. A separator that
+    no token holds, but several together, ends no step there."""
+    ids = [[i] for i in range(len(tokenizer))]
+    texts = tokenizer.batch_decode(ids, skip_special_tokens=True, clean_up_tokenization_spaces=False)
+    return tuple(i for i, text in enumerate(texts) if separator in text)
+
+
 def make_step_ends(tokenizer: PreTrainedTokenizerBase, separator: str) -> StepEnds:
     """The rule for a tokenizer's tokens. It reads tokens as they were sampled, not the text that they make."""
     texts: dict[int, str] = {}

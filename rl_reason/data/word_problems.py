@@ -1,4 +1,4 @@
-"""Arithmetic word problems of two to four steps, made without end from a seed.
+"""Arithmetic word problems of two to four steps, or of as many as one likes, made without end from a seed.
 
 A problem is a chain of events that change how many things somebody has. Whole numbers from 1 to 99 throughout.
 Its `solution` is one calculation a line. Which split a problem belongs to is a hash of its arithmetic
@@ -19,6 +19,8 @@ LARGEST = 99
 SIZES = {"train": 200_000, "test": 2_000}
 HELD_OUT = 10
 """One arithmetic in so many is held out."""
+LENGTHS = (2, 4)
+"""Fewest and most events of a problem."""
 
 NAMES = (
     "Anna Ben Clara David Emma Felix Grace Hugo Iris Jonas Kira Liam Mia Noah Olga Paul Rosa Sam Tina Victor".split()
@@ -80,13 +82,13 @@ def _apply(total: int, event: Event) -> tuple[int, list[str]]:
     return result, [*lines, f"{total}{sign}{change}={result}"]
 
 
-def _arithmetic(split: str, rng: random.Random) -> tuple[int, list[Event]]:
+def _arithmetic(split: str, rng: random.Random, lengths: tuple[int, int]) -> tuple[int, list[Event]]:
     """A start and a chain of events that belong to the split."""
     while True:
         start = rng.randint(2, 60)
         total = start
         events: list[Event] = []
-        steps = rng.randint(2, 4)
+        steps = rng.randint(*lengths)
         while len(events) < steps:
             event = _draw_event(total, rng)
             if event is not None:
@@ -98,10 +100,11 @@ def _arithmetic(split: str, rng: random.Random) -> tuple[int, list[Event]]:
             return start, events
 
 
-def make_problem(split: str, index: int, seed: int) -> dict:
+def make_problem(split: str, index: int, seed: int, lengths: tuple[int, int] = LENGTHS) -> dict:
     """Problem number `index` of a split: `id`, `problem`, `answer`, `solution`, `level` (the number of events)."""
-    rng = random.Random(f"{split}/{seed}/{index}")
-    start, events = _arithmetic(split, rng)
+    others = "" if lengths == LENGTHS else "/{}-{}".format(*lengths)
+    rng = random.Random(f"{split}/{seed}/{index}{others}")
+    start, events = _arithmetic(split, rng, lengths)
     name, friend = rng.sample(NAMES, 2)
     words = {"name": name, "friend": friend, "things": rng.choice(THINGS), "boxes": rng.choice(BOXES)}
     sentences = [rng.choice(STARTS).format(n=start, **words)]
@@ -112,7 +115,7 @@ def make_problem(split: str, index: int, seed: int) -> dict:
         lines += more
     sentences.append(rng.choice(QUESTIONS).format(**words))
     return {
-        "id": f"word_problems/{split}/{seed}/{index}",
+        "id": f"word_problems{others}/{split}/{seed}/{index}",
         "problem": " ".join(sentences),
         "answer": str(total),
         "solution": "\n".join(lines),
@@ -124,8 +127,8 @@ def make_problem(split: str, index: int, seed: int) -> dict:
 class WordProblems(Sequence):
     """The problems of a split, made when they are asked for."""
 
-    def __init__(self, split: str, seed: int):
-        self.split, self.seed = split, seed
+    def __init__(self, split: str, seed: int, lengths: tuple[int, int] = LENGTHS):
+        self.split, self.seed, self.lengths = split, seed, lengths
 
     def __len__(self) -> int:
         return SIZES[self.split]
@@ -135,7 +138,7 @@ class WordProblems(Sequence):
             return [self[i] for i in range(*index.indices(len(self)))]
         if not -len(self) <= index < len(self):
             raise IndexError(index)
-        return make_problem(self.split, index % len(self), self.seed)
+        return make_problem(self.split, index % len(self), self.seed, self.lengths)
 
 
 def word_problems(split: str, dir: str, seed: int) -> WordProblems:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import hashlib
 import json
 import time
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -17,6 +17,7 @@ from rl_reason.data import sources
 from rl_reason.data.templates import find_template, stops_of
 from rl_reason.errors import UsageError
 from rl_reason.models.tensor_files import TensorFiles
+from rl_reason.models.weights import Params
 from rl_reason.parallel import hosts
 from rl_reason.parallel.mesh import make_mesh
 from rl_reason.recipes import learned_rewards
@@ -25,6 +26,7 @@ from rl_reason.recipes.evaluation import HeldOut, make_evaluation_sampler, quest
 from rl_reason.recipes.evaluation_folder import EvaluationFolder
 from rl_reason.recipes.golds import readable
 from rl_reason.recipes.protocols import settle
+from rl_reason.recipes.searching import choose_by_vote, make_expand, make_score, search_records
 from rl_reason.recipes.setup import Model, check_length, describe_model, encode_prompts
 from rl_reason.rewards.combination import Rewarder, failure_line
 from rl_reason.rewards.summary import summarize
@@ -32,6 +34,9 @@ from rl_reason.rewards.versions import version_of
 from rl_reason.runtime.flags import HOSTS
 from rl_reason.runtime.progress import Progress
 from rl_reason.sampling import logits
+from rl_reason.sampling.beam import Beam
+from rl_reason.sampling.search import Search
+from rl_reason.sampling.tree import Tree
 
 
 @dataclass(frozen=True)
@@ -119,7 +124,22 @@ def _prepare(asked: Mapping[str, Any]) -> _Task:
         identity["reward_model_sha256"] = _fingerprint(reward_model)
     given = (flags["stop"],) if flags["stop"] else None
     stops = lambda problem: given or stops_of(template, problem)  # noqa: E731
+    if flags["search"]:
+        _check_search(flags, problems, stops)
     return _Task(model, HeldOut(flags["data"], problems, prompts), stops, reward, reward_model, flags, identity)
+
+
+def _check_search(flags: Mapping[str, Any], problems: Sequence[Mapping], stops: Callable[[Mapping], Any]) -> None:
+    if flags["temperature"] == 0:
+        raise UsageError(
+            f"--search={flags['search']}: at temperature 0 all steps are the same; expected --temperature=T"
+        )
+    if flags["samples"] != 1:
+        raise UsageError(f"--samples={flags['samples']}: a search finds one solution of a problem; expected 1")
+    if any(stops(problem) for problem in problems):
+        name = "stop" if flags["stop"] else "template"
+        told = "cuts completions off at a text; with --search expected none that does"
+        raise UsageError(f"--{name}={flags[name]!r}: {told}")
 
 
 def _check_ratings(problems: Sequence[Mapping]) -> None:
@@ -166,12 +186,16 @@ def _sample(task: _Task, rewarder: Rewarder, folder: EvaluationFolder | None, do
     """All problems but the first `done`."""
     flags, model, count = task.flags, task.model, len(task.asked.prompts)
     samples, seed = flags["samples"], flags["seed"]
-    sampler = make_evaluation_sampler(model, samples, flags["temperature"], flags["top_p"], flags["max_tokens"])
     params = model.load_params(seed, model.dtype)
-    judge = make_judge(task.reward, task.reward_model, samples, flags["batch"]) if task.reward_model else None
-    batches = sample_records(
-        sampler, model, params, task.asked, rewarder, samples, per_batch, jax.random.key(seed), done, task.stops, judge
-    )
+    if flags["search"]:
+        batches = _search(task, params, rewarder, done, per_batch)
+    else:
+        sampler = make_evaluation_sampler(model, samples, flags["temperature"], flags["top_p"], flags["max_tokens"])
+        judge = make_judge(task.reward, task.reward_model, samples, flags["batch"]) if task.reward_model else None
+        key = jax.random.key(seed)
+        batches = sample_records(
+            sampler, model, params, task.asked, rewarder, samples, per_batch, key, done, task.stops, judge
+        )
     tokens, begun = 0, time.monotonic()
     with Progress(count, done, "evaluate", enabled=folder is not None) as progress:
         for batch in batches:
@@ -184,3 +208,27 @@ def _sample(task: _Task, rewarder: Rewarder, folder: EvaluationFolder | None, do
             right = sum(record["correct"] for record in folder.records) / len(folder.records)
             shown = {"pass@1": right, "tokens/s": tokens / (time.monotonic() - begun)}
             progress.update(len(folder.records) // samples, shown)
+
+
+def _search(task: _Task, params: Params, rewarder: Rewarder, done: int, per_batch: int) -> Iterator[list[dict]]:
+    """Of each problem the solution that is chosen."""
+    flags, prompts, scorer = task.flags, task.asked.prompts, task.reward_model
+    assert scorer is not None
+    limits = {"max_length": flags["max_tokens"], "rows": flags["batch"]}
+    expand = make_expand(
+        task.model,
+        params,
+        prompts,
+        separator=task.reward.step_separator,
+        temperature=flags["temperature"],
+        top_p=flags["top_p"],
+        seed=flags["seed"],
+        **limits,
+    )
+    score = make_score(task.reward, scorer, scorer.load_params(0, scorer.dtype), prompts, **limits)
+    ways = flags["expansions"] or 4
+    kind: Callable[[], Search] = Beam(flags["width"] or 4, ways)
+    if flags["search"] == "tree":
+        kind = Tree(flags["simulations"] or 32, ways)
+    for batch in search_records(task.model, task.asked, kind, expand, score, rewarder, per_batch, done):
+        yield [choose_by_vote(found) if flags["choose"] == "vote" else found[0] for found in batch]

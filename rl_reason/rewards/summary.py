@@ -40,6 +40,8 @@ def summarize(records: Sequence[dict], samples: int, without_scale: bool = False
         - `format`, `truncated` (cut off by the limit), `unparseable`, `timeout`, `crash`: shares of samples.
         - `tokens/completion`, the greatest of which is `tokens/completion_max`; `tokens/correct`: tokens of all samples
           for each right one, None where none is right.
+        - `tokens/spent`, `tokens/scored`: where a search found the samples, the tokens of a problem that it drew, and
+          that its reward model read.
         - `elo` (`rating.elo`) of the problems that have a rating.
 
         k are the powers of two up to `samples`, and `samples`.
@@ -74,6 +76,9 @@ def summarize(records: Sequence[dict], samples: int, without_scale: bool = False
         **{kind: share([r["verdict"] == kind for r in records]) for kind in ("unparseable", "timeout", "crash")},
         "tokens/completion": lengths_NK.mean(axis=1),
     }
+    for name in ("spent", "scored"):
+        if name in records[0]:
+            figures_N[f"tokens/{name}"] = share([record[name] for record in records])
     drawn = dict(zip(figures_N, resample(np.stack(list(figures_N.values()))).T, strict=True))
     summary: dict[str, Any] = {"n": len(groups), "samples": samples}
     for name, values_N in figures_N.items():

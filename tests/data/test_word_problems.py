@@ -5,7 +5,7 @@ from fractions import Fraction
 
 import pytest
 
-from rl_reason.data.word_problems import word_problems
+from rl_reason.data.word_problems import WordProblems, word_problems
 from rl_reason.errors import UsageError
 
 TRAIN, TEST = 4000, 2000
@@ -144,3 +144,19 @@ def test_a_sequence():
 def test_an_unknown_split():
     with pytest.raises(UsageError, match="config.data.split='validation'.*train, test"):
         word_problems("validation", "", 0)
+
+
+def test_problems_of_other_lengths():
+    """Told and split as the others are, and others than these."""
+    longer = [WordProblems(split, 0, (5, 6))[:300] for split in ("train", "test")]
+    lengths = set()
+    for problem in [*longer[0], *longer[1]]:
+        start, events = read(problem["problem"])
+        amounts = tell(start, events)
+        assert amounts[-1] == int(problem["answer"]) and all(1 <= amount <= 99 for amount in amounts)
+        assert len(events) == problem["level"]
+        lengths.add(len(events))
+    assert lengths == {5, 6}
+    train, test = ({str(read(problem["problem"])) for problem in problems} for problems in longer)
+    assert len(train) == len(test) == 300 and not train & test
+    assert not {p["id"] for p in longer[1]} & {p["id"] for p in word_problems("test", "", 0)[:300]}

@@ -1,0 +1,249 @@
+"""Accuracy against tokens spent, for each way to spend them; and what RL does to maj@K and pass@K.
+
+    python -m experiments.test_time_scaling.run --seeds=3 --output=runs/test_time_scaling
+
+The shipped model is searched with. Of each seed: a process reward model learns to judge its steps, GRPO trains it, and
+both are put to use on problems of their own. Each part is a file; the same command again goes on with the parts that
+are missing. Writes OUTPUT/results.json, OUTPUT/scaling.png, OUTPUT/before_after.png and prints the tables.
+"""
+
+from __future__ import annotations
+
+import functools
+import json
+import os
+import subprocess
+import sys
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+import jax
+
+from experiments.test_time_scaling import figures
+from experiments.test_time_scaling.estimates import summarize
+from rl_reason import settings
+from rl_reason.data import sources
+from rl_reason.data.templates import find_template
+from rl_reason.errors import RunError, UsageError, run_command
+from rl_reason.models.weights import Params
+from rl_reason.parallel.mesh import make_mesh
+from rl_reason.recipes.evaluation import HeldOut, questions_at_once, sample_records
+from rl_reason.recipes.learned_rewards import describe_reward_model
+from rl_reason.recipes.searching import make_expand, make_score, search_records
+from rl_reason.recipes.setup import Model, describe_model, encode_prompts
+from rl_reason.rewards.combination import Rewarder
+from rl_reason.runtime.flags import Spec, parse_flags
+from rl_reason.runtime.metrics import read_jsonl
+from rl_reason.runtime.progress import Progress
+from rl_reason.runtime.workdir import write_atomic
+from rl_reason.sampling.beam import Beam
+from rl_reason.sampling.sampler import make_sampler
+from rl_reason.sampling.search import Expand, Prefix, Score, Search
+from rl_reason.sampling.tree import Tree
+
+FLAGS: Spec = {
+    "seeds": (int, 3, "seeds 0, 1, … are run"),
+    "problems": (int, 100, "of each seed, which are others for each"),
+    "samples": (int, 64, "completions of each problem"),
+    "output": (str, "runs/test_time_scaling", "a folder for each seed, results.json and the pictures"),
+    "draw": (bool, False, "run nothing; read the parts that are there"),
+}
+BASE = "checkpoints/tiny"
+TRAINED, LONGER = "word_problems", "experiments.test_time_scaling.problems:five_events"
+MAX_PROMPT, MAX_LENGTH = 128, 96
+TEMPERATURE = 1.0
+ROWS = 512
+"""Samples, or prefixes to be scored, at the same time."""
+GRPO = {"evaluation.samples": "0", "evaluation.every": "0"}
+"""As in `make demo`, but not evaluated on the way."""
+PRM = {"data.problems": "500", "steps": "80", "evaluation.samples": "0", "evaluation.every": "0"}
+"""A third of the variant `tiny`, whose samples it learns from are those of the shipped model."""
+DATA = {"trained": TRAINED, "longer": LONGER}
+SEARCHES: dict[str, Callable[[], Search]] = {
+    **{f"beam-{4 * width}": Beam(width, 4) for width in (1, 2, 4, 8)},
+    # A node is expanded once, so a tree of few ways is soon searched through.
+    **{f"tree-{ways}": Tree(32, ways) for ways in (4, 8, 16, 32)},
+}
+"""Named by how often the first step is drawn."""
+PARTS = (*(f"{data}-{when}" for data in DATA for when in ("before", "after")), *SEARCHES)
+"""Samples of the policy before and after RL, and searches by the one before."""
+
+
+@dataclass(frozen=True)
+class Policy:
+    """A policy with the problems that it is asked."""
+
+    model: Model
+    params: Params
+    asked: HeldOut
+
+
+def main() -> None:
+    flags = parse_flags(sys.argv[1:], FLAGS, description=__doc__)
+    for name in ("seeds", "problems", "samples"):
+        if flags[name] < 1:
+            raise UsageError(f"--{name}={flags[name]}: expected at least 1")
+    output = Path(flags["output"])
+    output.mkdir(parents=True, exist_ok=True)
+    _check_same(output / "settings.json", {name: flags[name] for name in ("problems", "samples")})
+    # Small models compile longer than they run; what one seed has compiled the next ones find there.
+    cache = {"JAX_COMPILATION_CACHE_DIR": str(output.resolve() / "compiled")}
+    cache |= {"JAX_PERSISTENT_CACHE_MIN_COMPILE_TIME_SECS": "0", "JAX_PERSISTENT_CACHE_MIN_ENTRY_SIZE_BYTES": "-1"}
+    os.environ.update(cache)
+    for name, value in cache.items():
+        jax.config.update(name.lower(), value if "DIR" in name else int(value))
+    if not flags["draw"]:
+        # A training counts as much as a part.
+        with Progress((2 + len(PARTS)) * flags["problems"] * flags["seeds"], title="problems") as progress:
+            for seed in range(flags["seeds"]):
+                run_seed(output / f"seed{seed}", seed, flags["problems"], flags["samples"], progress)
+    seeds = [
+        {name: _read(output / f"seed{seed}" / f"{name}.jsonl") for name in PARTS} for seed in range(flags["seeds"])
+    ]
+    results = summarize(seeds)
+    write_atomic(output / "results.json", json.dumps(results, indent=1) + "\n")
+    figures.draw_scaling(results["scaling"], output / "scaling.png")
+    figures.draw_before_after(results["before_after"], output / "before_after.png")
+    figures.show(results)
+
+
+def run_seed(folder: Path, seed: int, problems: int, samples: int, progress: Progress) -> None:
+    """Makes what the folder lacks."""
+    folder.mkdir(exist_ok=True)
+    after, judge = folder / "after", folder / "prm" / "export"
+    if not after.exists():
+        progress.note(f"seed {seed}: GRPO, {folder / 'grpo.log'}")
+        _train("grpo", folder / "grpo", {**GRPO, "seed": str(seed)})
+        _command(after, "export", f"--workdir={folder / 'grpo'}", f"--output={after}")
+    progress.advance(problems)
+    if not judge.exists():  # It is the last thing that the run writes.
+        progress.note(f"seed {seed}: process reward model, {folder / 'prm.log'}")
+        _train("prm", folder / "prm", {**PRM, "seed": str(seed)})
+    progress.advance(problems)
+    reward = settings.Reward(names=("number",), weights=(1.0,), model=str(judge))
+    missing = [name for name in PARTS if not (folder / f"{name}.jsonl").exists()]
+    progress.advance((len(PARTS) - len(missing)) * problems)
+    with Rewarder(reward) as rewarder:
+        load = functools.cache(
+            lambda name: _load(name, BASE if name.endswith("before") else str(after), seed * problems, problems)
+        )
+        search = functools.cache(lambda: _make_search(load("trained-before"), reward, seed))
+        for name in missing:
+            progress.note(f"seed {seed}: {name}")
+            if name in SEARCHES:
+                rows = _search(load("trained-before"), SEARCHES[name], *search(), rewarder)
+            else:
+                judged = reward if name == "trained-before" else None
+                rows = _sample(load(name), judged, rewarder, samples, seed)
+            write_atomic(folder / f"{name}.jsonl", "".join(json.dumps(row) + "\n" for row in rows))
+            progress.advance(problems)
+
+
+def _check_same(file: Path, asked: dict[str, int]) -> None:
+    """Parts of other sizes cannot be put together."""
+    if file.exists():
+        there = json.loads(file.read_text())
+        for name, value in asked.items():
+            if there[name] != value:
+                raise UsageError(f"--{name}={value}: {file.parent} holds parts made with {there[name]}; expected that")
+    write_atomic(file, json.dumps(asked) + "\n")
+
+
+def _load(name: str, path: str, first: int, count: int) -> Policy:
+    data = DATA[name.split("-")[0]]
+    problems = sources.load(data, "test", "", 0)[first : first + count]
+    model = describe_model(settings.Model(path=path), make_mesh(settings.Mesh()), lambda: ())
+    prompts = encode_prompts(problems, find_template("question"), model, MAX_PROMPT)
+    return Policy(model, model.load_params(0), HeldOut(data, problems, prompts))
+
+
+def _sample(policy: Policy, reward: settings.Reward | None, rewarder: Rewarder, samples: int, seed: int) -> list[dict]:
+    """Samples of each problem; with the score of each where a reward model is given."""
+    model, asked = policy.model, policy.asked
+    sampler = make_sampler(
+        model.config,
+        group_size=samples,
+        max_length=MAX_LENGTH,
+        stop_ids=model.stop_ids,
+        pad_id=model.pad_id,
+        temperature=TEMPERATURE,
+        dtype=model.dtype,
+    )
+    per_batch = questions_at_once(ROWS, samples, len(asked.prompts))
+    score = _make_score(policy, reward) if reward else None
+    rows: list[dict] = []
+    for batch in sample_records(
+        sampler, model, policy.params, asked, rewarder, samples, per_batch, jax.random.key(seed)
+    ):
+        made = [_row(batch[start : start + samples]) for start in range(0, len(batch), samples)]
+        if score:
+            told = [(len(rows) + i // samples, Prefix(tokens=tuple(r["tokens"]))) for i, r in enumerate(batch)]
+            scores = score(told)
+            for i, row in enumerate(made):
+                row["scores"] = scores[i * samples : (i + 1) * samples]
+        rows += made
+    return rows
+
+
+def _search(policy: Policy, kind: Callable[[], Search], expand: Expand, score: Score, rewarder: Rewarder) -> list[dict]:
+    asked = policy.asked
+    rows: list[dict] = []
+    for batch in search_records(policy.model, asked, kind, expand, score, rewarder, len(asked.prompts)):
+        for records in batch:
+            row = _row(records) | {name: records[0][name] for name in ("spent", "scored")}
+            rows.append(row | {f"{name}s": [record[name] for record in records] for name in ("score", "share")})
+    return rows
+
+
+def _make_search(policy: Policy, reward: settings.Reward, seed: int) -> tuple[Expand, Score]:
+    expand = make_expand(
+        policy.model,
+        policy.params,
+        policy.asked.prompts,
+        separator=reward.step_separator,
+        temperature=TEMPERATURE,
+        top_p=1.0,
+        max_length=MAX_LENGTH,
+        rows=ROWS,
+        seed=seed,
+    )
+    return expand, _make_score(policy, reward)
+
+
+def _make_score(policy: Policy, reward: settings.Reward) -> Score:
+    judge = describe_reward_model(reward, policy.model)
+    return make_score(reward, judge, judge.load_params(0), policy.asked.prompts, max_length=MAX_LENGTH, rows=ROWS)
+
+
+def _row(records: Sequence[dict]) -> dict:
+    """What is kept of a problem's completions."""
+    return {
+        "id": records[0]["id"],
+        "tokens": [len(record["tokens"]) for record in records],
+        "correct": [record["correct"] for record in records],
+        "extracted": [record["extracted"] for record in records],
+    }
+
+
+def _train(config: str, folder: Path, changes: dict[str, str]) -> None:
+    flags = [f"--config.{key}={value}" for key, value in changes.items()]
+    _command(folder, "train", f"--config=configs/{config}_math.py:tiny", f"--workdir={folder}", *flags)
+
+
+def _command(folder: Path, name: str, *flags: str) -> None:
+    """Runs one of the project's commands, which writes the folder; what it says goes to a file beside it."""
+    log = folder.with_suffix(".log")
+    with log.open("w") as file:
+        if subprocess.run([sys.executable, "-m", f"rl_reason.{name}", *flags], stdout=file, stderr=file).returncode:
+            raise RunError(f"{name} failed; {log} says why")
+
+
+def _read(file: Path) -> list[dict]:
+    if not file.exists():
+        raise RunError(f"{file}: is missing; run this command without --draw")
+    return list(read_jsonl(file))
+
+
+if __name__ == "__main__":
+    run_command(main)
