@@ -17,6 +17,7 @@ import time
 from collections.abc import Mapping, Sequence
 
 from rl_reason.errors import UsageError
+from rl_reason.rewards.extraction import after_thought, last_tagged
 from rl_reason.rewards.verdict import UnparseableGold, Verdict, judged, unparseable
 from rl_reason.runtime.sandbox.jail import Jail, Refused
 
@@ -54,13 +55,11 @@ def program_of(completion: str) -> str | None:
     There it is the last fenced block that is marked as Python; else the last block without a mark, which need not be
     closed; else, without any block, all of the text.
     """
-    text = completion.rpartition("</think>")[2]
-    if "<think>" in text:  # A thought that was cut off.
+    thought = after_thought(completion)
+    if thought is None:
         return None
-    end = text.rfind("</answer>")
-    start = text.rfind("<answer>", 0, end) if end >= 0 else -1
-    if start >= 0:
-        text = text[start + len("<answer>") : end]
+    tagged = last_tagged(thought)
+    text = thought if tagged is None else tagged
     blocks = _blocks(text)
     for marked in (True, False):
         found = [block for language, block in blocks if (language[:2] == "py" if marked else not language)]

@@ -41,7 +41,7 @@ def _marked(completion: str) -> str | None:
     text = after_thought(completion)
     if text is None:
         return None
-    tagged = _last_tagged(text)
+    tagged = last_tagged(text)
     if tagged is not None:
         inner = _last_marked(tagged)
         return tagged if inner is None else inner
@@ -68,7 +68,8 @@ def last_boxed(text: str) -> str | None:
     return None if found is None else text[found[0] : found[1]]
 
 
-def _last_tagged(text: str) -> str | None:
+def last_tagged(text: str) -> str | None:
+    """The inside of the last `<answer>…</answer>`; None where there is none."""
     end = text.rfind("</answer>")
     start = text.rfind("<answer>", 0, end) if end >= 0 else -1
     return text[start + len("<answer>") : end] if start >= 0 else None
