@@ -356,8 +356,6 @@ def _check(settings: Reward, key: str) -> None:
     if not settings.timeout >= 0:
         raise UsageError(f"config.reward.timeout={settings.timeout!r}: expected seconds, or 0 for each reward's own")
 
-    if not settings.timeout > 0:
-        raise UsageError(f"config.reward.timeout={settings.timeout!r}: expected more than 0 seconds")
     if not 0 <= settings.memory < math.inf:
         raise UsageError(f"config.reward.memory={settings.memory!r}: expected GiB, or 0 for no limit")
     if settings.max_characters < 1:
