@@ -355,11 +355,14 @@ def _check(settings: Reward, key: str) -> None:
         raise UsageError(f"config.reward.weights={weights!r}: expected finite numbers")
     if not settings.timeout >= 0:
         raise UsageError(f"config.reward.timeout={settings.timeout!r}: expected seconds, or 0 for each reward's own")
-
     if not 0 <= settings.memory < math.inf:
         raise UsageError(f"config.reward.memory={settings.memory!r}: expected GiB, or 0 for no limit")
     if settings.max_characters < 1:
         raise UsageError(f"config.reward.max_characters={settings.max_characters!r}: expected at least 1")
+    if "length" not in names and settings.max_characters != Reward.max_characters:
+        raise UsageError(
+            f"config.reward.max_characters={settings.max_characters!r}: is not read where 'length' is not one of {key}"
+        )
     if not all(isinstance(name, str) and name for name in settings.environment):
         raise UsageError(f"config.reward.environment={settings.environment!r}: expected names of variables")
     if settings.workers < 1:

@@ -98,6 +98,7 @@ def test_the_limit_of_length_comes_from_the_settings_or_the_problem():
     ({"memory": -1.0}, ["config.reward.memory=-1.0"]),
     ({"memory": float("nan")}, ["config.reward.memory=nan"]),
     ({"max_characters": 0}, ["config.reward.max_characters=0"]),
+    ({"max_characters": 9}, ["config.reward.max_characters=9", "length", "config.reward.names"]),
     ({"environment": (1,)}, ["config.reward.environment=(1,)"]),
     ({"names": ("accurracy",)}, ["config.reward.names", "'accuracy'"]),
     ({"names": ("no_such_module:f",)}, ["config.reward.names", "no_such_module"]),
