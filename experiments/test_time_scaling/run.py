@@ -44,7 +44,7 @@ from rl_reason.sampling.tree import Tree
 
 FLAGS: Spec = {
     "seeds": (int, 3, "seeds 0, 1, … are run"),
-    "problems": (int, 100, "of each seed, which are others for each"),
+    "problems": (int, 50, "of each seed, which are others for each"),
     "samples": (int, 64, "completions of each problem"),
     "output": (str, "runs/test_time_scaling", "a folder for each seed, results.json and the pictures"),
     "draw": (bool, False, "run nothing; read the parts that are there"),
