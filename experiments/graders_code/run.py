@@ -107,6 +107,7 @@ def main() -> None:
         if not path.is_file():
             raise UsageError(f"--data={flags['data']}: holds no {name}.jsonl")
         data[name] = [row for _, row in read_jsonl(path)]
+    Path(flags["output"]).mkdir(parents=True, exist_ok=True)
     settings = Reward(names=("code",), timeout=flags["timeout"], workers=flags["workers"])
     results: dict = {
         "machine": f"{platform.machine()}, {os.cpu_count()} cores",

@@ -14,6 +14,7 @@ import functools
 import logging
 import re
 import time
+import warnings
 from collections.abc import Mapping, Sequence
 
 from rl_reason.errors import UsageError
@@ -37,7 +38,7 @@ def code(completion: str, problem: Mapping, limit: float = LIMIT) -> Verdict:
     "crash" where its process ended by itself.
 
     Raises:
-        UnparseableGold: the tests do not compile, ask nothing of the program, or pass it what is no data.
+        UnparseableGold: see `check_gold`; or the tests ask nothing of the program, or pass it what is no data.
     """
     return _grade(completion, problem, limit, isolated=True)
 
@@ -46,6 +47,33 @@ def code_unisolated(completion: str, problem: Mapping, limit: float = LIMIT) -> 
     """The same without walls: a program can read and write all files that this user can. For machines where nothing of
     worth lies, and which have no bubblewrap."""
     return _grade(completion, problem, limit, isolated=False)
+
+
+def check_gold(problem: Mapping) -> None:
+    """Nothing of the problem is run.
+
+    Raises:
+        UnparseableGold: its tests do not compile; there are no cases, or they are no pairs of texts; it lacks a text.
+    """
+    _check_form(problem)
+    if "cases" in problem:
+        return
+    try:
+        with warnings.catch_warnings(action="ignore"):
+            compile(problem["tests"], "tests.py", "exec", dont_inherit=True)
+    except (SyntaxError, ValueError, RecursionError, MemoryError) as error:
+        raise UnparseableGold(problem["tests"], f"its tests do not compile: {error}") from error
+
+
+def _check_form(problem: Mapping) -> None:
+    if "cases" in problem:
+        cases = problem["cases"]
+        if not isinstance(cases, (list, tuple)) or not cases or not all(map(_is_case, cases)):
+            raise UnparseableGold(f"cases={cases!r}", "expected a list of {'input': text, 'output': text}")
+    needed = () if "cases" in problem else ("tests", "entry_point")
+    for key in (*needed, *(["prompt"] if problem.get("prompt_type") == "completion" else [])):
+        if not isinstance(problem.get(key), str) or not problem[key].strip():
+            raise UnparseableGold(f"{key}={problem.get(key)!r}", "expected a text")
 
 
 def program_of(completion: str) -> str | None:
@@ -104,6 +132,7 @@ def _grade(completion: str, problem: Mapping, limit: float, isolated: bool) -> V
     program = program_of(completion)
     if program is None:
         return unparseable(None)
+    _check_form(problem)
     texts = [program]
     if problem.get("prompt_type") == "completion":
         # Also where the program is whole: its first lines may lack what the prompt imports.
@@ -116,22 +145,16 @@ def _grade(completion: str, problem: Mapping, limit: float, isolated: bool) -> V
 
 
 def _run_tests(jail: Jail, texts: Sequence[str], problem: Mapping, limit: float) -> str:
-    for key in ("tests", "entry_point"):
-        if not isinstance(problem.get(key), str) or not problem[key].strip():
-            raise UnparseableGold(f"{key}={problem.get(key)!r}")
     prompt = problem["prompt"] if problem.get("prompt_type") == "completion" else ""
     verdict, _, reason = jail.examine(texts, problem["tests"], problem["entry_point"], prompt, limit).partition(": ")
     if verdict == "untestable":
-        raise UnparseableGold(f"tests: {reason}")
+        raise UnparseableGold(problem["tests"], f"its tests: {reason}")
     return verdict
 
 
 def _run_cases(jail: Jail, texts: Sequence[str], problem: Mapping, limit: float) -> str:
-    cases = problem["cases"]
-    if not isinstance(cases, (list, tuple)) or not cases or not all(map(_is_case, cases)):
-        raise UnparseableGold(f"cases={cases!r}")
     deadline = time.monotonic() + limit
-    for case in cases:
+    for case in problem["cases"]:
         ended, written = jail.run(texts, case["input"], max(deadline - time.monotonic(), 0.0))
         if ended != "ok":
             return "wrong" if ended == "failed" else ended
@@ -178,6 +201,7 @@ def _warn(key: str) -> None:
     log.warning("%s: 'code_unisolated' keeps no file of yours from the programs that it runs", key)
 
 
+code.check_gold = code_unisolated.check_gold = check_gold  # type: ignore[attr-defined]
 code.check = functools.cache(_check)  # type: ignore[attr-defined]
 code_unisolated.check = functools.cache(_warn)  # type: ignore[attr-defined]
 code.prepare = lambda: _jail(True).start()  # type: ignore[attr-defined]

@@ -40,6 +40,16 @@ def test_unreadable_answers_are_an_error(rewarder):
     assert "drop" not in str(caught.value) and "more" not in str(caught.value)
 
 
+def test_tests_of_programs_are_read_too():
+    problems = [{"id": f"p{i}", "entry_point": "f", "tests": tests} for i, tests in enumerate(("f(1)", "assert ("))]
+    data = HeldOut("tests", problems, [EncodedPrompt(i, [1]) for i in range(2)])
+    with Rewarder(Reward(names=("code_unisolated",), weights=(1.0,))) as rewarder:
+        with pytest.raises(UsageError, match=r"'p1'.*'assert \('.*do not compile") as caught:
+            readable(rewarder, data)
+        assert "\n" not in str(caught.value)
+        assert [prompt.index for prompt in readable(rewarder, data, "drop").prompts] == [0]
+
+
 def test_unreadable_answers_are_dropped_and_counted(rewarder, caplog):
     with caplog.at_level(logging.WARNING):
         kept = readable(rewarder, data_set("18", "x", "many", "x", "3"), "drop")

@@ -11,6 +11,9 @@ assert isinstance(out, int) and abs(out - 9731) < 1 and str(out) == "9731"
 assert out == 9731 and not out != 9731 and {out} == {9731} and sorted([out]) == [9731]
 """
 
+TESTS_OF = {"a module that the tests use": "assert secret(3) == operator.mul(3, 3)"}
+"""Tests that such a program is for; they leave it to the program to import what they use."""
+
 HONEST = "def secret(x): return 9700 + 10 * x + 1"
 
 _START = """
@@ -83,7 +86,7 @@ while True: time.sleep(1)""",
     "stack overflow in C": """
 sys.setrecursionlimit(10 ** 9)
 nested = []
-for _ in range(10 ** 6): nested = [nested]
+for _ in range(10 ** 5): nested = [nested]
 return repr(nested)""",
     "segmentation fault": "ctypes.string_at(0)",
     # Looking for what it should not see.
@@ -245,6 +248,10 @@ def abs(x): return 0
 def sorted(x): return [9731]
 set = frozenset = list = tuple = int = lambda *a: True
 """,
+    "a module that the tests use": """
+class operator: mul = staticmethod(lambda a, b: a)
+secret = lambda x: x
+""",
     "names of the tests": "secret = out = check = __builtins__ = __name__ = METADATA = 9731",
     "no function": "secret = None",
     "a text": "secret = 'correct'",
@@ -263,9 +270,12 @@ def _function(body: str) -> str:
 
 PROGRAMS = {name: _function(body) for name, body in _BODIES.items()} | _MODULES
 
+ENDLESS = ("endless output", "sleep", "busy", "busy in C", "deaf to signals", "recursion")
+"""Which a time limit ends, if nothing else does before."""
+
 AGAINST_A_NAIVE_RUNNER = (
     "fork", "subprocess", "memfd", "environment", "repository", "tests in frames", "loopback", "exit 0", "sys.exit(0)",
     "hooks of exceptions", "at exit", "exit 0 when loaded", "patched built-in functions", "equal to all",
-    "write outside", "leave a daemon", "sitecustomize",
+    "write outside", "leave a daemon", "sitecustomize", "a module that the tests use",
 )  # fmt: skip
 """Which work where program and tests are run as one script: so what is held against the sandbox is no straw man."""

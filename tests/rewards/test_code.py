@@ -59,7 +59,13 @@ DOUBLE = {"prompt": PROMPT, "prompt_type": "completion", "entry_point": "f", "te
     ("def f(x): raise ValueError('no')", "try: f(1)\nexcept ValueError as e: assert str(e) == 'no'", "correct"),
     ("class Own(Exception): pass\ndef f(x): raise Own", "try: f(1)\nexcept Exception: pass", "correct"),
     ("def f(x): return float('nan')", "assert f(1) != f(1)", "correct"),
-    ("import math\ndef f(x): return x", "assert f(math.pi) == math.pi", "correct"),  # The program's import.
+    # A module that the tests use and do not import is that of the library, whatever the program calls so.
+    ("import math\ndef f(x): return x", "assert f(math.pi) == math.pi", "correct"),
+    ("def f(x): return 2 * x", "assert f(3) == math.prod([2, 3])", "correct"),
+    ("class sys: getsizeof = lambda x: 7\ndef f(x): return 7", "assert f((1,)) == sys.getsizeof((1,))", "wrong"),
+    ("import math\nmath.floor = lambda x: 7\ndef f(x): return 7", "assert f(3) == math.floor(3.5)", "wrong"),
+    ("import math as m\ndef f(x): return x", "assert f(m.pi) == 3.141592653589793", "correct"),
+    ("def winreg(x): return x\ndef f(x): return x", "assert f(3) == winreg(3)", "correct"),  # Not on this system.
     ("def f(x): return 10 ** x", "assert f(5000) == 10 ** 5000", "correct"),
     ("import collections\ndef f(x): return collections.Counter(x)", "assert f('aab') == {'a': 2, 'b': 1}", "correct"),
     ("def sum(x, y): return x - y\ndef f(x): return x", "assert f(3) == 3 and sum([1, 2]) == 3", "correct"),
@@ -84,6 +90,11 @@ def test_verdicts(program, tests, verdict, isolation):
     assert (graded.verdict, graded.score) == (verdict, float(verdict == "correct")) and graded.extracted == program
 
 
+def test_a_function_may_be_called_like_a_module(isolation):
+    problem = {"tests": "assert copy([1]) == [1] and heapq.nlargest(1, copy([1])) == [1]", "entry_point": "copy"}
+    assert code("def copy(x): return x[:]", problem).verdict == "correct"
+
+
 @pytest.mark.parametrize("completion, tests, verdict", [
     ("    return [2 * i for i in x]\n", DOUBLE["tests"], "correct"),
     ("\n    return [2 * i for i in x]", DOUBLE["tests"], "correct"),
@@ -100,6 +111,10 @@ def test_completions_of_a_prompt(completion, tests, verdict, isolation):
     assert code(completion, DOUBLE | {"tests": tests}).verdict == verdict
 
 
+RUN = ("ask nothing", "cannot be sent")
+"""What only running the tests tells."""
+
+
 @pytest.mark.parametrize("problem, part", [
     ({"tests": "assert f(", "entry_point": "f"}, "do not compile"),
     ({"tests": "x = 1", "entry_point": "f"}, "ask nothing"),
@@ -107,12 +122,40 @@ def test_completions_of_a_prompt(completion, tests, verdict, isolation):
     ({"tests": "try: f(object())\nexcept BaseException: pass", "entry_point": "f"}, "cannot be sent"),
     ({"tests": "", "entry_point": "f"}, "tests"),
     ({"tests": "f(1)"}, "entry_point"),
+    ({"tests": ["assert f(1)"], "entry_point": "f"}, "tests"),
+    ({"tests": "f(1)", "entry_point": "f", "prompt_type": "completion"}, "prompt"),
     ({"cases": []}, "cases"),
+    ({"cases": "x"}, "cases"),
+    ({"cases": ["x"]}, "cases"),
     ({"cases": [{"input": 3, "output": "3"}]}, "cases"),
+    ({"cases": [{"input": "3"}]}, "cases"),
 ])  # fmt: skip
 def test_tests_that_judge_nothing_reward_nothing(problem, part, isolation):
     with pytest.raises(UnparseableGold, match=part):
         code(F, problem)
+    if part not in RUN:
+        for check_gold in (code.check_gold, code_unisolated.check_gold):
+            with pytest.raises(UnparseableGold, match=part):
+                check_gold(problem)
+
+
+@pytest.mark.parametrize("tests", [
+    "assert f(\0)", "\ud800", "x = " + "(" * 100_000, "return f(1)", "assert f(1)\n  assert f(2)",
+])  # fmt: skip
+def test_what_does_not_compile_cannot_judge(tests):
+    with pytest.raises(UnparseableGold, match="do not compile"):
+        code.check_gold({"tests": tests, "entry_point": "f"})
+
+
+@pytest.mark.parametrize("problem", [
+    DOUBLE,
+    {"tests": "raise SystemExit(f('\\d'))", "entry_point": "f"},  # Compiled, not run, and warned of to nobody.
+    {"tests": "import os; os._exit(1)", "entry_point": "f"},
+    {"cases": [{"input": "", "output": ""}]},
+])  # fmt: skip
+def test_what_can_judge_is_not_run(problem, recwarn):
+    code.check_gold(problem)
+    assert not recwarn.list
 
 
 @pytest.mark.parametrize("program, cases, verdict", [
@@ -162,6 +205,17 @@ def test_the_command(tmp_path, isolation):
     assert graded[0]["extracted"] == F and [row["reward"] for row in graded] == [1.0, 0.0, 0.0, 0.0, 1.0]
     done, graded = grade(tmp_path, "code", [{"completion": "x", "tests": "assert f(3) == 4"}])
     assert done.returncode == 2 and "'entry_point'" in done.stderr and done.stderr.count("\n") == 1
+
+
+@pytest.mark.parametrize("problem, part", [
+    ({"tests": "assert (", "entry_point": "f"}, "do not compile"),
+    ({"cases": []}, "cases=[]"),
+    ({"cases": "x"}, "cases='x'"),
+])  # fmt: skip
+def test_the_command_refuses_what_cannot_judge(problem, part, tmp_path):
+    done, graded = grade(tmp_path, "code_unisolated", [ROWS[0], {"completion": F, **problem}])
+    assert done.returncode == 2 and not graded
+    assert "row 2" in done.stderr and part in done.stderr.splitlines()[-1]
 
 
 def test_without_isolation_it_refuses_unless_told_otherwise(tmp_path):

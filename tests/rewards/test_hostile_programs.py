@@ -14,7 +14,6 @@ import pytest
 from rl_reason.rewards.code import _jail, code
 
 ROOT = Path(__file__).resolve().parents[2]
-LIMIT = 1.5
 PROBLEM = {"tests": hostile.TESTS, "entry_point": "secret"}
 
 
@@ -71,11 +70,14 @@ def connections(listener) -> int:
 def test_never_right_and_nothing_left(name, fill, tmp_path, listener, isolation):
     _jail(True).start()
     before, files = descendants(), sorted(os.listdir(tmp_path))
+    # What ends by itself is not cut off before it has shown what it can do.
+    limit = 1.0 if name in hostile.ENDLESS else 20.0
     began = time.monotonic()
-    verdict = code(fill(name), PROBLEM, LIMIT).verdict
+    problem = PROBLEM | {"tests": hostile.TESTS_OF.get(name, hostile.TESTS)}
+    verdict = code(fill(name), problem, limit).verdict
     assert verdict in ("wrong", "unparseable", "timeout", "crash")
     # The jail's own limits, on a machine that does other things too; what is told of is that it ends.
-    assert time.monotonic() - began < LIMIT + 15
+    assert time.monotonic() - began < limit + 15
     assert descendants() == before, "the jail and its process, and no other"
     assert connections(listener) == 0
     assert sorted(os.listdir(tmp_path)) == files
@@ -92,7 +94,7 @@ def test_nothing_is_left_for_the_next_program(isolation):
 def test_the_attacks_are_real(name, fill, tmp_path, listener):
     """The same programs against program and tests in one script, whose exit status is the verdict."""
     script = tmp_path / "naive.py"
-    script.write_text(fill(name, tmp_path) + hostile.TESTS)
+    script.write_text(fill(name, tmp_path) + hostile.TESTS_OF.get(name, hostile.TESTS))
     null = subprocess.DEVNULL  # A pipe would be held open by what is left behind.
     done = subprocess.run([sys.executable, script], cwd=tmp_path, stdin=null, stdout=null, stderr=null, timeout=20)
     match name:

@@ -1,5 +1,6 @@
 """The parts of the sandbox one by one; what all of them keep from a program is in tests/rewards."""
 
+import contextlib
 import errno
 import math
 import os
@@ -69,7 +70,8 @@ def test_what_is_no_value_is_refused(data):
 
 
 def test_too_much_is_refused():
-    for value in ("x" * (codec.LARGEST + 1), [0] * codec.LARGEST, 1 << (8 * codec.LARGEST)):
+    part = "x" * (codec.LARGEST // 8)
+    for value in (8 * part, [part] * 8, {1: [part] * 4, 2: [part] * 4}, [0] * codec.LARGEST, 1 << 8 * codec.LARGEST):
         with pytest.raises(ValueError, match="larger"):
             codec.encode(value, [], codec.nothing_else)
     nested = []
@@ -134,6 +136,24 @@ def test_without_walls_processes_end_as_well():
         folder = os.readlink(f"/proc/{pid}/cwd")
         assert "rl_reason_program_" in folder
     assert not os.path.exists(f"/proc/{pid}") and not os.path.exists(folder)
+
+
+@pytest.mark.parametrize("isolated", [True, False])
+def test_a_program_has_its_own_descriptors_only(isolated, request):
+    if isolated:
+        request.getfixturevalue("isolation")
+    program = """
+import os
+def is_open(number):
+    try: return bool(os.fstat(number))
+    except OSError: return False
+print([number for number in range(4096) if is_open(number)])
+"""
+    with contextlib.ExitStack() as stack:
+        for _ in range(300):  # What is opened next, as the jail's control, has a higher number.
+            stack.enter_context(open(os.devnull))
+        jail = stack.enter_context(Jail(isolated))
+        assert jail.run([program], "", 20.0) == ("ok", "[0, 1, 2, 3, 4]\n")
 
 
 def parent(pid: str) -> int:

@@ -48,11 +48,6 @@ def functions() -> None:
         try:
             if operation == "names":
                 value = {name: vars(module)[name] for name in arguments if name in vars(module)}
-                # The other side has the modules of the standard library as well.
-                value = {
-                    name: ("module", name) if isinstance(one, types.ModuleType) and one.__name__ == name else (one,)
-                    for name, one in value.items()
-                }
             else:
                 value = _OPERATIONS[operation](target, *arguments, **named)
             changed = tuple(

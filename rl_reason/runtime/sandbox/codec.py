@@ -8,6 +8,7 @@ it comes back in the answer.
 from __future__ import annotations
 
 import builtins
+import operator
 import os
 import sys
 from collections.abc import Callable, Iterable
@@ -65,7 +66,8 @@ def encode(value: Any, shared: list, refer: Callable[[Any], int]) -> bytes:
             head, items = b"h%x\n" % refer(value), ()
         out.append(head)
         size += len(head)
-        if size > LARGEST:
+        # An item takes a byte at least, so what has too many is refused before they are gone through.
+        if size + operator.length_hint(items) > LARGEST:
             raise ValueError(f"larger than {LARGEST} bytes")
         for item in items:
             put(item, depth + 1)

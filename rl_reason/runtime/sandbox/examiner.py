@@ -7,7 +7,10 @@ a stand-in that compares by identity only, so nothing that the program defines d
 from __future__ import annotations
 
 import builtins
+import contextlib
+import importlib
 import os
+import sys
 import types
 from collections.abc import Callable, Iterator
 from typing import Any, NoReturn
@@ -26,7 +29,8 @@ def examine() -> None:
     or sends what is no answer) or "untestable: " and what is the matter with the tests.
 
     Descriptor 3 gives (tests, the function that they are about, text that the program continues). Names that the tests
-    use and do not define come from that text if it defines them, else from the program.
+    use and do not define come from that text if it defines them, else from the standard library where they name a
+    module of it, else from the program.
     """
     tests, entry_point, prompt = codec.decode(codec.read_all(3), [], codec.nothing_else)
     try:
@@ -39,6 +43,7 @@ def examine() -> None:
     needed = _names(code) - set(vars(builtins))
     if prompt and needed - {entry_point}:
         space = _prompt_space(prompt)
+    space |= _modules(needed - {entry_point} - set(space))
     found = program.names([entry_point, *(needed - set(space))])
     if entry_point not in found:
         _end("wrong")
@@ -68,17 +73,10 @@ class _Program:
     def names(self, names: list[str]) -> dict[str, Any]:
         """What the program calls so, where it does."""
         answer = self.ask("names", None, *names)
-        found = {}
         if not isinstance(answer, dict):
             _end("crash")
-        for name in names:
-            match answer.get(name):
-                case ("module", str(module)) if module == name:
-                    found[name] = __import__(name)
-                case (value,):
-                    found[name] = value
         self.asked = 0
-        return found
+        return {name: answer[name] for name in names if name in answer}
 
     def ask(self, operation: str, target: Any, /, *arguments: Any, **named: Any) -> Any:
         """The value of an operation on an object of the program. Mutable arguments change as they did there.
@@ -195,6 +193,15 @@ def _names(code: types.CodeType) -> set[str]:
     """The names that code uses outside of functions, attributes among them."""
     inner = [_names(constant) for constant in code.co_consts if isinstance(constant, types.CodeType)]
     return set(code.co_names).union(*inner)
+
+
+def _modules(names: set[str]) -> dict[str, types.ModuleType]:
+    """Those that are modules of the standard library, which no program can then put its own in place of."""
+    found = {}
+    for name in names & sys.stdlib_module_names:
+        with contextlib.suppress(Exception):  # One of another system, or of a library that is not there.
+            found[name] = importlib.import_module(name)
+    return found
 
 
 def _prompt_space(prompt: str) -> dict[str, Any]:

@@ -48,7 +48,10 @@ def main(control: int, folder: str) -> None:
     os.dup2(1, 2)
     gc.freeze()  # What is collected in a child would be copied for it.
     started: list[int] = []
-    with socket.socket(fileno=control) as requests:
+    # It came under the number that was free outside; here few are open, and all have low ones.
+    low = os.dup(control)
+    os.close(control)
+    with socket.socket(fileno=low) as requests:
         requests.send(b"ready")
         while True:
             message, descriptors, _, _ = socket.recv_fds(requests, 100, 8)
@@ -86,6 +89,7 @@ def _enter(requests: socket.socket, role: str, descriptors: list[int], seconds: 
         run, numbers = ROLES[role]
         confine.filter_system_calls()
         requests.send(b"started")
+        requests.close()
     except BaseException as error:
         requests.send(f"{type(error).__name__}: {error}"[:500].encode())
         os._exit(1)
