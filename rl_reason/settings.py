@@ -102,7 +102,8 @@ class Reward:
     """GiB of data that a worker may have, on Linux; 0: no limit. A completion that needs more is counted as a crash."""
     workers: int = 2
     environment: tuple = ()
-    """Names of variables that workers see of the environment, beside `PATH`, `HOME` and the locale."""
+    """Names of variables that workers see of the environment, beside `PATH`, `HOME`, `TZ`, `TMPDIR`, `LD_LIBRARY_PATH`,
+    the locale (`LANG`, `LANGUAGE`, `LC_…`) and what Python reads (`PYTHON…`)."""
 
 
 @dataclass(frozen=True)

@@ -33,7 +33,7 @@ def encode_all(
     template: str | Template,
     tokenizer: PreTrainedTokenizerBase,
     max_length: int,
-    long_prompts: str = "error",
+    long_prompts: str | None = None,
     rows: int = 0,
     part: slice = slice(None),
     gather: Callable[[Any], list[Any]] = lambda mine: [mine],
@@ -42,16 +42,16 @@ def encode_all(
 
     Args:
         max_length: most tokens of a prompt.
-        long_prompts: "error", or "drop": leave longer ones out and log how many.
+        long_prompts: "error"; "drop": leave longer ones out and log how many; None: an error where nothing is dropped.
         rows: of the model's embedding; 0: as many as tokens.
         part: of the problems, for which this process is to do it. No other ones are looked at.
         gather: from what JSON holds to that of all processes, in the order of their parts.
 
     Raises:
-        UsageError: a prompt is too long ("error"), or none is left ("drop"), or another `long_prompts`; or a prompt
-            holds a token that the model has no row for.
+        UsageError: a prompt is too long (but for "drop"), or none is left ("drop"), or another `long_prompts`; or a
+            prompt holds a token that the model has no row for.
     """
-    if long_prompts not in ("error", "drop"):
+    if long_prompts not in ("error", "drop", None):
         raise UsageError(f"config.data.long_prompts={long_prompts!r}: expected 'error' or 'drop'")
     function = find_template(template) if isinstance(template, str) else template
 
@@ -68,10 +68,11 @@ def encode_all(
                 f"the prompt of problem {problem.get('id', index)!r} holds {tokenizer.decode([max(ids)])!r}, token "
                 f"{max(ids)}; expected tokens below {rows}, the rows of the model's embedding"
             )
-        if len(ids) > max_length and long_prompts == "error":
+        if len(ids) > max_length and long_prompts != "drop":
+            hint = ", or config.data.long_prompts='drop'" if long_prompts else ""
             raise UsageError(
                 f"config.data.max_prompt_length={max_length}: the prompt of problem {problem.get('id', index)!r} has "
-                f"{len(ids)} tokens; expected a larger limit, or config.data.long_prompts='drop'"
+                f"{len(ids)} tokens; expected a larger limit{hint}"
             )
         return ids if len(ids) <= max_length else None
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 import dataclasses
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
+from typing import NamedTuple
 
 import jax
 import numpy as np
@@ -93,6 +94,46 @@ def questions_at_once(rows: int, samples: int, questions: int) -> int:
     return min(max(rows // samples, 1), questions)
 
 
+class Completed(NamedTuple):
+    """A completion of a problem that is to be graded."""
+
+    prompt: EncodedPrompt
+    sample: int
+    """Its number among those of its problem."""
+    text: str
+    tokens: Sequence[int]
+    logprobs: Sequence[float]
+    """Of each token."""
+    finish: str
+    """"stop" or "length"."""
+
+
+def grade_records(model: Model, asked: HeldOut, rewarder: Rewarder, completed: Sequence[Completed]) -> list[dict]:
+    """One record a completion, in this order: what it is, whose it is, and what the grader says of it."""
+    owners = [asked.problems[one.prompt.index] for one in completed]
+    graded = grade(rewarder, [one.text for one in completed], owners)
+    failed = {failure["index"]: failure for failure in graded.failures}
+    return [
+        {
+            "id": problem["id"],
+            "sample": one.sample,
+            "prompt": decode(model.tokenizer, one.prompt.prompt_ids),
+            "completion": one.text,
+            "answer": problem.get("answer"),
+            "tokens": list(one.tokens),
+            "logprobs": [round(x, 6) for x in one.logprobs],
+            "reward": float(graded.total[row]),
+            "correct": graded.verdicts[row] == "correct",
+            "verdict": graded.verdicts[row],
+            "extracted": graded.extracted[row],
+            "finish": one.finish,
+        }
+        | ({"rating": problem["rating"]} if "rating" in problem else {})
+        | ({"failure": describe_failure(failed[row])} if row in failed else {})
+        for row, (one, problem) in enumerate(zip(completed, owners, strict=True))
+    ]
+
+
 def sample_records(
     sampler: Sampler,
     model: Model,
@@ -124,33 +165,21 @@ def sample_records(
         texts = made.texts(model)
         made, texts = cut_off(made, texts, [stops(problems[p.index]) for p in filled for _ in range(samples)], model)
         wait = judge(filled, made, length) if judge else None  # the device works while the host grades
-        texts = texts[: len(batch) * samples]
-        owners = [problems[prompt.index] for prompt in batch for _ in range(samples)]
-        graded = grade(rewarder, texts, owners)
-        failed = {failure["index"]: failure for failure in graded.failures}
-        scores = wait() if wait else None
-        records = []
-        for row, (text, problem) in enumerate(zip(texts, owners, strict=True)):
-            tokens = int(made.lengths[row])
-            records.append(
-                {
-                    "id": problem["id"],
-                    "sample": row % samples,
-                    "prompt": decode(model.tokenizer, batch[row // samples].prompt_ids),
-                    "completion": text,
-                    "answer": problem.get("answer"),
-                    "tokens": made.tokens[row, :tokens].tolist(),
-                    "logprobs": [round(float(x), 6) for x in made.logprobs[row, :tokens]],
-                    "reward": float(graded.total[row]),
-                    "correct": graded.verdicts[row] == "correct",
-                    "verdict": graded.verdicts[row],
-                    "extracted": graded.extracted[row],
-                    "finish": "stop" if made.finished[row] else "length",
-                }
-                | ({"failure": describe_failure(failed[row])} if row in failed else {})
-                | ({"score": float(scores[row])} if scores is not None else {})
-                | ({"rating": problem["rating"]} if "rating" in problem else {})
+        completed = [
+            Completed(
+                prompt=batch[row // samples],
+                sample=row % samples,
+                text=texts[row],
+                tokens=made.tokens[row, : made.lengths[row]].tolist(),
+                logprobs=made.logprobs[row, : made.lengths[row]].tolist(),
+                finish="stop" if made.finished[row] else "length",
             )
+            for row in range(len(batch) * samples)
+        ]
+        records = grade_records(model, asked, rewarder, completed)
+        if wait:
+            for record, score in zip(records, wait()[: len(records)], strict=True):
+                record["score"] = float(score)
         yield records
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 import hashlib
 import json
 import time
@@ -25,7 +26,7 @@ from rl_reason.recipes.choosing import make_judge
 from rl_reason.recipes.evaluation import HeldOut, make_evaluation_sampler, questions_at_once, sample_records
 from rl_reason.recipes.evaluation_folder import EvaluationFolder
 from rl_reason.recipes.golds import readable
-from rl_reason.recipes.protocols import settle
+from rl_reason.recipes.protocols import settle, settle_scores
 from rl_reason.recipes.searching import choose_by_vote, make_expand, make_score, search_records
 from rl_reason.recipes.setup import Model, check_length, describe_model, encode_prompts
 from rl_reason.rewards.combination import Rewarder, failure_line
@@ -106,18 +107,11 @@ def _prepare(asked: Mapping[str, Any]) -> _Task:
     prompts = encode_prompts(problems, template, model, flags["max_prompt_tokens"])
     longest = max(len(prompt.prompt_ids) for prompt in prompts)
     check_length(model, longest, flags["max_tokens"], "--max_tokens")
+    flags, reward, reward_model = _scoring(flags, model)
     identity = {"grader": flags["grader"], "grader_version": version}
     identity |= {name: value for name, value in flags.items() if name not in ("output", *HOSTS)}
     rows = json.dumps([problems[prompt.index] for prompt in prompts], sort_keys=True, default=str)
     identity |= {"data_sha256": hashlib.sha256(rows.encode()).hexdigest(), "model_sha256": _fingerprint(model)}
-    reward = settings.Reward(
-        names=(flags["grader"],),
-        weights=(1.0,),
-        model=flags["reward_model"],
-        aggregation=flags["aggregation"] or "product",
-        step_separator=flags["step_separator"] or "\n",
-    )
-    reward_model = _describe_reward_model(flags, reward, model) if reward.model else None
     if reward_model:
         check_length(reward_model, longest, flags["max_tokens"], "--reward_model: --max_tokens")
         identity["reward_model_kind"] = learned_rewards.kind_of(reward_model.config)
@@ -149,17 +143,16 @@ def _check_ratings(problems: Sequence[Mapping]) -> None:
             raise UsageError(f"--data: rating={rating!r:.40} of problem {problem['id']!r}: expected a number")
 
 
-def _describe_reward_model(flags: Mapping[str, Any], reward: settings.Reward, model: Model) -> Model:
-    if reward.aggregation not in learned_rewards.AGGREGATIONS:
+def _scoring(flags: Mapping[str, Any], model: Model) -> tuple[dict[str, Any], settings.Reward, Model | None]:
+    """The flags, all of them settled; the grader and what the reward model reads of them; the reward model."""
+    if flags["aggregation"] not in ("", *learned_rewards.AGGREGATIONS):
         known = ", ".join(learned_rewards.AGGREGATIONS)
-        raise UsageError(f"--aggregation={reward.aggregation!r}: expected one of {known}")
-    made = learned_rewards.describe_reward_model(reward, model)
-    kind = learned_rewards.kind_of(made.config)
-    for name in ("aggregation", "step_separator"):
-        if flags[name] and kind != "process":
-            told = f"--reward_model={reward.model!r} was trained for {kind}; expected a process reward model"
-            raise UsageError(f"--{name}={flags[name]!r}: {told}")
-    return made
+        raise UsageError(f"--aggregation={flags['aggregation']!r}: expected one of {known}")
+    reward = settings.Reward(names=(flags["grader"],), weights=(1.0,), model=flags["reward_model"])
+    reward_model = learned_rewards.describe_reward_model(reward, model) if reward.model else None
+    settled = settle_scores(flags, learned_rewards.kind_of(reward_model.config) if reward_model else "")
+    read = {name: settled[name] for name in ("aggregation", "step_separator") if settled[name] is not None}
+    return settled, dataclasses.replace(reward, **read), reward_model
 
 
 def _fingerprint(model: Model) -> str:
@@ -226,9 +219,10 @@ def _search(task: _Task, params: Params, rewarder: Rewarder, done: int, per_batc
         **limits,
     )
     score = make_score(task.reward, scorer, scorer.load_params(0, scorer.dtype), prompts, **limits)
-    ways = flags["expansions"] or 4
-    kind: Callable[[], Search] = Beam(flags["width"] or 4, ways)
-    if flags["search"] == "tree":
-        kind = Tree(flags["simulations"] or 32, ways)
+    kind: Callable[[], Search] = (
+        Beam(flags["width"], flags["expansions"])
+        if flags["search"] == "beam"
+        else Tree(flags["simulations"], flags["expansions"])
+    )
     for batch in search_records(task.model, task.asked, kind, expand, score, rewarder, per_batch, done):
         yield [choose_by_vote(found) if flags["choose"] == "vote" else found[0] for found in batch]

@@ -8,6 +8,9 @@ from typing import Any
 from rl_reason.data.benchmarks import BENCHMARKS
 from rl_reason.data.problems import TESTS
 from rl_reason.errors import UsageError, nearest
+from rl_reason.sampling.beam import Beam
+from rl_reason.sampling.tree import Tree
+from rl_reason.settings import Reward
 
 Defaults = dict[str, Any]
 R1_COMPLETIONS = 4096
@@ -36,6 +39,37 @@ def settle(flags: Mapping[str, Any], problems: Sequence[Mapping]) -> dict[str, A
         name: defaults[name] if value in (None, "") and name in defaults else value for name, value in flags.items()
     }
     return settled | {"grader": grader if flags["grader"] == "auto" else flags["grader"]}
+
+
+SEARCHES: dict[str, Defaults] = {
+    "beam": {"expansions": Beam.expansions, "width": Beam.width, "choose": "score"},
+    "tree": {"expansions": Tree.expansions, "simulations": Tree.simulations, "choose": "score"},
+}
+"""What each kind of search reads."""
+
+
+def settle_scores(flags: Mapping[str, Any], kind: str) -> dict[str, Any]:
+    """The same for the flags of a reward model and of the search that it guides; None for those that nothing reads.
+
+    Args:
+        flags: as `settle` returns them.
+        kind: what the reward model was trained for; "" without one.
+
+    Raises:
+        UsageError: one is given that such a reward model does not read.
+    """
+    read = dict(SEARCHES.get(flags["search"], {}))
+    if kind == "process":
+        read["aggregation"] = Reward.aggregation
+    if kind == "process" or flags["search"]:
+        read["step_separator"] = Reward.step_separator
+    settled = dict(flags)
+    for name in ("aggregation", "step_separator", *{name for search in SEARCHES.values() for name in search}):
+        if flags[name] and name not in read:
+            told = f"--reward_model={flags['reward_model']!r} was trained for {kind}; expected a process reward model"
+            raise UsageError(f"--{name}={flags[name]!r}: {told}")
+        settled[name] = (flags[name] or read[name]) if name in read else None
+    return settled
 
 
 def kind_of(name: str, problems: Sequence[Mapping]) -> tuple[str, str]:

@@ -24,13 +24,12 @@ from rl_reason.data.steps import make_step_ends, separator_tokens
 from rl_reason.data.tokenization import decode
 from rl_reason.errors import RunError, UsageError
 from rl_reason.models.weights import Params
-from rl_reason.recipes.evaluation import HeldOut, Samples, start_sampling, to_host
-from rl_reason.recipes.grading import grade
+from rl_reason.recipes.evaluation import Completed, HeldOut, Samples, grade_records, start_sampling, to_host
 from rl_reason.recipes.learned_rewards import RewardModel, make_reward_model
 from rl_reason.recipes.rollout import make_batch
 from rl_reason.recipes.setup import Model
-from rl_reason.rewards.combination import Rewarder, describe_failure
-from rl_reason.rewards.numeric import parse_number
+from rl_reason.rewards.combination import Rewarder
+from rl_reason.rewards.estimators import ballots, leaders
 from rl_reason.sampling import search
 from rl_reason.sampling.sampler import Moved, Sampler, make_sampler
 from rl_reason.sampling.search import Expand, Outcome, Prefix, Score, Search, Step
@@ -205,49 +204,35 @@ def choose_by_vote(solutions: Sequence[dict]) -> dict:
     """Of a problem's records the best one of those whose answer has the most votes. A vote weighs the score, times the
     share that the solution had of what was drawn: searches keep equal samples once.
 
-    Equal numbers are one answer, and texts that are equal. Without any answer it is the best one of all.
+    What counts as the same answer says `estimators.ballots`, which here, unlike in `estimators.majority`, does not know
+    what is right: a right answer that is written in two ways is two. Of answers with equally many votes it is the one
+    whose best solution is better: one has to be chosen, where `majority` gives an expectation. Without any vote it is
+    the best solution of all.
+
+    Args:
+        solutions: the best one first: `extracted`, `score`, `share`.
     """
-    votes: dict[object, float] = {}
-    best_of: dict[object, dict] = {}
-    for record in solutions:  # the best one first
-        if record["extracted"] is None:
-            continue
-        number = parse_number(record["extracted"])
-        answer = record["extracted"].strip() if number is None else number
-        votes[answer] = votes.get(answer, 0.0) + record["score"] * record["share"]
-        best_of.setdefault(answer, record)
-    return best_of[max(votes, key=votes.__getitem__)] if votes else solutions[0]
+    voted = [record for record in solutions if record["extracted"] is not None]
+    if not voted:
+        return solutions[0]
+    weights = [record["score"] * record["share"] for record in voted]
+    ballots_N = ballots([record["extracted"] for record in voted])
+    leads_C = leaders(np.bincount(ballots_N, weights)[None])[0]
+    return next((record for record, ballot in zip(voted, ballots_N, strict=True) if leads_C[ballot]), solutions[0])
 
 
 def _records(model: Model, asked: HeldOut, found: dict[int, Outcome], rewarder: Rewarder) -> list[list[dict]]:
     flat = [(number, rank, one) for number, outcome in found.items() for rank, one in enumerate(outcome.solutions)]
-    texts = [decode(model.tokenizer, one.tokens) for _, _, one in flat]
-    owners = [asked.problems[asked.prompts[number].index] for number, _, _ in flat]
-    graded = grade(rewarder, texts, owners)
-    failed = {failure["index"]: failure for failure in graded.failures}
-    records: dict[int, list[dict]] = {number: [] for number in found}
-    for row, ((number, rank, one), text, problem) in enumerate(zip(flat, texts, owners, strict=True)):
-        records[number].append(
-            {
-                "id": problem["id"],
-                "sample": rank,
-                "prompt": decode(model.tokenizer, asked.prompts[number].prompt_ids),
-                "completion": text,
-                "answer": problem.get("answer"),
-                "tokens": list(one.tokens),
-                "logprobs": [round(x, 6) for x in one.logprobs],
-                "reward": float(graded.total[row]),
-                "correct": graded.verdicts[row] == "correct",
-                "verdict": graded.verdicts[row],
-                "extracted": graded.extracted[row],
-                "finish": one.finish,
-                "score": one.score,
-                "share": one.share,
-                "spent": found[number].spent,
-                "scored": found[number].scored,
-            }
-            | ({"failure": describe_failure(failed[row])} if row in failed else {})
+    completed = [
+        Completed(
+            asked.prompts[number], rank, decode(model.tokenizer, one.tokens), one.tokens, one.logprobs, one.finish
         )
+        for number, rank, one in flat
+    ]
+    records: dict[int, list[dict]] = {number: [] for number in found}
+    for (number, _, one), record in zip(flat, grade_records(model, asked, rewarder, completed), strict=True):
+        told = {"score": one.score, "share": one.share, "spent": found[number].spent, "scored": found[number].scored}
+        records[number].append(record | told)
     return list(records.values())
 
 

@@ -114,7 +114,7 @@ def check_length(model: Model, prompt: int, completion: int, key: str) -> None:
 
 
 def encode_prompts(
-    problems: Sequence[Mapping], template: Template, model: Model, max_length: int, long_prompts: str = "error"
+    problems: Sequence[Mapping], template: Template, model: Model, max_length: int, long_prompts: str | None = None
 ) -> list[EncodedPrompt]:
     """`iterators.encode_all`, of which each host does its share."""
     rows, mine = model.config.vocab_size, hosts.share(len(problems))

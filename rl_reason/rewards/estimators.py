@@ -12,8 +12,6 @@ import numpy as np
 
 from rl_reason.rewards.numeric import parse_number
 
-_RIGHT = object()
-"""What all right answers vote for."""
 SUBSETS = 256
 """Of k samples, over which a vote of k is averaged."""
 DRAWS = 2000
@@ -36,6 +34,35 @@ def pass_at_k(correct_N: np.ndarray, samples: int, k: int) -> np.ndarray:
     return 1.0 - np.prod(failing, axis=1)
 
 
+_RIGHT = object()
+"""What all right answers vote for."""
+
+
+def ballots(answers: Sequence[str | None], correct: Sequence[bool] | np.ndarray | None = None) -> list[int]:
+    """For which answer each sample votes: numbers from 0 on, in the order in which answers occur; −1 without one.
+
+    Equal numbers are one answer, and so are texts that are equal but for white space around them. Where it is known
+    which answers are right, these are one, however they are written: what is wrong and written in two ways stays two.
+
+    Args:
+        answers: of the samples of one problem.
+        correct: which of them are right; None: nobody knows yet.
+    """
+    names: dict[object, int] = {}
+    made = []
+    for answer, ok in zip(answers, [False] * len(answers) if correct is None else correct, strict=True):
+        number = None if answer is None or ok else parse_number(answer)
+        name = _RIGHT if ok else answer.strip() if answer is not None and number is None else number
+        made.append(-1 if answer is None else names.setdefault(name, len(names)))
+    return made
+
+
+def leaders(votes_SC: np.ndarray) -> np.ndarray:
+    """Which of C answers have the most votes, and any: bool [S, C]. Weights are added up in different orders, so votes
+    that differ by rounding only are equally many."""
+    return (votes_SC >= votes_SC.max(axis=1, keepdims=True) * (1 - 1e-9)) & (votes_SC > 0)
+
+
 def majority(
     answers: Sequence[str | None],
     correct: Sequence[bool] | np.ndarray,
@@ -44,9 +71,9 @@ def majority(
 ) -> float:
     """Whether the most frequent answer of one problem's samples is right (self-consistency, arXiv 2203.11171).
 
-    Samples without an answer do not vote. Right answers vote together however they are written, and so do equal
-    numbers. Among answers with equally many votes one is drawn: the result is the share
-    of right ones, which is the expectation. No votes: 0.
+    Samples without an answer do not vote; what counts as the same answer says `ballots`, to which it is told what is
+    right. Among answers with equally many votes one is drawn: the result is the share of right ones, which is the
+    expectation. No votes: 0.
 
     Args:
         answers: of the n samples of one problem.
@@ -56,24 +83,15 @@ def majority(
             are drawn, the same ones for each problem.
         weights: of the votes, at least 0; they count 1 each otherwise.
     """
-    names: dict = {}
-    ballots = []
-    for answer, ok in zip(answers, correct, strict=True):
-        number = None if answer is None or ok else parse_number(answer)
-        choice = _RIGHT if ok else answer.strip() if answer is not None and number is None else number
-        ballots.append(-1 if answer is None else names.setdefault(choice, len(names)))
-    if not names:
+    ballots_N = np.array(ballots(answers, correct), int)
+    right = ballots_N[np.asarray(correct, bool) & (ballots_N >= 0)]
+    if not right.size:
         return 0.0
-    ballots_N = np.array(ballots)
-    votes_NC = (ballots_N[:, None] == np.arange(len(names))) * (
+    votes_NC = (ballots_N[:, None] == np.arange(ballots_N.max() + 1)) * (
         1.0 if weights is None else np.asarray(weights)[:, None]
     )
-    votes_SC = _subsets(len(answers), k or len(answers)) @ votes_NC
-    most_S = votes_SC.max(axis=1, keepdims=True)
-    # Weights are added up in different orders.
-    leading_SC = (votes_SC >= most_S * (1 - 1e-9)) & (votes_SC > 0)
-    right_S = leading_SC[:, names[_RIGHT]] if _RIGHT in names else np.zeros(len(votes_SC))
-    return float((right_S / np.maximum(leading_SC.sum(axis=1), 1)).mean())
+    leading_SC = leaders(_subsets(len(answers), k or len(answers)) @ votes_NC)
+    return float((leading_SC[:, right[0]] / np.maximum(leading_SC.sum(axis=1), 1)).mean())
 
 
 def best_of(scores: Sequence[float] | np.ndarray, correct: Sequence[bool] | np.ndarray, k: int) -> float:

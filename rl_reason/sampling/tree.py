@@ -20,7 +20,7 @@ from rl_reason.sampling.search import ROOT, Ask, Prefix, Search, best
 
 @dataclass(frozen=True)
 class Tree:
-    simulations: int = 16
+    simulations: int = 32
     """Most of them."""
     expansions: int = 4
     """Steps that are drawn behind a prefix."""

@@ -12,7 +12,7 @@ from rl_reason.data.benchmarks import BENCHMARKS
 from rl_reason.data.choices import statement
 from rl_reason.data.templates import TEMPLATES, find_template, stops_of
 from rl_reason.errors import UsageError
-from rl_reason.recipes.protocols import kind_of, settle
+from rl_reason.recipes.protocols import kind_of, settle, settle_scores
 from rl_reason.rewards.extraction import final_answer
 
 ROWS = {
@@ -219,6 +219,45 @@ def test_what_is_given_wins(protocol):
 def test_what_cannot_be_settled(given, says):
     with pytest.raises(UsageError, match=re.escape(says)):
         settled(**given)
+
+
+SCORES = {"reward_model": "R", "choose": "", "aggregation": "", "step_separator": ""}
+SCORES |= dict.fromkeys(("expansions", "width", "simulations"))
+BEAM = {"choose": "score", "expansions": 4, "width": 4, "simulations": None}
+TREE = {"choose": "score", "expansions": 4, "width": None, "simulations": 32}
+PROCESS = {"aggregation": "product", "step_separator": "\n"}
+UNREAD = dict.fromkeys(("choose", "aggregation", "step_separator", "expansions", "width", "simulations"))
+
+
+@pytest.mark.parametrize(
+    ("search", "kind", "given", "expected"),
+    [
+        ("", "", {}, {}),
+        ("", "preference", {}, {}),
+        ("", "outcome", {}, {}),
+        ("", "process", {}, PROCESS),
+        ("", "process", {"aggregation": "last"}, {**PROCESS, "aggregation": "last"}),
+        ("beam", "process", {}, {**BEAM, **PROCESS}),
+        (
+            "tree",
+            "process",
+            {"choose": "vote", "simulations": 3},
+            {**TREE, **PROCESS, "choose": "vote", "simulations": 3},
+        ),
+        # Steps are drawn one by one, whoever scores them.
+        ("beam", "outcome", {"step_separator": "a"}, {**BEAM, "step_separator": "a"}),
+        ("tree", "outcome", {}, {**TREE, "step_separator": "\n"}),
+    ],
+)
+def test_what_a_search_and_a_reward_model_do(search, kind, given, expected):
+    made = settle_scores({"search": search, **SCORES, **given}, kind)
+    assert made == {"search": search, "reward_model": "R", **UNREAD, **expected}
+
+
+@pytest.mark.parametrize("given", [{"aggregation": "last"}, {"step_separator": "a"}])
+def test_what_a_reward_model_does_not_read_is_refused(given):
+    with pytest.raises(UsageError, match="was trained for outcome; expected a process reward model"):
+        settle_scores({"search": "", **SCORES, **given}, "outcome")
 
 
 def test_every_template_writes_something():

@@ -27,6 +27,9 @@ def test_a_prompt_that_is_too_long_is_an_error_that_names_it(tokenizer):
         encode_all(PROBLEMS, "none", tokenizer, lengths[3])
     for part in ("'p/4'", f"{lengths[4]} tokens", f"config.data.max_prompt_length={lengths[3]}"):
         assert part in str(error.value)
+    assert "drop" not in str(error.value)  # Who asks so cannot.
+    with pytest.raises(UsageError, match="or config.data.long_prompts='drop'"):
+        encode_all(PROBLEMS, "none", tokenizer, lengths[3], "error")
 
 
 def test_prompts_that_are_too_long_are_dropped_and_counted(tokenizer, caplog):

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 import json
 import os
 import sys
@@ -11,12 +12,15 @@ import jax
 import pytest
 from filelock import FileLock
 
+from rl_reason import evaluate
 from rl_reason.data.tokenization import train_tokenizer
 from rl_reason.data.word_problems import make_problem
 from rl_reason.errors import run_command
 from rl_reason.models import huggingface, weights
 from rl_reason.models.families import from_shape
-from tests.end_to_end.commands import ROOT, Commands, contents
+from rl_reason.parallel.mesh import make_mesh
+from rl_reason.recipes import evaluation_run
+from tests.end_to_end.commands import HERE, ROOT, Commands, contents
 
 COMPILED = "/jax/core/compile/backend_compile_duration"
 
@@ -70,6 +74,26 @@ def finished_run(commands, shared):
         if not (workdir / "report.html").exists():
             commands.succeed(commands.grpo(workdir))
     return workdir
+
+
+@pytest.fixture
+def evaluate_here(monkeypatch, capsys):
+    """`evaluate_here(flags)` runs `rl_reason.evaluate` in this process, on one device as `commands` do, and gives what
+    it printed."""
+    before = jax.config.values["jax_disable_most_optimizations"]
+    # Models that are as small as these run for milliseconds and compile for seconds.
+    jax.config.update("jax_disable_most_optimizations", True)
+    monkeypatch.syspath_prepend(HERE)
+    monkeypatch.setattr(evaluation_run, "make_mesh", functools.partial(make_mesh, devices=jax.devices()[:1]))
+
+    def run(flags: list[str]) -> str:
+        monkeypatch.setattr(sys, "argv", ["evaluate", *flags])
+        capsys.readouterr()
+        evaluate.main()
+        return capsys.readouterr().out
+
+    yield run
+    jax.config.update("jax_disable_most_optimizations", before)
 
 
 @pytest.fixture

@@ -87,6 +87,9 @@ def test_the_same_command_again_tells_the_results_again(repeat, finished):
     assert contents(finished) == before and told.err == ""
     results = json.loads(before["results.json"])
     assert f"{100 * results['pass@1']:.1f}%" in told.out
+    # What nothing reads has no value.
+    unread = ("aggregation", "step_separator", "choose", "expansions", "width", "simulations")
+    assert [results[name] for name in unread] == [None] * 6
     # Name and version of what says who is right.
     assert results["grader_version"].startswith("user_graders ") and results["grader_version"] in told.out
 
@@ -139,11 +142,11 @@ def test_somebody_elses_samples_are_not_written_over(refusal, tiny_model, data, 
 
 
 @pytest.mark.parametrize("kind", ["outcome", "process"])
-def test_a_reward_model_chooses(kind, scorers, commands, data, tmp_path):  # noqa: F811
+def test_a_reward_model_chooses(kind, scorers, tiny_model, evaluate_here, data, tmp_path):  # noqa: F811
     output, again = tmp_path / "out", tmp_path / "again"
     process = {"aggregation": "minimum", "step_separator": "a"} if kind == "process" else {}
     flags = {"samples": 4, "reward_model": scorers[kind], **process}
-    commands.succeed(flags_of(commands.model, data, output, **flags))
+    evaluate_here(flags_of(tiny_model, data, output, **flags)[1:])
     results, samples = json.loads((output / "results.json").read_text()), read(output / "samples.jsonl")
     scores = np.array([row["score"] for row in samples]).reshape(10, 4)
     correct = np.array([row["correct"] for row in samples]).reshape(10, 4)
@@ -154,7 +157,7 @@ def test_a_reward_model_chooses(kind, scorers, commands, data, tmp_path):  # noq
     if kind == "outcome":
         return
     # Scores of a completion do not depend on the batch that it is in.
-    commands.succeed(flags_of(commands.model, data, again, **flags, batch=40))
+    evaluate_here(flags_of(tiny_model, data, again, **flags, batch=40)[1:])
     others = [row["score"] for row in read(again / "samples.jsonl")]
     np.testing.assert_allclose(others, scores.reshape(-1), atol=1e-5)
 
@@ -170,6 +173,7 @@ def test_a_reward_model_chooses(kind, scorers, commands, data, tmp_path):  # noq
         ({"reward_model": "{scorer}", "aggregation": "mean"}, ["--aggregation='mean'", "product, minimum, last"]),
         ({"protocol": "r2"}, ["--protocol='r2'", "minerva, r1"]),
         ({"model": ""}, ["--model=", "expected"]),
+        ({"max_prompt_tokens": 5}, ["--max_prompt_tokens=5: ", "expected a larger limit\n"]),
     ],
 )
 def test_flags_that_do_nothing_or_do_not_fit(refusal, tiny_model, scorers, data, tmp_path, changes, told):  # noqa: F811
@@ -204,7 +208,7 @@ def test_completions_are_cut_off_at_a_stop_text(commands, data, finished, tmp_pa
     assert results["tokens/completion"] < whole["tokens/completion"] and results["truncated"] < whole["truncated"]
 
 
-def test_rated_programs_without_answers(commands, tmp_path):
+def test_rated_programs_without_answers(evaluate_here, tiny_model, tmp_path):
     """A benchmark by its name; the prompt is the beginning of a function as it is, and nothing votes."""
     of_all = {"prompt_type": "completion", "tests": "assert f(1)"}
     rows = [
@@ -214,11 +218,11 @@ def test_rated_programs_without_answers(commands, tmp_path):
     (tmp_path / "humaneval.jsonl").write_text("".join(json.dumps(row) + "\n" for row in rows))
     output = tmp_path / "out"
     flags = {"template": "", "dir": tmp_path, "samples": 4, "grader": "user_graders:no_capital"}
-    done = commands.succeed(flags_of(commands.model, "humaneval", output, **flags))
+    told = evaluate_here(flags_of(tiny_model, "humaneval", output, **flags)[1:])
     results, samples = json.loads((output / "results.json").read_text()), read(output / "samples.jsonl")
     assert results["template"] == "code_plain" and "pass@4" in results and "maj@4" not in results
     assert all(row["prompt"] == f"def f{row['id'][1:]}(x):\n" and row["answer"] is None for row in samples)
-    assert results["elo_n"] == 6 and 0 < results["elo"] < 3000 and "elo" in done.stdout
+    assert results["elo_n"] == 6 and 0 < results["elo"] < 3000 and "elo" in told
     assert {row["rating"] for row in samples} == {800, 900, 1000, 1100, 1200, 1300}
 
 

@@ -22,10 +22,11 @@ from rl_reason.recipes.rollout import make_batch
 from rl_reason.recipes.searching import choose_by_vote, make_expand, make_score, search_records
 from rl_reason.recipes.setup import describe_model, encode_prompts
 from rl_reason.rewards.combination import Rewarder
+from rl_reason.rewards.estimators import majority
 from rl_reason.sampling.beam import Beam
 from rl_reason.sampling.search import ROOT, Prefix
 from rl_reason.sampling.tree import Tree
-from tests.end_to_end.commands import read
+from tests.end_to_end.commands import contents, read
 from tests.end_to_end.test_learned_rewards import make_scorer
 
 LENGTH, SEPARATOR = 10, "a"
@@ -172,6 +173,10 @@ def flags_of(model, scorer, output, **changes):
         ([("12", 0.9, 0.1), ("7", 0.4, 0.9)], 1),
         ([("A", 0.5, 0.2), (" B", 0.3, 0.2), ("B ", 0.3, 0.2)], 1),
         ([(None, 0.9, 0.9), ("7", 0.1, 0.1)], 1),
+        # Equally many votes, also where their sum is rounded: the answer of the better solution.
+        ([("7", 0.6, 0.25), *[("12", 0.2, 0.25)] * 3], 0),
+        ([("7", 0.6, 0.25), ("12", 0.4, 0.25), ("12", 0.2, 0.25)], 0),
+        ([("7", 0.0, 0.5), ("12", 0.0, 0.5)], 0),
         ([(None, 0.9, 0.5), (None, 0.1, 0.5)], 0),
     ],
 )
@@ -180,21 +185,51 @@ def test_a_vote_chooses(solutions, chosen):
     assert choose_by_vote(records) is records[chosen]
 
 
+@pytest.mark.parametrize("seed", range(20))
+def test_a_vote_chooses_as_estimates_of_votes_say(seed):
+    """Where no right answer is written in two ways and no two answers have equally many votes."""
+    rng = np.random.default_rng(seed)
+    answers = [("1", "2", "2.0", "x", None)[i] for i in rng.integers(0, 5, 8)]
+    scores = sorted(rng.random(8), reverse=True)
+    records = [{"extracted": a, "score": s, "share": w} for a, s, w in zip(answers, scores, rng.random(8), strict=True)]
+    chosen, correct = choose_by_vote(records), [answer == "1" for answer in answers]
+    expected = majority(answers, correct, weights=[record["score"] * record["share"] for record in records])
+    assert (chosen["extracted"] == "1") == expected
+
+
 @pytest.mark.parametrize(
-    "search", [{"search": "beam", "width": 2}, {"search": "tree", "simulations": 3, "choose": "vote"}]
+    ("search", "settled"),
+    [
+        ({"search": "beam", "width": 2}, {"width": 2, "simulations": None, "choose": "score", "expansions": 4}),
+        (
+            {"search": "tree", "simulations": 3, "choose": "vote", "aggregation": "last", "expansions": 2},
+            {"width": None, "simulations": 3, "choose": "vote", "expansions": 2},
+        ),
+    ],
 )
-def test_evaluate_by_a_search(search, world, commands, tmp_path):
-    output = tmp_path / "out"
-    flags = flags_of(commands.model, world.reward.model, output, **search, expansions=2, step_separator=SEPARATOR)
-    commands.succeed(["rl_reason.evaluate", *flags])
+def test_evaluate_by_a_search(search, settled, world, evaluate_here, tiny_model, tmp_path):
+    """`results.json` says all that the search did, and so the same command is one that says it as well."""
+    file, output = tmp_path / "rated.jsonl", tmp_path / "out"
+    rated = [problem | {"rating": 1000 + 100 * i} for i, problem in enumerate(world.asked.problems)]
+    file.write_text("".join(json.dumps(problem) + "\n" for problem in rated))
+    asked = {"data": file, "problems": 0, **search, "step_separator": SEPARATOR}
+    evaluate_here(flags_of(tiny_model, world.reward.model, output, **asked))
     results, samples = json.loads((output / "results.json").read_text()), read(output / "samples.jsonl")
-    assert [row["id"] for row in samples] == [f"word_problems/test/0/{i}" for i in range(6)]
-    assert results["n"] == 6 and results["search"] == search["search"]
+    settled |= {"aggregation": search.get("aggregation", "product"), "step_separator": SEPARATOR}
+    assert {name: results[name] for name in settled} == settled
+    assert [row["id"] for row in samples] == [problem["id"] for problem in rated]
+    assert results["n"] == 5 and results["search"] == search["search"]
     for name in ("spent", "scored"):
         assert results[f"tokens/{name}"] == pytest.approx(np.mean([row[name] for row in samples]))
     # Two steps at least behind the prompt, of which one may be the end.
     assert all(row["spent"] > len(row["tokens"]) and 0 < row["score"] < 1 for row in samples)
     assert results["pass@1"] == np.mean([row["correct"] for row in samples])
+    assert [row["rating"] for row in samples] == [1000, 1100, 1200, 1300, 1400] and results["elo_n"] == 5
+
+    before = contents(output)
+    told = {name: value for name, value in settled.items() if value is not None}
+    evaluate_here(flags_of(tiny_model, world.reward.model, output, **asked | told))
+    assert contents(output) == before
 
 
 @pytest.mark.parametrize(

@@ -6,7 +6,16 @@ from math import comb
 import numpy as np
 import pytest
 
-from rl_reason.rewards.estimators import best_of, between, majority, mean_interval, pass_at_k, resample, roc_auc
+from rl_reason.rewards.estimators import (
+    ballots,
+    best_of,
+    between,
+    majority,
+    mean_interval,
+    pass_at_k,
+    resample,
+    roc_auc,
+)
 
 
 @pytest.mark.parametrize("samples", [1, 2, 5, 7])
@@ -50,6 +59,22 @@ def test_pass_at_k_needs_as_many_samples(k):
 def test_majority(answers, correct, share):
     assert majority(answers, correct) == pytest.approx(share)
     assert majority(answers[::-1], correct[::-1]) == pytest.approx(share)
+
+
+@pytest.mark.parametrize(
+    ("answers", "correct", "expected"),
+    [
+        (["4", "5", "4.0", " 4 ", "5"], None, [0, 1, 0, 0, 1]),
+        (["x", "X", " x", "\\frac12", "0.5"], None, [0, 1, 0, 2, 3]),
+        ([None, "7", None, "7"], None, [-1, 0, -1, 0]),
+        # Known to be right, they are one answer; what is wrong stays as it is written.
+        (["\\frac12", "x", "0.5", "0.50", "y"], [True, False, True, False, False], [0, 1, 0, 2, 3]),
+        ([None, "1"], [True, True], [-1, 0]),
+        ([], None, []),
+    ],
+)
+def test_what_is_the_same_answer(answers, correct, expected):
+    assert ballots(answers, correct) == expected
 
 
 def test_majority_is_the_expectation_of_a_drawn_winner():

@@ -11,6 +11,7 @@ from pathlib import Path
 import pytest
 
 from rl_reason.errors import RunError
+from rl_reason.runtime import worker_handle
 from rl_reason.runtime.workers import Pool
 
 HERE = Path(__file__).parent
@@ -92,6 +93,16 @@ def test_workers_see_no_secrets(monkeypatch):
     assert seen["PATH"] == os.environ["PATH"] and seen["LC_ALL"] == "C.UTF-8" and seen["JAX_PLATFORMS"] == "cpu"
     assert seen["CUDA_VISIBLE_DEVICES"] == seen["TPU_VISIBLE_DEVICES"] == ""
     assert "NOT_THERE" not in seen and "HOME" in seen
+
+
+def test_the_readme_says_what_workers_see(monkeypatch):
+    for name in (*worker_handle._KEPT, "LC_TIME", "PYTHONHASHSEED", "SHELL"):
+        monkeypatch.setenv(name, os.environ.get(name, ""))
+    with Pool(1) as pool:
+        seen = pool.map(M + "environment", [()], 5.0)[0].value
+    assert {*worker_handle._KEPT, "LC_TIME", "PYTHONHASHSEED"} <= seen.keys() and "SHELL" not in seen
+    readme = (HERE.parents[1] / "README.md").read_text()
+    assert [name for name in (*worker_handle._KEPT, "LC_…", "PYTHON…") if f"`{name}`" not in readme] == []
 
 
 @pytest.mark.skipif(sys.platform != "linux", reason="the limit is of Linux")

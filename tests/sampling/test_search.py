@@ -105,7 +105,11 @@ def test_a_solution_that_ends_early_stays_in_the_beam_while_it_is_good():
 
     def expand(parents, count, to_end):
         return [
-            [Step((len(prefix.tokens) + 2,), (-1.0,)), Step((END,), (-1.0,), "stop")] * (count // 2)
+            [
+                Step((len(prefix.tokens) + 2,), (-1.0,), "length" if len(prefix.tokens) == 3 else ""),
+                Step((END,), (-1.0,), "stop"),
+            ]
+            * (count // 2)
             for _, prefix in parents
         ]
 
@@ -116,7 +120,7 @@ def test_a_solution_that_ends_early_stays_in_the_beam_while_it_is_good():
                 early if prefix.tokens == (END,) else 0.5 - 0.1 * (prefix.tokens[-1] == END) for _, prefix in prefixes
             ]
 
-        (found,) = run({0: Beam(2, 2, max_steps=4)()}, expand, score).values()
+        (found,) = run({0: Beam(2, 2)()}, expand, score).values()
         return [one.tokens for one in found.solutions]
 
     assert searched(0.6)[0] == (END,)
@@ -130,9 +134,10 @@ def test_a_wide_beam_is_an_exhaustive_search():
     assert [solution.score for solution in found.solutions] == expected
 
 
-def test_what_a_beam_does_not_end_is_cut_off():
-    (found,) = World(depth=3).search(Beam(2, 3, max_steps=2)).values()
-    assert [(len(one.tokens), one.finish) for one in found.solutions] == [(2, "length")] * 2
+def test_a_beam_ends_where_its_solutions_do():
+    """After however many steps: only the limit of tokens cuts a solution off."""
+    (found,) = World(depth=60).search(Beam(2, 3)).values()
+    assert [(len(one.tokens), one.finish) for one in found.solutions] == [(61, "stop")] * 2
     (found,) = World(depth=3, limit=2).search(Beam(2, 3)).values()
     assert [(len(one.tokens), one.finish) for one in found.solutions] == [(2, "length")] * 2
 
