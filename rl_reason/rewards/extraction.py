@@ -11,7 +11,7 @@ import re
 _BOX_TOKENS = re.compile(
     r"\\f?boxed(?:\s*\{|(?P<bare>\s*[0-9]|\s+[A-Za-z])(?![\w{^]|[.,/:][0-9]))|\\.|[{}]", re.DOTALL
 )
-_ANSWER_IS = re.compile(r"\banswer\**\s*(?:is\b\s*:?|:)", re.IGNORECASE)
+_ANSWER_IS = re.compile(r"\banswer\**\s*(?:is\b\s*:?|:)(?:\*+(?=\s))?[ \t]*", re.IGNORECASE)
 _SENTENCE_END = re.compile(r"\.[*`]*(?:\s|$)")
 
 
@@ -27,8 +27,8 @@ def final_answer(completion: str) -> str | None:
 
     What was thought does not count (`after_thought`). Behind it, in this order: the last `<answer>…</answer>`, the last
     `\\boxed{…}`, the rest of the line after the last `#### `, and what follows the last "answer is" or "answer:" up to
-    the end of the sentence, these without Markdown's asterisks and backticks. Takes time linear in the length of the
-    text.
+    the end of the sentence; all but a box without Markdown's asterisks and backticks around it. Takes time linear in
+    the length of the text.
     """
     return (_marked(completion) or "").strip() or None
 
@@ -94,12 +94,14 @@ def _last_marked(text: str) -> str | None:
 
 
 def _unemphasized(text: str) -> str:
-    """Without Markdown's asterisks and backticks at its ends, and what closes those at its start: "**5** cm". A product
-    and a power keep theirs."""
-    inner = text.lstrip(" \t\n*`")
-    opened = text[: len(text) - len(inner)]
-    mark = opened[len(opened.rstrip("*`")) :][:3]
-    if mark:
-        inner = re.sub(rf"(?<=\S){re.escape(mark)}(?![\w(*`])", "", inner, count=1)
-    closed = inner.rstrip().rstrip("*`")
-    return inner if closed.endswith(("^", "_", "{", "\\")) else closed
+    """Without Markdown's asterisks and backticks around it or its start ("**5** cm"), and without a `**` at an end, as
+    the other may stand before the mark. Products, powers and a lone asterisk stay."""
+    text = text.strip()
+    inner = text.lstrip("*`")
+    mark = text[: len(text) - len(inner)]
+    if not inner:
+        return text
+    if 0 < len(mark) <= 3:
+        bare = re.sub(rf"(?<=\S){re.escape(mark)}(?![\w(*`])", "", inner, count=1)
+        text = bare if bare != inner or mark == "**" else text
+    return text.removesuffix("**")
