@@ -15,7 +15,11 @@ _WRAPPED = re.compile(r"\\(?:text|textbf|mathrm|mathbf|mathit)\s*\{([^{}]*)\}")
 _LABEL = re.compile(
     r"(?:[Oo]ption|[Cc]hoice)?\s*(?:\(\s*([A-Za-z])\s*\)|([A-Za-z])(?=[).:]|$))[).:]?\s*(.*)", re.DOTALL
 )
-_OTHER_LABEL = re.compile(r"\([A-Z]\)|(?<!\w)[A-Z](?=[).:]|\s*$)|(?:\b(?:or|and|not|nor)\b|[,/&])\s*\(?[A-Z](?!\w)")
+# "A" before a word is an article, "I" a pronoun.
+_OTHER_LABEL = re.compile(
+    r"\([A-Z]\)|(?<!\w)\([a-h]\)|(?<!\w)[A-Z](?=[).:]|\s*$)|(?:\b(?:or|and|not|nor)\b|[,/&])\s*\(?[A-Z](?!\w)"
+    r"|(?<!\w)[B-H](?= [a-z]{2})|(?<!\w)[a-h]\)?\s+(?:or|nor|and)\s+\(?[a-h](?!\w)"
+)
 
 
 def choice(completion: str, problem: Mapping) -> Verdict:

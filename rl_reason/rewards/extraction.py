@@ -11,8 +11,8 @@ import re
 _BOX_TOKENS = re.compile(
     r"\\f?boxed(?:\s*\{|(?P<bare>\s*[0-9]|\s+[A-Za-z])(?![\w{^]|[.,/:][0-9]))|\\.|[{}]", re.DOTALL
 )
-_ANSWER_IS = re.compile(r"\banswer\s*(?:is\b\s*:?|:)[ \t*]*", re.IGNORECASE)
-_SENTENCE_END = re.compile(r"\.(?:\s|$)")
+_ANSWER_IS = re.compile(r"\banswer\**\s*(?:is\b\s*:?|:)(?:\*+(?=\s))?[ \t]*", re.IGNORECASE)
+_SENTENCE_END = re.compile(r"\.[*`]*(?:\s|$)")
 
 
 def after_thought(completion: str) -> str | None:
@@ -27,7 +27,8 @@ def final_answer(completion: str) -> str | None:
 
     What was thought does not count (`after_thought`). Behind it, in this order: the last `<answer>…</answer>`, the last
     `\\boxed{…}`, the rest of the line after the last `#### `, and what follows the last "answer is" or "answer:" up to
-    the end of the sentence. Takes time linear in the length of the text.
+    the end of the sentence; all but a box without Markdown's asterisks and backticks around it. Takes time linear in
+    the length of the text.
     """
     return (_marked(completion) or "").strip() or None
 
@@ -44,7 +45,7 @@ def _marked(completion: str) -> str | None:
     tagged = last_tagged(text)
     if tagged is not None:
         inner = _last_marked(tagged)
-        return tagged if inner is None else inner
+        return _unemphasized(tagged) if inner is None else inner
     return _last_marked(text)
 
 
@@ -81,7 +82,7 @@ def _last_marked(text: str) -> str | None:
         return boxed
     before, hashes, after = text.rpartition("#### ")
     if hashes:
-        return after.partition("\n")[0]
+        return _unemphasized(after.partition("\n")[0])
     match = None
     for match in _ANSWER_IS.finditer(text):  # noqa: B007 (the last one is wanted)
         pass
@@ -89,4 +90,18 @@ def _last_marked(text: str) -> str | None:
         return None
     line = text[match.end() :].partition("\n")[0]
     end = _SENTENCE_END.search(line)
-    return line[: end.start()] if end else line
+    return _unemphasized(line[: end.start()] if end else line)
+
+
+def _unemphasized(text: str) -> str:
+    """Without Markdown's asterisks and backticks around it or its start ("**5** cm"), and without a `**` at an end, as
+    the other may stand before the mark. Products, powers and a lone asterisk stay."""
+    text = text.strip()
+    inner = text.lstrip("*`")
+    mark = text[: len(text) - len(inner)]
+    if not inner:
+        return text
+    if 0 < len(mark) <= 3:
+        bare = re.sub(rf"(?<=\S){re.escape(mark)}(?![\w(*`])", "", inner, count=1)
+        text = bare if bare != inner or mark == "**" else text
+    return text.removesuffix("**")

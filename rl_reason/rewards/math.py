@@ -14,7 +14,7 @@ from fractions import Fraction
 from typing import Any
 
 from rl_reason.rewards.extraction import final_answer
-from rl_reason.rewards.numeric import parse_number
+from rl_reason.rewards.numeric import NOT_UNITS, parse_number
 from rl_reason.rewards.verdict import UnparseableGold, Verdict, judged, unparseable
 
 _LONGEST = 1000
@@ -22,7 +22,16 @@ _LONGEST = 1000
 _PLAIN = re.compile(r"[-+]?[0-9,]+(?:\.[0-9]+)?(?:/[0-9]+)?|-?\\[dt]?frac\{[0-9]+\}\{[0-9]+\}")
 _ROUNDING = Fraction(1, 10_000)
 """Plain numbers that differ by more are different for math-verify too, which rounds to six decimals."""
-_BASE = re.compile(r"\d_\{?(\d+)\}?$")
+# A number, a unit in words behind it. A letter alone is a factor, and so are the names of functions and constants.
+_WITH_UNIT = re.compile(
+    r"(?:\\?\$)?[-+]?[0-9,]+(?:\.[0-9]+)?(?:/[0-9]+)?\s*(?:°\s?[CF]?"
+    r"|\s(?:\s*(?:[A-Za-z]+/[A-Za-z]{2,}|[A-Za-z]{2,}(?:/[A-Za-z]+)?)(?![A-Za-z/]))+)"
+)
+_OPERATION = re.compile(
+    r"\b(?:pi|phi|sqrt|root|sin|cos|tan|cot|sec|csc|log|ln|exp|inf(?:inity)?|times|over|divided|choose|less|to"
+    r"|per ?cent)\b",
+    re.IGNORECASE,
+)
 
 
 def accuracy(completion: str, problem: Mapping) -> Verdict:
@@ -48,7 +57,8 @@ def accuracy(completion: str, problem: Mapping) -> Verdict:
     value = _parse(extracted)
     if value is None:
         return unparseable(extracted)
-    return judged(_same_base(gold, extracted) and _verify(gold_value, value), extracted)
+    written_alike = _same_bases(gold, extracted) and _same_marks(gold, extracted)
+    return judged(written_alike and _verify(gold_value, value), extracted)
 
 
 def check_gold(problem: Mapping) -> None:
@@ -62,21 +72,59 @@ accuracy.check_gold = check_gold  # type: ignore[attr-defined]
 
 
 def _compare_numbers(gold: str, extracted: str) -> bool | None:
-    """Whether two plain numbers are equal; None where one isn't plain, or they are nearly equal."""
-    if not (_PLAIN.fullmatch(gold) and _PLAIN.fullmatch(extracted)):
+    """Whether two plain numbers are equal, the second maybe with a unit; None where one isn't plain, they are nearly
+    equal, or differ where there is a unit."""
+    if not _PLAIN.fullmatch(gold) or len(extracted) > _LONGEST:
         return None
+    is_plain = bool(_PLAIN.fullmatch(extracted))
+    if not is_plain:
+        extracted = _plainly(extracted)
+        # The grammar takes the letters of some units for factors.
+        if not _WITH_UNIT.fullmatch(extracted) or _OPERATION.search(extracted):
+            return None
     a, b = parse_number(gold), parse_number(extracted)
     if a is None or b is None:
         return None
     if a == b:
         return True
-    return False if abs(a - b) > _ROUNDING else None
+    return False if is_plain and abs(a - b) > _ROUNDING else None
 
 
-def _same_base(gold: str, extracted: str) -> bool:
-    """False where both numbers name their base and the bases differ: math-verify drops the subscript."""
-    a, b = _BASE.search(gold.strip()), _BASE.search(extracted.strip())
-    return not (a and b) or a[1] == b[1]
+_BASE = re.compile(r"(?<![\w^\\])(?<![\^_]\{)[0-9]+\}?\s*_\s*\{?\s*([0-9]+)")
+
+
+def _same_bases(gold: str, extracted: str) -> bool:
+    """False where the answer names another base than the gold one, which is ten where it names none: math-verify drops
+    the subscript."""
+    return set(_BASE.findall(extracted)) <= set(_BASE.findall(gold) or ["10"])
+
+
+_IN_WORDS = re.compile(r"\\(?:text(?:normal|rm|bf|it)?|math(?:rm|bf|it)|mbox|operatorname)\s*\{([^{}]*)\}")
+_PRIME = re.compile(r"(?:(?<![A-Za-z])[A-Za-z]|\\[A-Za-z]+|[)\]}])('+)")
+_QUOTED = re.compile(r"\s*'(.*)'\s*", re.DOTALL)
+_DOTS = re.compile(r"(?<![0-9.])[0-9]*\.[0-9]+\s*\\[lc]?dots|(\\[lc]?dots)")  # Behind decimals they change nothing.
+_MODULUS = re.compile(r"\\[bp]?mod(?![A-Za-z])")
+
+
+def _same_marks(gold: str, extracted: str) -> bool:
+    """False where only one of them has what math-verify drops although it changes the value: primes, dots, a modulus,
+    and words like "million" behind a number. "or" and "and" change a single number, and part those of a list."""
+    is_number = parse_number(gold) is not None
+    return _marks(gold, is_number) == _marks(extracted, is_number)
+
+
+def _marks(text: str, is_number: bool) -> tuple:
+    first = re.search("[0-9]", text)
+    words = " ".join(match[1] for match in _IN_WORDS.finditer(text, first.end() if first else len(text)))
+    found = sorted(word.lower() for word in NOT_UNITS.findall(" " + " ".join(words.split())))
+    text = _IN_WORDS.sub(" ", text)
+    quoted = _QUOTED.fullmatch(text)
+    return (
+        sum(map(len, _PRIME.findall(quoted[1] if quoted else text))),
+        any(_DOTS.findall(text)),
+        bool(_MODULUS.search(text)),
+        [word for word in found if is_number or word not in ("or", "and")],
+    )
 
 
 _REWRITES = [
@@ -118,7 +166,7 @@ def _parse(text: str) -> Any | None:
         return None
     text = _plainly(text)
     # The text is put into one box: what would close it early, or open another, is not an answer.
-    if not text or "boxed" in text or not _balanced(text) or _SEVERAL.search(text):
+    if not text or "boxed" in text or not _balanced(text) or _SEVERAL.search(text) or _is_false_chain(text):
         return None
     # A letter behind a space may be taken for a unit, and left out.
     tight = _SPACE.sub("", text)
@@ -139,6 +187,30 @@ def _is_false(value: Any) -> bool:
     from sympy import Eq
 
     return isinstance(value, Eq) and not value.free_symbols and value.lhs.equals(value.rhs) is False
+
+
+_EQUALS = re.compile(r"(?<![<>!:=])=(?!=)")
+_NUMERIC = re.compile(
+    r"(?:[0-9+\-*/^().{}\s]|,(?:\\!)?(?=[0-9]{3})|\\(?:[dt]?frac|sqrt|cdot|times|div|left|right|pi)(?![A-Za-z]))*[0-9]"
+    r"(?:[0-9^().{}\s]|\\right(?![A-Za-z]))*"
+)
+_MOST_SIDES = 8
+"""Numbers in one chain of equations; each is parsed."""
+
+
+def _is_false_chain(text: str) -> bool:
+    """Whether a chain of two or more equations says that different numbers are equal, as 6 = x = 5. What is only
+    rounded is not different."""
+    from sympy import Expr
+
+    sides = _EQUALS.split(text)
+    if len(sides) < 3:
+        return False
+    numeric = [side for side in sides if _NUMERIC.fullmatch(side.strip()) and _balanced(side)]
+    if len(numeric) > _MOST_SIDES:
+        return True
+    values = [value for value in map(_read, numeric) if isinstance(value, Expr) and value.is_real]
+    return any(abs(value - values[0]) > abs(values[0]) / 100 for value in values[1:])
 
 
 _parse_gold = functools.lru_cache(maxsize=4096)(_parse)

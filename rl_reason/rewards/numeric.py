@@ -18,11 +18,12 @@ _NUMBER = re.compile(
     rf"(?:\\[dt]?frac\{{(?P<top>{_DIGITS})\}}\{{(?P<bottom>{_DIGITS})\}}"
     rf"|(?P<whole>{_DIGITS})?(?P<decimals>\.[0-9]+)?(?:\s*/\s*(?P<over>{_DIGITS}))?)"
     # A percent or currency sign, and a unit in words. Digits, signs and operators after the number: no number.
-    rf"\s*(?:\\?%|{_CURRENCY})?\s*(?P<unit>(?:[°A-Za-z][\s°A-Za-z.'’-]*)?)\.?"
+    rf"\s*(?:\\?%|{_CURRENCY})?\s*(?P<unit>(?:[°A-Za-z](?:[\s°A-Za-z.'’-]|(?<=[A-Za-z])/(?=[A-Za-z]))*)?)\.?"
 )
-# Words behind a number that change it, and the start of an exponent.
-_NOT_UNITS = re.compile(
-    r"\b(?:hundreds?|thousands?|(?:m|b|tr)illions?|dozens?|score|half|halves|squared|cubed|factorial|or|and|k)\b|^e(?:$|-)",
+# Words behind a number that change it ("5 squared", not "5 cm squared"), and the start of an exponent.
+NOT_UNITS = re.compile(
+    r"\b(?:hundreds?|thousands?|(?:m|b|tr)illions?|dozens?|score|half|halves|(?<![a-z] )(?:squared|cubed)|factorial"
+    r"|plus|minus|mod|modulo|or|and|k)\b|^e(?:$|-)",
     re.IGNORECASE,
 )
 _UNWRAP = re.compile(r"\\(?:text|mathrm|textbf|mathbf)\s*\{([^{}]*)\}")
@@ -46,7 +47,7 @@ def parse_number(text: str) -> Fraction | None:
     if text.startswith("(") and text.endswith(")"):
         text = text[1:-1].strip()
     match = _NUMBER.fullmatch(text)
-    if not match or (match["sign"] and match["inner"]) or _NOT_UNITS.search(match["unit"]):
+    if not match or (match["sign"] and match["inner"]) or NOT_UNITS.search(match["unit"]):
         return None
     if match["top"]:
         value, over = _integer(match["top"]), _integer(match["bottom"])
@@ -92,7 +93,11 @@ _LAST_NUMBER = re.compile(
     rf"(?:\\[dt]?frac\{{{_DIGITS}\}}\{{{_DIGITS}(?=\Z)"
     rf"|(?P<sign>[-−+]\s*)?{_CURRENCY}?(?:{_DIGITS}(?:\.[0-9]+)?(?:/{_DIGITS})?|\.[0-9]+))\Z"
 )
-_NOT_BEFORE = re.compile(r"(?:[\w^_\\{.]|[0-9][ \u00a0\u2009]|[0-9]\s*[,:/]|/\s*|[\w)]\s*\*\*)\Z")
+_NOT_BEFORE = re.compile(
+    r"(?:[\w^_\\{.]|[0-9][ \u00a0\u2009]|[0-9]\s*[,:/]|/\s*|[\w)]\s*\*\*"
+    r"|[√∛∜±∓≠≤≥]\s*|(?<!<)<\s*|\\(?:pm|mp|neq?|leq?|geq?|lt|gt)\s*"
+    r"|(?<![A-Za-z])(?:sqrt|log|ln|exp|sin|cos|tan)\s*\(?\s*)\Z"
+)
 _OPERAND = re.compile(r"(?:[0-9)\]}%]\s*|\w)\Z")
 _NOT_BEHIND = re.compile(
     r"\s*[\^!_]|\*\*\s*\w|\s*(?:hundred|thousand|(?:m|b|tr)illion|dozen|squared|cubed|factorial|and a half)|k\b",
@@ -103,8 +108,9 @@ _NOT_BEHIND = re.compile(
 def last_number(text: str) -> str | None:
     """The last number of a text, as written; None where there is none.
 
-    Nor where the last one is part of something longer (a power, a factorial, an index, a time, "2 million"), is written
-    in digits of another alphabet, or stands in an `<answer>` that was cut off: no other number is taken for it.
+    Nor where the last one is part of something longer (a power, a root, a logarithm, a bound, a factorial, an index, a
+    time, "2 million"), is written in digits of another alphabet, or stands in an `<answer>` that was cut off: no other
+    number is taken for it.
     """
     if text.rfind("<answer>") > text.rfind("</answer>"):
         return None

@@ -41,6 +41,16 @@ def test_names_no_single_choice(problem, answer):
     assert choice(f"<answer>{answer}</answer>", problem).score == 0.0
 
 
+@pytest.mark.parametrize("text, verdict", [
+    ("could be B too", "unparseable"), ("If not, pick B instead", "unparseable"), ("a or c", "unparseable"),
+    ("(b)", "unparseable"), ("b) and c)", "unparseable"),
+    ("A wall of cells", "correct"), ("f(b) or less", "correct"), ("a dog and a cat", "correct"),
+    ("I think so", "correct"),
+])
+def test_a_letter_with_a_text_names_no_other(text, verdict):
+    assert choice(f"<answer>C: {text}</answer>", UNLISTED).verdict == verdict
+
+
 def test_a_letter_with_another_choices_text_is_no_answer():
     assert choice("<answer>C. the Sun</answer>", LISTED).verdict == "unparseable"
     assert choice("<answer>A. 3 m/s</answer>", LISTED).verdict == "unparseable"

@@ -30,7 +30,15 @@ from rl_reason.rewards.extraction import final_answer
     ("#### 3\n#### 4", "4"),
     ("The final answer is: 18. I hope it is correct.", "18"),
     ("The answer is 17. No, the answer is 3.5.", "3.5"),
-    ("Answer: **18**", "18**"),
+    ("Answer: **18**", "18"), ("The answer is **18**.", "18"), ("The answer is **18.** So it is.", "18"),
+    ("**Answer: 18**", "18"), ("**Answer:** **18**", "18"), ("**Answer**: 18", "18"), ("The **answer** is *18*", "18"),
+    ("The answer is `18`", "18"), ("The answer is **18** cm", "18 cm"), ("#### **18**", "18"), ("**#### 18**", "18"),
+    ("<answer>**18**</answer>", "18"), ("<answer>****</answer>", "****"),
+    # What is no emphasis stays.
+    ("The answer is 2**3", "2**3"), ("The answer is **2**3**", "2**3"), ("The answer is 2*3.", "2*3"),
+    ("The answer is $f^*$", "$f^*$"), ("The answer is f^*", "f^*"),
+    ("<answer>Sagittarius A*</answer>", "Sagittarius A*"), ("<answer>*</answer>", "*"), ("<answer>*p</answer>", "*p"),
+    (r"\boxed{18**}", "18**"),
     ("the ANSWER IS $18$", "$18$"),
     ("it is 18", None),
     ("answers are 18", None),
@@ -41,7 +49,8 @@ def test_final_answer(text, expected):
 
 
 @pytest.mark.parametrize("piece", [r"\boxed{", "{", "}", "<answer>", "</answer>", "answer is ", "#### ", " ", "\\",
-                                   r"\boxed", "<think>", "answer" + " " * 50])
+                                   r"\boxed", "<think>", "answer" + " " * 50,
+                                   "answer is *", "answer is **x", "*", "`", ".*", "answer*"])
 def test_time_is_linear(piece):
     text = piece * (1_000_000 // len(piece))
     start = time.process_time()

@@ -26,7 +26,13 @@ def judge(gold: str, answer: str) -> str:
     ("5", "x=5"), ("\\text{Evelyn}", "Evelyn"), ("\\text{(C)}", "C"), ("\\pi", "\\pi"), ("50\\%", "50"),
     ("90^\\circ", "90"), ("[0,1)", "[0, 1)"),
     ("\\begin{pmatrix}1\\\\2\\end{pmatrix}", "\\begin{bmatrix}1\\\\2\\end{bmatrix}"),
-    ("2516_8", "2516_{8}"), ("2516_8", "2516"), ("3", "3."),
+    ("2516_8", "2516_{8}"), ("2516_8", "2516"), ("3", "3."), ("5", "5_{10}"), ("x_1^2", "x^2_1"),
+    ("5", "5 dollars"), ("5", "$5$ dollars."), ("5", "5 km/h"), ("5", "5 years old"), ("5", "5 °C"), ("5", "5 percent"),
+    ("0.05", "5 percent"), ("\\frac{1}{2}", "50\\%"), ("10", "10\\text{ units squared}"),
+    ("5", "n = 2 + 3 = 5"), ("5", "x=y=5"), ("0.333", "x=\\frac{1}{3}=0.333"), ("5", "5 \\text{ km} = 5000 \\text{ m}"),
+    ("AB=9, CD=4", "AB = 9, CD = 4"), ("f'(x)", "f'(x)."), ("f(x)", "'f(x)'"), ("5", "5'"),
+    ("\\frac{1}{3}", "0.3333333\\ldots"), ("4 \\text{ or } 5", "4, 5"), ("4 \\text{ or } 5", "5 \\text{ or } 4"),
+    ("2, 3, \\text{ and } 4", "2,3,4"), ("5k", "k \\cdot 5"), ("5\\text{ million}", "5\\text{ million}"),
 ])
 def test_equal(gold, answer):
     assert judge(gold, answer) == "correct"
@@ -37,9 +43,26 @@ def test_equal(gold, answer):
     ("\\frac{1}{2}", "\\frac{1}{3}"),
     ("(1,2)", "(2,1)"), ("[0,1)", "[0,1]"), ("\\text{Evelyn}", "\\text{Debra}"), ("x+1", "y+1"), ("x=5", "y=5"),
     ("2516_8", "2516_7"), ("5", "x"), ("5", "\\frac{5}{0}"), ("5", "\\infty"),
+    # What the grammar drops.
+    ("12", "12_3"), ("5", "5_6"), ("101_2", "101_{10}"), ("f(x)", "f'(x)"), ("f'(x)", "f''(x)"), ("x", "x'"),
+    ("5", "5\\ldots"), ("5", "5,\\ldots"), ("5", "5\\mod 6"),
+    ("5", "5 \\text{ million}"), ("5", "5\\text{ thousand}"), ("5", "5\\mbox{ dozen}"), ("5", "5 \\text{ squared}"),
+    ("5", "5\\text{k}"), ("5", "5\\mathrm{k}"), ("5", "5 \\text{ or more}"), ("5", "5\\text{ or six}"),
+    ("5", "5 \\text{ plus six}"), ("\\sqrt{2}", "\\sqrt{2}\\text{ million}"),
+    # Not units.
+    ("5", "6 dollars"), ("5", "5 x"), ("5", "5 pi"), ("5", "5 less than ten"), ("0.5", "0.5\\%"),
+    ("5", "5 dollars or six"),
 ])
 def test_unequal(gold, answer):
     assert judge(gold, answer) == "wrong"
+
+
+@pytest.mark.parametrize("gold, answer", [
+    ("5", "6=x=5"), ("6", "a=5=b=6"), ("5", "x=1=2=3=4=5"), ("5", "\\frac{12}{2} = x = 5"),
+    ("5", "4=" * 100 + "5"),
+])
+def test_a_chain_of_different_numbers_is_no_answer(gold, answer):
+    assert judge(gold, answer) == "unparseable"
 
 
 def test_several_boxes_are_judged_by_the_last():

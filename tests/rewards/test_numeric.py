@@ -17,7 +17,7 @@ from rl_reason.rewards.verdict import UnparseableGold
     ("-\\dfrac{1}{2}", Fraction(-1, 2)),
     ("18 apples", 18), ("18 miles per hour.", 18), ("**18**", 18), ("18\\text{ cm}", 18), ("18cm", 18),
     ("$5 per day.", 5), ("5 quarters", 5), ("1{,}000", None),
-    ("5 elephants", 5), ("90°", 90),
+    ("5 elephants", 5), ("90°", 90), ("5 km/h", 5), ("5 cm squared", 5),
 ])
 def test_numbers(text, expected):
     assert parse_number(text) == expected
@@ -28,6 +28,7 @@ def test_numbers(text, expected):
     "1e-3", "2 million", "3 dozen", "18k", "18 or more", "2 and a half", "18 -", "****", "**", "$$",
     "9**9**9", "9^9", "9^{9^9}", "2+2", "1/0", "--1", "-$-1", "1/2/3", "0x10", "1_000", "٣", "½", "inf", "nan",
     "__import__('os').system('true')", "18 apples and 3 pears", "1" * 101, "\\frac{1}{0}", "5-3", "18!",
+    "5 squared", "5 plus six", "5 / h", "5 km/2",
 ])
 def test_not_numbers(text):
     assert parse_number(text) is None
@@ -52,6 +53,7 @@ def test_number():
     ("18 km.", "18"), ("€1,234.5", "€1,234.5"), ("= -18", "-18"), ("= − 18", "− 18"), ("20-2", "2"), ("20 - 2", "2"),
     ("well-known-5", "5"), ("3, 4", "4"), ("3/4", "3/4"), ("\\frac{1}{2}.", "\\frac{1}{2}"), (".5", ".5"),
     ("17 (see step 2)", "2"), ("17 or 18", "18"), ("18 or more", "18"),
+    ("=> 5", "5"), ("-> 5", "5"), ("= <<2+3=5>>5", "5"), ("about 5", "5"), ("the catalog 5", "5"),
 ])
 def test_last_number(text, expected):
     assert last_number(text) == expected
@@ -62,6 +64,7 @@ def test_last_number(text, expected):
     "2**3", "9**9**9**9", "10^2", "10^{2}", "10^{-2}", "1e5", "1e-5", "5!", "5 !", "x_2", "log_{2}", "\\sqrt{2}", "A4",
     "0x10", "2 million people", "3 dozen", "18k", "2 and a half", "1/2/3", "1 / 2", "3:45", "1.2.3", "12,34,567",
     "1 000", "1_000", "(3,4)", "1" * 150,
+    "√5", "log 5", "\\log 5", "ln(5)", "sqrt(5)", "±5", "\\pm 5", "<5", "x < 5", "\\le 5", "≥ 5",
     # Digits of other alphabets, powers and fractions are never passed over.
     "17 or ١٨", "17 or １８", "5²", "17½", "17 ③", "17 x₁", "١٨",
     "no number", "", "<answer>18",
