@@ -66,7 +66,7 @@ class Commands:
         made = dict(os.environ)
         flags = [f for f in made.pop("XLA_FLAGS", "").split() if "device_count" not in f]
         made["XLA_FLAGS"] = " ".join([*flags, f"--xla_force_host_platform_device_count={devices}"])
-        made["PYTHONPATH"] = os.pathsep.join([str(ROOT), str(HERE)])
+        made["PYTHONPATH"] = os.pathsep.join([str(ROOT), str(HERE), str(HERE / "without_torch")])
         made["PYTHONDONTWRITEBYTECODE"] = "1"
         made["HF_HUB_OFFLINE"] = "1"
         # Runs of seconds: to compile them takes longer than to run them.
