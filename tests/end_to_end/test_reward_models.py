@@ -12,7 +12,7 @@ from filelock import FileLock
 from rl_reason import train
 from rl_reason.data.word_problems import make_problem
 from rl_reason.rewards.steps import calculations
-from tests.end_to_end.commands import contents, read
+from tests.end_to_end.commands import HERE, contents, read
 from tests.end_to_end.test_resume import assert_same_run
 
 SMALL = (
@@ -250,7 +250,8 @@ def test_preferences_of_a_file(commands, tmp_path):
     ],
     ids=lambda x: x[0] if isinstance(x, list) else x,
 )
-def test_what_is_wrong_is_told_in_a_line(flags, told, commands, refusal, tmp_path):
+def test_what_is_wrong_is_told_in_a_line(flags, told, commands, refusal, tmp_path, monkeypatch):
+    monkeypatch.syspath_prepend(HERE)  # of `user_rewards`
     line = refusal(train.main, outcome(commands, tmp_path / "run", *flags)[1:])
     assert all(part in line for part in told), line
 

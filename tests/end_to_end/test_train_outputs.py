@@ -32,7 +32,8 @@ def test_files_and_their_contents(finished_run):
     # What came behind a step stands with the next one: evaluated behind the third one, saved behind each second one.
     assert ["time/evaluate_s" in record for record in metrics[1:]] == [False, False, True, False, False]
     assert ["time/save_s" in record for record in metrics[1:]] == [False, True, False, True, False]
-    assert metrics[0]["compilations"] > 0 == metrics[-1]["compilations"]
+    # Later steps meet a new length at most.
+    assert metrics[0]["compilations"] > 5 > metrics[-1]["compilations"]
     # Before the first update the policy is its reference; afterwards it moves away.
     assert metrics[0]["kl/reference"] < 1e-7 < metrics[-1]["kl/reference"]
     # Some completions end by themselves and some at the limit, so both paths were taken.
@@ -162,10 +163,13 @@ def test_eight_devices_make_the_same_run(commands, finished_run, tmp_path):
 def test_the_papers_questions_and_sizes_are_accepted(tmp_path):
     """All of GSM8K and MATH with the config's own lengths, up to the first compilation; the longest are dropped."""
     from rl_reason.recipes import policy_gradient
+    from rl_reason.rewards.combination import Rewarder
     from rl_reason.runtime.config import load
 
     arguments = ["--config=configs/grpo_math.py", "--config.model.path=checkpoints/tiny", f"--workdir={tmp_path}/run"]
-    task = policy_gradient._prepare(load([*arguments, f"--config.data.dir={DATA}"]).settings)
+    settings = load([*arguments, f"--config.data.dir={DATA}"]).settings
+    with Rewarder(settings.reward) as rewarder:
+        task = policy_gradient._prepare(settings, rewarder)
     assert len(task.problems) == 7473 + 7498
     assert [held_out.name for held_out in task.held_out] == ["gsm8k/test", "math/test"]
     assert 900 < task.prompt_length <= 1024
