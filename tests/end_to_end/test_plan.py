@@ -287,9 +287,9 @@ def test_7b_on_a_pod(commands, tmp_path, topology, changes, chips, peaks):
     assert used.ru_maxrss < 4 * 2**20 and (used.ru_utime + used.ru_stime) / 2 < 180
     report = json.loads(output.read_text())
     assert report["parameters"] == 7_615_616_512 and report["devices"] == chips and report["fits"] is True
-    # Float32 weights, two moments of each, a bfloat16 reference, over all chips.
+    # Float32 weights, two moments of each, a bfloat16 reference, over all chips; what does not divide lies on each.
     state, shared = report["state"], report["parameters"] / chips
-    close = functools.partial(pytest.approx, rel=1e-3)
+    close = functools.partial(pytest.approx, rel=5e-3)
     assert (state["parameters"], state["optimizer"], state["reference"]) == close((4 * shared, 8 * shared, 2 * shared))
     assert {name: peak / 2**30 for name, peak in report["peak"].items()} == pytest.approx(peaks, rel=0.05)
 
