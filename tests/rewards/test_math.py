@@ -105,13 +105,12 @@ def test_no_python_evaluation(monkeypatch):
     """`sympy.parse_expr` runs what it reads: grading must not come near it."""
     import math_verify.parser
 
-    def forbidden(*_, **__):
-        raise AssertionError("parse_expr was called")
-
-    monkeypatch.setattr(math_verify.parser, "parse_expr", forbidden)
-    monkeypatch.setattr(math_verify.parser, "parse_expr_cached", forbidden)
+    called = []  # An exception might be caught on its way.
+    monkeypatch.setattr(math_verify.parser, "parse_expr", lambda *_, **__: called.append(1))
+    monkeypatch.setattr(math_verify.parser, "parse_expr_cached", lambda *_, **__: called.append(1))
     for answer in ("1/2", "1+1", "3*4", "2^5", "(1+2)*3", "9**9"):
         judge("7", answer)
+    assert not called
 
 
 def rows(name):
