@@ -158,6 +158,28 @@ class Collect:
 
 
 @dataclass(frozen=True)
+class Selection:
+    """Which of the completions that `rl_reason.generate` has made are learned from (`recipes.selecting`)."""
+
+    inputs: tuple = ()
+    """Folders that hold them."""
+    least: tuple = (("accuracy", 1.0),)
+    """(one of `reward.names`, its least value): what a completion has all of."""
+    keep: int = 1
+    """Completions of a question, at most, that differ (`data.selection.fingerprint`); 0: all."""
+    rewrite: str = ""
+    """`package.module:function` from (completion, problem) to the text that is learned, or None where there is none."""
+
+
+@dataclass(frozen=True)
+class Pipeline:
+    """Stages one behind the other (`recipes.pipeline`)."""
+
+    stages: tuple = ()
+    """Their names, in order; `config.stages` says what each is."""
+
+
+@dataclass(frozen=True)
 class Preference:
     """Direct preference optimization (arXiv 2305.18290). `algorithm.reduction` says how the log-ratios of tokens become
     a completion's: "sequence_sum" (equation 7) or "sequence_mean" (DeepSeekMath, 1/|o|); `algorithm.batch_size` counts
@@ -366,6 +388,7 @@ class Settings:
     reward_model: RewardModel = RewardModel()
     sampling: Sampling = Sampling()
     collect: Collect = Collect()
+    selection: Selection = Selection()
     preference: Preference = Preference()
     algorithm: Algorithm = Algorithm()
     critic: Critic = Critic()
@@ -374,12 +397,21 @@ class Settings:
     checkpoint: Checkpoint = Checkpoint()
     mesh: Mesh = Mesh()
     log: Log = Log()
+    pipeline: Pipeline = Pipeline()
+    stages: dict = field(default_factory=dict)
+    """Of a pipeline: name of a stage → all of its settings. A text "stage:NAME/FILE" in them is what an earlier stage
+    has made."""
 
     @classmethod
     def from_config(cls, config: ml_collections.ConfigDict) -> Settings:
         """Typed settings of a config; raises `UsageError` for an unknown key, a value of another type, or a number that
         is not finite."""
-        return _build(cls, config.to_dict(), "config")
+        return cls.from_dict(config.to_dict())
+
+    @classmethod
+    def from_dict(cls, values: dict, prefix: str = "config") -> Settings:
+        """The same of plain dictionaries; `prefix` stands before each key in an error line."""
+        return _build(cls, values, prefix)
 
     def to_config(self) -> ml_collections.ConfigDict:
         return ml_collections.ConfigDict(dataclasses.asdict(self), convert_dict=True)
@@ -388,10 +420,20 @@ class Settings:
 def defaults() -> ml_collections.ConfigDict:
     """All keys with their defaults, locked: a config file that assigns an unknown key fails where it does so."""
     config = Settings().to_config()
-    # The only free-form dictionary: its keys are checked by the model it describes.
+    # The only free-form dictionaries: the keys of one are checked by the model it describes, the other's are names.
     with config.unlocked():
         config.model.shape = ml_collections.ConfigDict()
+        config.stages = ml_collections.ConfigDict()
     return config.lock()
+
+
+def pipeline(**stages: ml_collections.ConfigDict) -> ml_collections.ConfigDict:
+    """The config of a pipeline of these stages, in this order."""
+    config = defaults()
+    config.recipe = "pipeline"
+    config.pipeline.stages = tuple(stages)
+    config.stages = stages
+    return config
 
 
 def _build(cls, values: dict, prefix: str):

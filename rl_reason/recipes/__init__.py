@@ -4,13 +4,23 @@ from __future__ import annotations
 
 from collections.abc import Callable
 
-from rl_reason.recipes import policy_gradient, preference, rejection, reward_model, supervised
+from rl_reason.recipes import (
+    pipeline,
+    policy_gradient,
+    preference,
+    rejection,
+    reward_model,
+    selecting,
+    supervised,
+)
 
 RECIPES: dict[str, Callable] = {
+    "pipeline": pipeline.run,
     "policy_gradient": policy_gradient.run,
     "preference": preference.run,
     "rejection": rejection.run,
     "reward_model": reward_model.run,
+    "select": selecting.run,
     "supervised": supervised.run,
 }
 """`config.recipe` → `run(settings, workdir)`."""

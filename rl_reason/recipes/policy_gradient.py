@@ -27,6 +27,7 @@ from rl_reason.data.steps import cut, make_step_ends
 from rl_reason.data.templates import find_template
 from rl_reason.data.tokenization import decode
 from rl_reason.models.flops import BACKWARD
+from rl_reason.models.huggingface import source_dtype
 from rl_reason.parallel.mesh import make_mesh
 from rl_reason.recipes import bookkeeping, checks, retraining
 from rl_reason.recipes.accumulation import rows_at_once
@@ -55,6 +56,7 @@ from rl_reason.recipes.state import (
     Learner,
     State,
     abstract_state,
+    final_weights,
     make_reference,
     needs_reference,
     reference_of,
@@ -171,6 +173,8 @@ def _train(settings: Settings, workdir_path: str | Path, rewarder: Rewarder) -> 
             if "reference" in state and is_end:
                 state["reference"] = make_reference(state["train"].policy, model)
             loop.end(step, state, task.data.get_state(), evaluate)
+        weights = final_weights(model, state["train"].params, settings.seed)
+        bookkeeping.export_model(workdir.path / "export", model, weights, source_dtype(model.config))
     bookkeeping.close_run(workdir)
 
 

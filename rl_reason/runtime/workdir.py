@@ -14,9 +14,10 @@ from rl_reason.errors import UsageError
 FREE_KEYS = (
     "steps", "checkpoint", "log", "watchdog", "profile",
     "mesh", "model.offload", "model.remat", "algorithm.micro_batch", "sampling.batch_size",
+    "pipeline", "stages",
 )  # fmt: skip
 """How long, how often, how loudly, and on what: a run that differs only in these goes on with the same computation, to
-rounding."""
+rounding. The stages of a pipeline have folders of their own, which are looked at one by one."""
 _MOST_TOLD = 5
 _ABSENT = "(absent)"
 
