@@ -81,6 +81,9 @@ class Reward:
     """Short names (`rewards.REWARDS`) or `package.module:function`; "model": the reward model. The first that gives
     verdicts says what is correct."""
     weights: tuple = (1.0,)
+    kinds: tuple = ()
+    """(one of `names`, kind): this part is given only to problems of that `kind`, a field of theirs; a problem without
+    one is of the kind "reasoning"."""
     steps: str = ""
     """Rewards of steps (`rewards.STEP_REWARDS`, or `package.module:function`, or "model"); empty: they have none."""
     step_separator: str = "\n"

@@ -61,6 +61,12 @@ def load_held_out(settings: Settings, model: Model, rewarder: Rewarder) -> list[
         label = one if one.endswith(".jsonl") else f"{one}/{evaluation.split}"
         if one.endswith(".jsonl") and not evaluation.name:
             log.warning("%s is evaluated on the problems it trains on; config.evaluation.name names others", one)
+        unjudged = next((problem["id"] for problem in problems if not rewarder.judges(problem)), None)
+        if unjudged is not None:
+            raise UsageError(
+                f"config.evaluation.name={name!r}: config.reward.kinds gives problem {unjudged!r} of {one} to no rule; "
+                "expected data sets that a rule judges"
+            )
         loaded.append(readable(rewarder, HeldOut(label, problems, prompts), data.unreadable))
     return loaded
 

@@ -4,7 +4,7 @@
         its inputs are outputs of earlier stages      ("stage:NAME/export", see `stages`)
         run its recipe in a folder of its own         (one that was stopped goes on where it was)
         note that it is done                          (stages.json)
-    a table of all stages' evaluations                (stages_table.json, report.html)
+    a table of all stages' evaluations            (stages_table.json, report.html)
 
 Beside the folders of the stages lie their records as those of one long run, its steps counted through.
 """
@@ -33,8 +33,6 @@ from rl_reason.runtime.progress import duration, table
 from rl_reason.runtime.report import write_report
 from rl_reason.runtime.workdir import Workdir, find_workdir, make_workdir, write_atomic
 from rl_reason.settings import Settings
-
-TABLE = "stages_table.json"
 
 
 def run(settings: Settings, workdir_path: str | Path) -> None:
@@ -129,7 +127,7 @@ def _join_records(workdir: Workdir, stages: Sequence[Stage]) -> None:
 
 def _close(workdir: Workdir, stages: Sequence[Stage]) -> None:
     rows = stage_rows(workdir.path, stages)
-    write_atomic(workdir.path / TABLE, json.dumps(rows, indent=2) + "\n")
+    write_atomic(workdir.stages, json.dumps(rows, indent=2) + "\n")
     draw_curves(workdir)
     write_report(workdir)
     columns = ["stage", "recipe", "data set", "pass@1 before", "pass@1 after", "maj@k", "tokens", "time"]

@@ -19,6 +19,7 @@ from pathlib import Path
 
 import grain
 import jax
+import numpy as np
 import optax
 
 from rl_reason.data import sources
@@ -63,7 +64,7 @@ from rl_reason.recipes.state import (
     restore_or_start,
     train_shardings,
 )
-from rl_reason.rewards.combination import MODEL, Rewarder, failure_line
+from rl_reason.rewards.combination import MODEL, Rewarder, failure_line, is_given
 from rl_reason.rewards.length import overlong_penalty
 from rl_reason.runtime.clock import Clock
 from rl_reason.runtime.progress import Progress
@@ -158,7 +159,7 @@ def _train(settings: Settings, workdir_path: str | Path, rewarder: Rewarder) -> 
             loop.update(clock)
             updated = _update(batch, state, steps, settings, step)
 
-            values = rollout_metrics(drawn, batch) | watched
+            values = rollout_metrics(drawn, batch, settings.reward) | watched
             is_end = algorithm.reference_every > 0 and step % algorithm.reference_every == 0
             if retrain:
                 loop.metrics.write_others(judged, retraining.judged_records(step, drawn))
@@ -370,7 +371,8 @@ def _make_explore(settings: Settings, task: _Task, rewarder: Rewarder, micro_bat
             scores_BT = wait()
             if MODEL in reward.names:
                 weight = reward.weights[reward.names.index(MODEL)]
-                learned = judge.of_completions(scores_BT, samples.lengths, ends)
+                given_B = [is_given(reward, MODEL, problem) for problem in problems]
+                learned = np.where(given_B, judge.of_completions(scores_BT, samples.lengths, ends), np.float32(0))
                 check_finite(learned[:, None], problems, step)
                 graded = graded.plus(MODEL, learned, weight)
             if reward.steps == MODEL:

@@ -53,7 +53,9 @@ def run(settings: Settings, workdir_path: str | Path) -> None:
     selected, counts = select(records, Graded.join(parts), wanted, rewrite)
     told = ", ".join(f"{count} {name}" for name, count in counts.items())
     if not selected:
-        raise RunError(f"{workdir.path}: no completion is left: {told}; expected other config.selection.least or inputs")
+        raise RunError(
+            f"{workdir.path}: no completion is left: {told}; expected other config.selection.least or inputs"
+        )
     if hosts.is_first():
         write_atomic(workdir.path / OUTPUT, "".join(json.dumps(row, ensure_ascii=False) + "\n" for row in selected))
         write_atomic(workdir.path / COUNTS, json.dumps(counts, indent=2) + "\n")
@@ -104,7 +106,18 @@ def select(
     return [_row(records[i], texts[i] or "") for i in left], counts
 
 
-OF_SAMPLE = ("completion", "tokens", "logprobs", "reward", "rewards", "verdict", "extracted", "finish", "prompt", "failure")
+OF_SAMPLE = (
+    "completion",
+    "tokens",
+    "logprobs",
+    "reward",
+    "rewards",
+    "verdict",
+    "extracted",
+    "finish",
+    "prompt",
+    "failure",
+)
 """What of a record belongs to the completion, and not to its problem."""
 
 

@@ -26,6 +26,10 @@ MODEL = "model"
 KINDS = ("timeout", "crash", "error", "nonfinite", "unparseable")
 TIMEOUT = 5.0
 """Seconds for a completion, where neither the settings nor the reward itself name a limit."""
+REASONING = "reasoning"
+"""The kind of a problem that does not say its own."""
+UNJUDGED = "unjudged"
+"""The verdict on a completion of a problem that is given to no rule."""
 GRACE = 30.0
 """Seconds that a reward with a limit of its own may take beyond it, before its worker is killed."""
 _LARGEST = float(np.finfo(np.float32).max)
@@ -40,7 +44,8 @@ class Graded:
     parts: dict[str, np.ndarray]
     """Name of a part → its unweighted scores, [B] float32."""
     verdicts: list[str]
-    """[B] of the first part that gives verdicts (else of the first part: "correct" for a score of at least 1)."""
+    """[B] of the first part that gives verdicts (else of the first part: "correct" for a score of at least 1); only
+    parts count that the problem is given to, and where there are none it is `UNJUDGED`."""
     extracted: list[str | None]
     """[B], the final answers that this part judged."""
     counts: dict[str, int]
@@ -167,6 +172,11 @@ def step_function(settings: Reward) -> str:
     return f"{function.__module__}:{function.__qualname__}" if settings.steps in STEP_REWARDS else settings.steps
 
 
+def is_given(settings: Reward, name: str, problem: Mapping) -> bool:
+    """Whether a part of the reward is given to a problem (`reward.kinds`)."""
+    return problem.get("kind", REASONING) == dict(settings.kinds).get(name, problem.get("kind", REASONING))
+
+
 class Rewarder:
     """The rewards that `settings` name, and the worker processes that compute them. A context manager.
 
@@ -207,15 +217,19 @@ class Rewarder:
             raise ValueError(f"{len(completions)} completions of {len(problems)} problems")
         items = list(zip(completions, self._with_limit(problems), strict=True))
         names, weights = split_names(self._settings)
+        given = [[is_given(self._settings, name, problem) for problem in problems] for name in names]
         grades = [
-            [_grade(outcome) for outcome in self._call(name, function, items, progress)]
-            for name, function in self._functions
+            self._grade_part(path, function, items, of_part, progress)
+            for (path, function), of_part in zip(self._functions, given, strict=True)
         ]
         parts = {
             name: np.array([grade.score for grade in row], np.float32) for name, row in zip(names, grades, strict=True)
         }
         total = sum(weight * part.astype(np.float64) for weight, part in zip(weights, parts.values(), strict=True))
-        judge = next((row for row in grades if any(grade.verdict is not None for grade in row)), grades[0])
+        # Where one that gives verdicts fails, none of the others takes its place.
+        order = sorted(range(len(grades)), key=lambda n: all(grade.verdict is None for grade in grades[n]))
+        judges = [next((n for n in order if given[n][i]), None) for i in range(len(completions))]
+        judge = [None if n is None else grades[n][i] for i, n in enumerate(judges)]
         counts = dict.fromkeys(KINDS, 0)
         failures = []
         for name, row in zip(names, grades, strict=True):
@@ -247,12 +261,27 @@ class Rewarder:
         return Graded(
             total=np.clip(total, -_LARGEST, _LARGEST).astype(np.float32),
             parts=parts,
-            verdicts=[_verdict(grade) for grade in judge],
-            extracted=[grade.extracted for grade in judge],
+            verdicts=[UNJUDGED if grade is None else _verdict(grade) for grade in judge],
+            extracted=[None if grade is None else grade.extracted for grade in judge],
             counts=counts,
             failures=failures,
             steps=of_steps,
         )
+
+    def _grade_part(
+        self,
+        name: str,
+        function: Callable,
+        items: Sequence[tuple],
+        given: Sequence[bool],
+        progress: Callable[[int], None] | None,
+    ) -> list[_Grade]:
+        """The grades of one part; those that it is not given to get 0 without a call."""
+        asked = [item for item, is_asked in zip(items, given, strict=True) if is_asked]
+        if progress and len(asked) < len(items):
+            progress(len(items) - len(asked))
+        made = iter(self._call(name, function, asked, progress))
+        return [_grade(next(made)) if is_asked else _Grade(0.0) for is_asked in given]
 
     def _call(
         self, name: str, function: Callable, items: Sequence[tuple], progress: Callable[[int], None] | None
@@ -263,9 +292,11 @@ class Rewarder:
             return self._pool.map(name, [(*item, seconds) for item in items], seconds + GRACE, progress)
         return self._pool.map(name, items, seconds, progress)
 
-    def check_golds(
-        self, problems: Sequence[Mapping], progress: Callable[[int], None] | None = None
-    ) -> dict[int, str]:
+    def judges(self, problem: Mapping) -> bool:
+        """Whether any rule is given to the problem."""
+        return any(is_given(self._settings, name, problem) for name in split_names(self._settings)[0])
+
+    def check_golds(self, problems: Sequence[Mapping], progress: Callable[[int], None] | None = None) -> dict[int, str]:
         """Which problems the rewards cannot judge by, and why: index → one line, in order.
 
         Asked are the rewards that have a function `check_gold` (see `rewards`), in the workers.
@@ -276,9 +307,10 @@ class Rewarder:
         for name, (path, function) in zip(names, self._functions, strict=True):
             if not hasattr(function, "check_gold"):
                 continue
-            items = [(problem,) for problem in problems]
+            asked = [i for i, problem in enumerate(problems) if is_given(self._settings, name, problem)]
+            items = [(problems[i],) for i in asked]
             outcomes = self._pool.map(f"{path}.check_gold", items, self._settings.timeout or TIMEOUT, progress)
-            for index, outcome in enumerate(outcomes):
+            for index, outcome in zip(asked, outcomes, strict=True):
                 if outcome.status != "ok":
                     found.setdefault(index, f"reward {name!r}: {outcome.message.partition(': ')[2] or outcome.message}")
         return dict(sorted(found.items()))
@@ -365,6 +397,12 @@ def _check(settings: Reward, key: str) -> None:
         )
     if not all(isinstance(name, str) and name for name in settings.environment):
         raise UsageError(f"config.reward.environment={settings.environment!r}: expected names of variables")
+    kinds = settings.kinds
+    is_pair = lambda pair: isinstance(pair, tuple) and len(pair) == 2 and all(isinstance(x, str) for x in pair)  # noqa: E731
+    if not all(map(is_pair, kinds)) or not {name for name, _ in kinds} <= set(names) or len(dict(kinds)) < len(kinds):
+        raise UsageError(
+            f"config.reward.kinds={kinds!r}: expected pairs (one of {key}={names!r}, kind of problems), a name once"
+        )
     if settings.workers < 1:
         raise UsageError(f"config.reward.workers={settings.workers!r}: expected at least 1")
 

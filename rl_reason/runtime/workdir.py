@@ -69,6 +69,11 @@ class Workdir:
     def report(self) -> Path:
         return self.path / "report.html"
 
+    @property
+    def stages(self) -> Path:
+        """Of a pipeline: a list of rows of its table, each from column to text."""
+        return self.path / "stages_table.json"
+
 
 def find_workdir(path: str | os.PathLike, config: Mapping[str, Any]) -> Workdir:
     """Looks whether a folder may hold a run of this config: it is absent, or empty, or holds one. Changes nothing.
