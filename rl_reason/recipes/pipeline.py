@@ -41,7 +41,7 @@ def run(settings: Settings, workdir_path: str | Path) -> None:
     Raises:
         UsageError, RunError: those of a stage, with its name. What was made so far is kept.
     """
-    stages = _checked(settings)
+    stages = check(settings)
     config = settings.to_config().to_dict()
     workdir = find_workdir(workdir_path, config)
     hosts.wait("pipeline: looked at")
@@ -56,7 +56,7 @@ def run(settings: Settings, workdir_path: str | Path) -> None:
         _close(workdir, stages)
 
 
-def _checked(settings: Settings) -> list[Stage]:
+def check(settings: Settings) -> list[Stage]:
     """The stages, each of which is right in itself: what is wrong with the last one is told before the first runs."""
     keys = [field.name for field in dataclasses.fields(Settings)]
     of_stages = tuple(key for key in keys if key not in ("recipe", "seed", "pipeline", "stages"))
