@@ -114,7 +114,7 @@ def _join_records(workdir: Workdir, stages: Sequence[Stage]) -> None:
     before = 0
     for number, stage in enumerate(stages, 1):
         own = Workdir(workdir.path / stage.name)
-        of_metrics, of_evaluations = read_jsonl(own.metrics), read_jsonl(own.eval)
+        of_metrics, of_evaluations = list(read_jsonl(own.metrics)), list(read_jsonl(own.eval))
         metrics += [record | {"step": before + record["step"], "stage": number} for record in of_metrics]
         evaluations += [record | {"step": before + record["step"], "stage": stage.name} for record in of_evaluations]
         samples += [
@@ -167,6 +167,6 @@ def _is_majority(name: str) -> bool:
 def _share(record: Mapping[str, Any], name: str) -> str:
     if record.get(name) is None:
         return ""
-    low, high = record.get(f"{name}_ci95") or (None, None)
-    interval = "" if low is None else f" [{100 * low:.1f}, {100 * high:.1f}]"
+    bounds = record.get(f"{name}_ci95")
+    interval = f" [{100 * bounds[0]:.1f}, {100 * bounds[1]:.1f}]" if bounds else ""
     return f"{100 * record[name]:.1f}{interval}"

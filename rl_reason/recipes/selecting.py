@@ -88,7 +88,8 @@ def select(
 
     sieve("ended", lambda i: records[i]["finish"] == "stop" and i not in failed)
     for name, least in wanted.least:
-        sieve(f"with {name} ≥ {least:g}", lambda i, part=graded.parts[name], least=least: part[i] >= least)
+        enough = graded.parts[name] >= least
+        sieve(f"with {name} ≥ {least:g}", enough.__getitem__)
     texts = {i: rewrite(records[i]["completion"], records[i]) if rewrite else records[i]["completion"] for i in left}
     if rewrite:
         sieve("rewritten", lambda i: bool(texts[i]))
