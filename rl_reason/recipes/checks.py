@@ -17,7 +17,8 @@ from rl_reason.parallel.mesh import DECODING, lanes
 from rl_reason.recipes.accumulation import rows_at_once
 from rl_reason.recipes.learned_rewards import AGGREGATIONS
 from rl_reason.recipes.rollout import ADVANTAGES, OF_STEPS, WHITENED
-from rl_reason.rewards.combination import MODEL
+from rl_reason.rewards.combination import JUDGE, MODEL
+from rl_reason.rewards.judge import check_options
 from rl_reason.runtime.trace import parse_steps
 from rl_reason.sampling import logits
 from rl_reason.settings import Algorithm, Settings
@@ -60,6 +61,7 @@ OF_POLICY_GRADIENT = tuple(
 ) + (*_keys("critic"), *_keys("retraining"))
 """What a policy gradient alone reads. Who reads `algorithm.group_size` and `algorithm.reduction` beside it differs."""
 OF_REWARD_MODEL, OF_COLLECTING, OF_PREFERENCE = map(_keys, ("reward_model", "collect", "preference"))
+OF_JUDGE, OF_GENERATION = _keys("judge"), (*_keys("endpoint"), *_keys("generate"))
 OF_SAMPLING = tuple(f"sampling.{key}" for key in ("top_k", "top_p", "min_p", "temperature", "batch_size"))
 OF_GRADING = ("names", "weights", "timeout", "workers", "memory", "environment")
 OF_LEARNED_REWARDS = tuple(f"reward.{key}" for key in ("overlong", "steps", "step_separator", "model", "aggregation"))
@@ -118,8 +120,8 @@ def check_common(settings: Settings) -> None:
     _at_least("log.samples", settings.log.samples, 0)
     _at_least("checkpoint.every", settings.checkpoint.every, 1)
     _one_of("data.unreadable", settings.data.unreadable, ("error", "drop"))
-    if "length" not in settings.reward.names:
-        _unread(settings, ("reward.max_characters",), "where config.reward.names has no 'length'")
+    _check_rules(settings)
+    _unread(settings, OF_GENERATION, "by training")
     if settings.watchdog < 0:
         raise UsageError(f"config.watchdog={settings.watchdog}: expected seconds, or 0 for none")
     parse_steps(settings.profile)
@@ -163,6 +165,16 @@ def check_common(settings: Settings) -> None:
     for key in ("learning_rate", "adam_eps"):
         if not getattr(algorithm, key) > 0:
             raise UsageError(f"config.algorithm.{key}={getattr(algorithm, key)!r}: expected more than 0")
+
+
+def _check_rules(settings: Settings) -> None:
+    """What single rewards read, and the judge."""
+    if "length" not in settings.reward.names:
+        _unread(settings, ("reward.max_characters",), "where config.reward.names has no 'length'")
+    if JUDGE in settings.reward.names:
+        check_options(settings.judge)
+    else:
+        _unread(settings, OF_JUDGE, "where config.reward.names has no 'judge'")
 
 
 def check_policy_gradient(settings: Settings) -> None:

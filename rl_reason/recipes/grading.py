@@ -23,3 +23,13 @@ def grade(
     if clock:
         clock.begin("wait")
     return Graded.join([Graded.from_json(part) for part in hosts.gather(graded.to_json())])
+
+
+def judge_metrics(rewarder: Rewarder) -> dict[str, float]:
+    """What the judge was asked since the last time, on all hosts together, as `judge/calls` and so on; nothing where
+    there is none."""
+    counts = rewarder.take_judge_counts()
+    if not counts:
+        return {}
+    of_hosts = hosts.gather(counts)
+    return {f"judge/{name}": float(sum(one[name] for one in of_hosts)) for name in counts}

@@ -14,9 +14,11 @@ from rl_reason.errors import UsageError
 FREE_KEYS = (
     "steps", "checkpoint", "log", "watchdog", "profile",
     "mesh", "model.offload", "model.remat", "algorithm.micro_batch", "sampling.batch_size",
+    *(f"{server}.{key}" for server in ("judge", "endpoint")
+      for key in ("url", "key_variable", "timeout", "tries", "concurrency", "cache")),
 )  # fmt: skip
 """How long, how often, how loudly, and on what: a run that differs only in these goes on with the same computation, to
-rounding."""
+rounding. A server is known by the name of its model, wherever it runs."""
 _MOST_TOLD = 5
 _ABSENT = "(absent)"
 
