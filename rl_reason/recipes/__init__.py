@@ -1,12 +1,13 @@
-"""One linear loop per kind of training, by name."""
+"""One linear loop per kind of training, and that of generating data, by name."""
 
 from __future__ import annotations
 
 from collections.abc import Callable
 
-from rl_reason.recipes import policy_gradient, preference, rejection, reward_model, supervised
+from rl_reason.recipes import generation, policy_gradient, preference, rejection, reward_model, supervised
 
 RECIPES: dict[str, Callable] = {
+    "generate": generation.run,
     "policy_gradient": policy_gradient.run,
     "preference": preference.run,
     "rejection": rejection.run,

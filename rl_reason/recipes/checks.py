@@ -8,6 +8,7 @@ import operator
 
 from jax.sharding import Mesh
 
+from rl_reason.data.generated import FORMATS
 from rl_reason.data.labelled import KINDS
 from rl_reason.errors import UsageError, nearest
 from rl_reason.objectives.kl import KL_ESTIMATORS, KL_NAMES
@@ -19,6 +20,7 @@ from rl_reason.recipes.learned_rewards import AGGREGATIONS
 from rl_reason.recipes.rollout import ADVANTAGES, OF_STEPS, WHITENED
 from rl_reason.rewards.combination import JUDGE, MODEL
 from rl_reason.rewards.judge import check_options
+from rl_reason.runtime.endpoint import check as check_endpoint
 from rl_reason.runtime.trace import parse_steps
 from rl_reason.sampling import logits
 from rl_reason.settings import Algorithm, Settings
@@ -61,6 +63,8 @@ OF_POLICY_GRADIENT = tuple(
 ) + (*_keys("critic"), *_keys("retraining"))
 """What a policy gradient alone reads. Who reads `algorithm.group_size` and `algorithm.reduction` beside it differs."""
 OF_REWARD_MODEL, OF_COLLECTING, OF_PREFERENCE = map(_keys, ("reward_model", "collect", "preference"))
+OF_SAMPLED_MODEL = ("model.path", "model.dtype", "model.attention")
+"""What a model reads that is sampled from and not trained."""
 OF_JUDGE, OF_GENERATION = _keys("judge"), (*_keys("endpoint"), *_keys("generate"))
 OF_SAMPLING = tuple(f"sampling.{key}" for key in ("top_k", "top_p", "min_p", "temperature", "batch_size"))
 OF_GRADING = ("names", "weights", "timeout", "workers", "memory", "environment")
@@ -545,3 +549,33 @@ def _check_collecting(settings: Settings) -> None:
             "expected no 'model'"
         )
     _unread(settings, OF_LEARNED_REWARDS, "where completions are collected")
+
+
+def check_generation(settings: Settings) -> None:
+    """The keys of `recipes.generation`."""
+    _check_collecting(settings)
+    _check_rules(settings)
+    _at_least("seed", settings.seed, 0)
+    _at_least("data.problems", settings.data.problems, 0)
+    _at_least("data.max_prompt_length", settings.data.max_prompt_length, 1)
+    _at_least("sampling.max_length", settings.sampling.max_length, 1)
+    _at_least("generate.shard_size", settings.generate.shard_size, 1)
+    _one_of("generate.format", settings.generate.format, FORMATS)
+    _one_of("data.unreadable", settings.data.unreadable, ("error", "drop"))
+    _one_of("data.long_prompts", settings.data.long_prompts, ("error", "drop"))
+    path, url = settings.model.path, settings.endpoint.url
+    if bool(path) == bool(url):
+        told = "expected one of the two" if path else "expected one of them, which draws the samples"
+        raise UsageError(f"config.model.path={path!r} and config.endpoint.url={url!r}: {told}")
+    groups = ("algorithm", "critic", "retraining", "evaluation", "checkpoint", "log")
+    keys = ("steps", "watchdog", "profile", "data.solutions", "data.row_length", "collect.threshold", "collect.keep")
+    of_model = tuple(key for key in _keys("model") if key not in OF_SAMPLED_MODEL)
+    _unread(settings, (*keys, *of_model, *OF_REWARD_MODEL, *OF_PREFERENCE), "by generating")
+    _unread(settings, tuple(key for group in groups for key in _keys(group)), "by generating")
+    if url:
+        check_endpoint(settings.endpoint, "config.endpoint")
+        keys = ("sampling.top_k", "sampling.min_p", "sampling.batch_size", *OF_SAMPLED_MODEL, *_keys("mesh"))
+        keys += ("data.max_prompt_length", "data.long_prompts")
+        _unread(settings, keys, "where config.endpoint.url names a server")
+    else:
+        _unread(settings, _keys("endpoint"), "where config.endpoint.url is empty")
