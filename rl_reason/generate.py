@@ -76,7 +76,7 @@ def main() -> None:
     # jax is imported after the flags are read: --help and a misspelt flag answer at once.
     from rl_reason.parallel import hosts
 
-    with hosts.joined(*(flags[name] for name in HOSTS)):
+    with hosts.joined(*(flags[name] for name in HOSTS), preemptible=True):
         try:
             from rl_reason.recipes.generation import run
 

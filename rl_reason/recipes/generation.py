@@ -22,10 +22,11 @@ from typing import Any
 
 from rl_reason.data.iterators import EncodedPrompt
 from rl_reason.data.templates import find_template, stops_of
-from rl_reason.errors import RunError, UsageError
+from rl_reason.errors import Preempted, RunError, UsageError
 from rl_reason.models.tensor_files import TensorFiles
 from rl_reason.parallel import hosts
 from rl_reason.parallel.mesh import make_mesh
+from rl_reason.parallel.preemption import Preemption
 from rl_reason.recipes import checks
 from rl_reason.recipes.collecting import ROWS, encode_questions, load_questions, sample_rest, show
 from rl_reason.recipes.endpoint_sampling import Server
@@ -40,6 +41,7 @@ from rl_reason.runtime.progress import table
 from rl_reason.runtime.workdir import find_workdir
 from rl_reason.settings import Settings
 
+STOPPED = "SIGTERM: the batches that were whole are kept; the same command goes on there"
 Batches = Callable[[HeldOut, Rewarder, int], Iterator[list[dict]]]
 
 
@@ -172,7 +174,7 @@ def _generate(
     if done < count:
         batches = show(policy.batches(questions, rewarder, done), count, done, samples, f"generate {questions.name}")
         try:
-            for batch in batches:
+            for batch in _until_told(batches):
                 records = [_with_problem(record, owners[done + row // samples]) for row, record in enumerate(batch)]
                 done += len(batch) // samples
                 of_judge.update(judge_counts(rewarder))
@@ -185,6 +187,19 @@ def _generate(
             raise
     if folder:
         folder.finish(used())
+
+
+def _until_told(batches: Iterator[list[dict]]) -> Iterator[list[dict]]:
+    """The batches up to SIGTERM.
+
+    Raises:
+        Preempted: it came.
+    """
+    with Preemption(lambda: STOPPED) as preemption:
+        for batch in batches:
+            yield batch
+            if preemption.requested():
+                raise Preempted(STOPPED)
 
 
 def _with_problem(record: dict, problem: Mapping) -> dict:

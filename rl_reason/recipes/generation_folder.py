@@ -63,6 +63,8 @@ class GenerationFolder:
             self.description = read_description(self._path)
             self._compare(self.description)
             self._used = self.description["asked"]
+            if self.is_finished:
+                self._clear()
 
     def _compare(self, there: Mapping[str, Any]) -> None:
         for name, value in self._asked.items():
@@ -99,12 +101,16 @@ class GenerationFolder:
         self._count(self._behind)
         make_workdir(self._workdir, self._config)
         self.describe({})
-        # No torn line behind what is kept, and no file that a kill has left between two shards.
+        # No torn line behind what is kept.
         write_atomic(self._unfinished, record_files.lines(self._behind))
-        for other in self._path.glob("unfinished-*.jsonl"):
-            if other != self._unfinished:
-                other.unlink()
+        self._clear(self._unfinished)
         return self._counts["samples"]
+
+    def _clear(self, but: Path | None = None) -> None:
+        """Takes away what a kill has left that stands elsewhere by now."""
+        for file in self._path.glob("unfinished-*.jsonl"):
+            if file != but:
+                file.unlink()
 
     @property
     def _unfinished(self) -> Path:
@@ -165,9 +171,8 @@ class GenerationFolder:
         write_atomic(self._path / DESCRIPTION, json.dumps(self.description, indent=2) + "\n")
 
     def finish(self, used: Mapping[str, Mapping[str, int]]) -> None:
-        before = self._unfinished
         if self._behind:
             write_shard(shard(self._path, self._shards, self._format), self._behind)
             self._shards += 1
         self.describe(used, finished=True)
-        before.unlink()
+        self._clear()
