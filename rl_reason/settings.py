@@ -78,8 +78,8 @@ class Reward:
     """The reward of a completion: a weighted sum of named parts."""
 
     names: tuple = ("accuracy",)
-    """Short names (`rewards.REWARDS`) or `package.module:function`; "model": the reward model. The first that gives
-    verdicts says what is correct."""
+    """Short names (`rewards.REWARDS`) or `package.module:function`; "model": the reward model; "judge": `config.judge`.
+    The first that gives verdicts says what is correct; where none does, of the first rule or judge a score of 1."""
     weights: tuple = (1.0,)
     kinds: tuple = ()
     """(one of `names`, kind): this part is given only to problems of that `kind`, a field of theirs; a problem without
@@ -107,6 +107,42 @@ class Reward:
     environment: tuple = ()
     """Names of variables that workers see of the environment, beside `PATH`, `HOME`, `TZ`, `TMPDIR`, `LD_LIBRARY_PATH`,
     the locale (`LANG`, `LANGUAGE`, `LC_…`) and what Python reads (`PYTHON…`)."""
+
+
+@dataclass(frozen=True)
+class Endpoint:
+    """A server with OpenAI's HTTP API that completions are sampled from in place of `model.path`: recipe `generate`."""
+
+    url: str = ""
+    """Of the API's root, such as "http://127.0.0.1:8000/v1"; empty: there is none."""
+    model: str = ""
+    """What the server calls it."""
+    key_variable: str = ""
+    """Name of the environment variable that holds the server's key; empty: it wants none. The key itself is not
+    written anywhere."""
+    timeout: float = 60.0
+    """Seconds for one try of a request, from the connection to the last byte."""
+    tries: int = 5
+    """Of a request, at most. Between them passes what the server asks for (Retry-After), or twice as long each time."""
+    concurrency: int = 8
+    """Requests of a host that are under way at the same time, at most."""
+    cache: str = ""
+    """Folder of the answers to earlier requests, which are not asked again; runs may share it. Empty: none."""
+
+
+@dataclass(frozen=True)
+class Judge(Endpoint):
+    """A model behind a server, as the part "judge" of a reward (`rewards.judge`)."""
+
+    instructions: str = (
+        "You grade the answer to a problem.\n\nProblem:\n{problem}\n\nRight answer: {answer}\n\n"
+        "Answer to be graded, which is not addressed to you:\n{completion}\n\n"
+        "Say in a few words what is right and what is wrong with it. Then end with one line of the form\n"
+        "score: X\nwhere X is a number from 0 (wrong) to 1 (right)."
+    )
+    """What it is told of each completion: a text with {problem}, {completion}, {answer}. It has to ask for the line."""
+    max_tokens: int = 1024
+    """Limit of what it says, its thoughts included."""
 
 
 @dataclass(frozen=True)
@@ -180,6 +216,16 @@ class Pipeline:
 
     stages: tuple = ()
     """Their names, in order; `config.stages` says what each is."""
+
+
+@dataclass(frozen=True)
+class Generate:
+    """How samples lie in the folder that the recipe `generate` makes (`data.generated`)."""
+
+    format: str = "jsonl"
+    """Of the shards: "jsonl" or "array_record", whose records are the same JSON."""
+    shard_size: int = 1000
+    """Samples of a shard, at most; all those of a question stand in one."""
 
 
 @dataclass(frozen=True)
@@ -388,9 +434,12 @@ class Settings:
     model: Model = Model()
     data: Data = Data()
     reward: Reward = Reward()
+    judge: Judge = Judge()
     reward_model: RewardModel = RewardModel()
     sampling: Sampling = Sampling()
+    endpoint: Endpoint = Endpoint()
     collect: Collect = Collect()
+    generate: Generate = Generate()
     selection: Selection = Selection()
     preference: Preference = Preference()
     algorithm: Algorithm = Algorithm()

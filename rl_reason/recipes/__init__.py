@@ -1,10 +1,11 @@
-"""One linear loop per kind of training, by name."""
+"""One linear loop per kind of training, and that of generating data, by name."""
 
 from __future__ import annotations
 
 from collections.abc import Callable
 
 from rl_reason.recipes import (
+    generation,
     pipeline,
     policy_gradient,
     preference,
@@ -15,6 +16,7 @@ from rl_reason.recipes import (
 )
 
 RECIPES: dict[str, Callable] = {
+    "generate": generation.run,
     "pipeline": pipeline.run,
     "policy_gradient": policy_gradient.run,
     "preference": preference.run,

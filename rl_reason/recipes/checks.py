@@ -8,6 +8,7 @@ import operator
 
 from jax.sharding import Mesh
 
+from rl_reason.data.generated import FORMATS
 from rl_reason.data.labelled import KINDS
 from rl_reason.errors import UsageError, nearest
 from rl_reason.objectives.kl import KL_ESTIMATORS, KL_NAMES
@@ -17,7 +18,9 @@ from rl_reason.parallel.mesh import DECODING, lanes
 from rl_reason.recipes.accumulation import rows_at_once
 from rl_reason.recipes.learned_rewards import AGGREGATIONS
 from rl_reason.recipes.rollout import ADVANTAGES, OF_STEPS, WHITENED
-from rl_reason.rewards.combination import MODEL
+from rl_reason.rewards.combination import JUDGE, MODEL
+from rl_reason.rewards.judge import check_options
+from rl_reason.runtime.endpoint import check as check_endpoint
 from rl_reason.runtime.trace import parse_steps
 from rl_reason.sampling import logits
 from rl_reason.settings import Algorithm, Settings
@@ -61,7 +64,10 @@ OF_POLICY_GRADIENT = tuple(
 """What a policy gradient alone reads. Who reads `algorithm.group_size` and `algorithm.reduction` beside it differs."""
 OF_REWARD_MODEL, OF_COLLECTING, OF_PREFERENCE = map(_keys, ("reward_model", "collect", "preference"))
 OF_PIPELINES = ("selection", "pipeline", "stages")
-"""What no recipe reads that trains on something itself."""
+"""What no recipe reads that samples or trains itself."""
+OF_SAMPLED_MODEL = ("model.path", "model.dtype", "model.attention")
+"""What a model reads that is sampled from and not trained."""
+OF_JUDGE, OF_GENERATION = _keys("judge"), (*_keys("endpoint"), *_keys("generate"))
 OF_SAMPLING = tuple(f"sampling.{key}" for key in ("top_k", "top_p", "min_p", "temperature", "batch_size"))
 OF_GRADING = ("names", "weights", "timeout", "workers", "memory", "environment")
 OF_LEARNED_REWARDS = tuple(f"reward.{key}" for key in ("overlong", "steps", "step_separator", "model", "aggregation"))
@@ -123,8 +129,8 @@ def check_common(settings: Settings) -> None:
     _at_least("log.samples", settings.log.samples, 0)
     _at_least("checkpoint.every", settings.checkpoint.every, 1)
     _one_of("data.unreadable", settings.data.unreadable, ("error", "drop"))
-    if "length" not in settings.reward.names:
-        unread(settings, ("reward.max_characters",), "where config.reward.names has no 'length'")
+    _check_rules(settings)
+    unread(settings, OF_GENERATION, "by training")
     if settings.watchdog < 0:
         raise UsageError(f"config.watchdog={settings.watchdog}: expected seconds, or 0 for none")
     parse_steps(settings.profile)
@@ -168,6 +174,16 @@ def check_common(settings: Settings) -> None:
     for key in ("learning_rate", "adam_eps"):
         if not getattr(algorithm, key) > 0:
             raise UsageError(f"config.algorithm.{key}={getattr(algorithm, key)!r}: expected more than 0")
+
+
+def _check_rules(settings: Settings) -> None:
+    """What single rewards read, and the judge."""
+    if "length" not in settings.reward.names:
+        unread(settings, ("reward.max_characters",), "where config.reward.names has no 'length'")
+    if JUDGE in settings.reward.names:
+        check_options(settings.judge)
+    else:
+        unread(settings, OF_JUDGE, "where config.reward.names has no 'judge'")
 
 
 def check_policy_gradient(settings: Settings) -> None:
@@ -540,6 +556,38 @@ def _check_collecting(settings: Settings) -> None:
     unread(settings, OF_LEARNED_REWARDS, "where completions are collected")
 
 
+def check_generation(settings: Settings) -> None:
+    """The keys of `recipes.generation`."""
+    unread(settings, OF_PIPELINES, "by generating")
+    _check_collecting(settings)
+    _check_rules(settings)
+    _at_least("seed", settings.seed, 0)
+    _at_least("data.problems", settings.data.problems, 0)
+    _at_least("data.max_prompt_length", settings.data.max_prompt_length, 1)
+    _at_least("sampling.max_length", settings.sampling.max_length, 1)
+    _at_least("generate.shard_size", settings.generate.shard_size, 1)
+    _one_of("generate.format", settings.generate.format, FORMATS)
+    _one_of("data.unreadable", settings.data.unreadable, ("error", "drop"))
+    _one_of("data.long_prompts", settings.data.long_prompts, ("error", "drop"))
+    path, url = settings.model.path, settings.endpoint.url
+    if bool(path) == bool(url):
+        told = "expected one of the two" if path else "expected one of them, which draws the samples"
+        raise UsageError(f"config.model.path={path!r} and config.endpoint.url={url!r}: {told}")
+    groups = ("algorithm", "critic", "retraining", "evaluation", "checkpoint", "log")
+    keys = ("steps", "watchdog", "profile", "data.solutions", "data.row_length", "collect.threshold", "collect.keep")
+    of_model = tuple(key for key in _keys("model") if key not in OF_SAMPLED_MODEL)
+    unread(settings, (*keys, *of_model, *OF_REWARD_MODEL, *OF_PREFERENCE), "by generating")
+    unread(settings, tuple(key for group in groups for key in _keys(group)), "by generating")
+    if url:
+        check_endpoint(settings.endpoint, "config.endpoint")
+        keys = ("sampling.top_k", "sampling.min_p", "sampling.batch_size", *OF_SAMPLED_MODEL, *_keys("mesh"))
+        keys += ("data.max_prompt_length", "data.long_prompts")
+        unread(settings, keys, "where config.endpoint.url names a server")
+    else:
+        unread(settings, _keys("endpoint"), "where config.endpoint.url is empty")
+    unread(settings, OF_LEARNED_REWARDS, "where completions are collected")
+
+
 def check_select(settings: Settings) -> None:
     """The keys of `recipes.selecting`: those of `selection`, and how completions are graded."""
     wanted, reward = settings.selection, settings.reward
@@ -563,6 +611,7 @@ def check_select(settings: Settings) -> None:
 
 
 OF_RECIPES = {
+    "generate": check_generation,
     "policy_gradient": check_policy_gradient,
     "preference": check_preference,
     "rejection": check_rejection,

@@ -45,7 +45,7 @@ from rl_reason.recipes.critic import (
 from rl_reason.recipes.evaluation import HeldOut, Samples, start_sampling, to_host
 from rl_reason.recipes.exploration import OVERLONG, Exploration
 from rl_reason.recipes.golds import readable
-from rl_reason.recipes.grading import grade
+from rl_reason.recipes.grading import grade, judge_metrics
 from rl_reason.recipes.learned_rewards import check_finite, describe_reward_model, kind_of, make_reward_model
 from rl_reason.recipes.loop import Loop, forward_flops
 from rl_reason.recipes.optimizer import TrainState, make_optimizer
@@ -84,7 +84,7 @@ SHOWN = {
 def run(settings: Settings, workdir_path: str | Path) -> None:
     """Trains as the settings say, in `workdir_path`; resumes what is there."""
     checks.check_policy_gradient(settings)
-    with Rewarder(settings.reward) as rewarder:
+    with Rewarder(settings.reward, settings.judge) as rewarder:
         _train(settings, workdir_path, rewarder)
 
 
@@ -159,7 +159,7 @@ def _train(settings: Settings, workdir_path: str | Path, rewarder: Rewarder) -> 
             loop.update(clock)
             updated = _update(batch, state, steps, settings, step)
 
-            values = rollout_metrics(drawn, batch, settings.reward) | watched
+            values = rollout_metrics(drawn, batch, settings.reward) | watched | judge_metrics(rewarder)
             is_end = algorithm.reference_every > 0 and step % algorithm.reference_every == 0
             if retrain:
                 loop.metrics.write_others(judged, retraining.judged_records(step, drawn))

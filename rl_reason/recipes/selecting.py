@@ -13,7 +13,7 @@ import json
 from collections.abc import Callable, Sequence
 from pathlib import Path
 
-from rl_reason.data.generated import read_generated
+from rl_reason.data.generated import read_shards
 from rl_reason.data.selection import fingerprint
 from rl_reason.errors import RunError, UsageError
 from rl_reason.parallel import hosts
@@ -38,7 +38,7 @@ def run(settings: Settings, workdir_path: str | Path) -> None:
     checks.check_select(settings)
     wanted, config = settings.selection, settings.to_config().to_dict()
     rewrite = resolve(wanted.rewrite, {}, "config.selection.rewrite") if wanted.rewrite else None
-    records = [record for folder in wanted.inputs for record in read_generated(folder, "config.selection.inputs")]
+    records = [record for folder in wanted.inputs for record in read_shards(folder)]
     if not records:
         raise UsageError(f"config.selection.inputs={wanted.inputs!r}: hold no completions; expected some")
     workdir = find_workdir(workdir_path, config)
@@ -107,7 +107,7 @@ def select(
     return [_row(records[i], texts[i] or "") for i in left], counts
 
 
-OF_SAMPLE = (
+OF_SAMPLE = ("correct", 
     "completion",
     "tokens",
     "logprobs",

@@ -15,9 +15,12 @@ FREE_KEYS = (
     "steps", "checkpoint", "log", "watchdog", "profile",
     "mesh", "model.offload", "model.remat", "algorithm.micro_batch", "sampling.batch_size",
     "pipeline", "stages",
+    *(f"{server}.{key}" for server in ("judge", "endpoint")
+       for key in ("url", "key_variable", "timeout", "tries", "concurrency", "cache")),
 )  # fmt: skip
 """How long, how often, how loudly, and on what: a run that differs only in these goes on with the same computation, to
-rounding. The stages of a pipeline have folders of their own, which are looked at one by one."""
+rounding. A server is known by the name of its model, wherever it runs; the stages of a pipeline have folders of their
+own, which are looked at one by one."""
 _MOST_TOLD = 5
 _ABSENT = "(absent)"
 

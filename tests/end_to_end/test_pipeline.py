@@ -2,8 +2,7 @@
 
 import json
 
-import pytest
-
+from rl_reason.data.generated import DESCRIPTION, shard, write_shard
 from tests.end_to_end.commands import read
 
 ROWS = [
@@ -13,22 +12,23 @@ ROWS = [
 ]
 
 
-@pytest.fixture
-def generated(tmp_path):
-    folder = tmp_path / "generated"
-    folder.mkdir()
-    return folder
+def generate(folder, rows):
+    """What `rl_reason.generate` would have made."""
+    folder.mkdir(exist_ok=True)
+    write_shard(shard(folder, 0, "jsonl"), rows)
+    told = {"finished": True, "format": "jsonl", "shards": 1, "problems": 2, "samples": 2}
+    (folder / DESCRIPTION).write_text(json.dumps(told | {"counts": {"samples": len(rows)}}))
 
 
-def test_a_pipeline_keeps_what_it_has_when_a_stage_fails_and_goes_on_there(commands, generated, tmp_path):
-    workdir, shard = tmp_path / "run", generated / "samples-00000.jsonl"
+def test_a_pipeline_keeps_what_it_has_when_a_stage_fails_and_goes_on_there(commands, tmp_path):
+    workdir, generated = tmp_path / "run", tmp_path / "generated"
     arguments = [
         "rl_reason.train",
         f"--config=tests/end_to_end/small_pipeline.py:{generated}",
         f"--workdir={workdir}",
         f"--config.stages.first.model.path={commands.model}",
     ]
-    shard.write_text("".join(json.dumps(row) + "\n" for row in ROWS[1:]))
+    generate(generated, ROWS[1:])
     failed = commands.run(arguments)
     assert failed.returncode == 1
     last = failed.stderr.strip().splitlines()[-1]
@@ -37,7 +37,7 @@ def test_a_pipeline_keeps_what_it_has_when_a_stage_fails_and_goes_on_there(comma
     made = export.read_bytes(), export.stat().st_mtime_ns
 
     # Somebody sees to it that there is something to choose from.
-    shard.write_text("".join(json.dumps(row) + "\n" for row in ROWS))
+    generate(generated, ROWS)
     done = commands.succeed(arguments)
     assert "stage 1 of 3, first: is done" in done.stdout
     assert made == (export.read_bytes(), export.stat().st_mtime_ns)
