@@ -112,7 +112,7 @@ def rewrite(problem: Mapping) -> list[dict]:
     """One user message that asks for a `solution` to be written anew, so that it can be read: how the first long chains
     of DeepSeek-R1 came about (arXiv 2501.12948, section 2.3.1)."""
     if not problem.get("solution"):
-        raise UsageError(f"problem {problem.get('id')!r}: no `solution`; expected one that the template 'rewrite' shows")
+        raise UsageError(f"problem {problem.get('id')!r}: no `solution`; expected one for the template 'rewrite'")
     content = f"{REWRITE_INSTRUCTION}\n\nQuestion:\n{statement(problem)}\n\nNotes:\n{problem['solution']}"
     return [{"role": "user", "content": content}]
 

@@ -107,18 +107,9 @@ def select(
     return [_row(records[i], texts[i] or "") for i in left], counts
 
 
-OF_SAMPLE = ("correct", 
-    "completion",
-    "tokens",
-    "logprobs",
-    "reward",
-    "rewards",
-    "verdict",
-    "extracted",
-    "finish",
-    "prompt",
-    "failure",
-)
+OF_SAMPLE = (
+    "completion", "prompt", "tokens", "logprobs", "finish", "reward", "correct", "verdict", "extracted", "failure",
+)  # fmt: skip
 """What of a record belongs to the completion, and not to its problem."""
 
 
