@@ -82,8 +82,8 @@ class Prompts:
     passes if its verdict is "correct", whatever else its reward is made of, as `pass@1/train` counts it."""
 
     select: str = "none"
-    """"none": one permutation of all after another; "drop": the same without those whose last completions were all right,
-    or all wrong; "weights": by p(1 − p), p a question's pass rate; "buckets": so many of each bucket of pass rates."""
+    """"none": one permutation of all after another; "drop": the same without those whose last completions were all
+    right, or all wrong; "weights": by p(1 − p), p a question's pass rate; "buckets": so many of each bucket."""
     memory: float = 0.5
     """What a question's pass rate so far counts for when it is asked again; 0: the last group alone counts."""
     edges: tuple = (0.25, 0.5, 0.75)
@@ -91,8 +91,8 @@ class Prompts:
     "weights" they say what is counted in `prompts/bucket_…`."""
     drop_after: int = 16
     """Completions, the last ones of a question, all of which have to be right, or wrong, for it to be dropped."""
-    drop_steps: int = 100
-    """Steps for which it is not asked then."""
+    drop_steps: int = 1000
+    """Steps for which it is not asked then. Less than an epoch takes does little: it would not have come before."""
     floor: float = 0.1
     """"weights" and "buckets": the share of what is drawn by pass rates that falls on all measured questions alike. At
     0 nothing brings those back whose p(1 − p) is 0, or whose bucket has no share."""

@@ -69,7 +69,8 @@ class Selection:
     """Questions by their measured pass rates. Of each of the N there is known: when it was asked last, its pass rate,
     and how many completions in a row were all right or all wrong.
 
-    Randomness is derived from seed, step and number of the draw. All hosts that are told alike draw alike.
+    Randomness is derived from seed, step and number of the draw. All hosts that are told alike draw alike. The state
+    holds the measurements, and what was drawn as asked: who draws ahead of what is saved keeps the drawn ones.
     """
 
     def __init__(
@@ -168,8 +169,8 @@ class Selection:
         """Goes on behind the state; raises `RunError` where it is that of other questions."""
         if state["count"] != len(self._prompts):
             raise RunError(
-                f"config.data.name: has {len(self._prompts)} problems with a prompt; expected the {state['count']} whose "
-                "pass rates the checkpoint holds"
+                f"config.data.name: has {len(self._prompts)} problems with a prompt; expected the {state['count']} "
+                "whose pass rates the checkpoint holds"
             )
         self._begin()
         self._walked, asked = state["walked"], np.array(state["questions"], np.int64)

@@ -76,7 +76,7 @@ def check_joins(joins: tuple, name: str, steps: int) -> None:
 
 
 def first_steps(problems: Problems, indices: Sequence[int], joins: tuple) -> list[int]:
-    """The step from which on each of these problems takes part; raises `UsageError` where a data set joins with none."""
+    """The step from which on each of these problems takes part; raises `UsageError` where one joins that has none."""
     names, start_of = [problems.name_of(index) for index in indices], dict(joins)
     for name in start_of:
         if name not in names:
