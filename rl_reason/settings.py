@@ -55,6 +55,9 @@ class Data:
     """Data sets joined by "+": short names (`data.sources.SOURCES`) or `package.module:function`."""
     dir: str = ""
     """Folder with local files; empty: the public download, prepared below `~/tensorflow_datasets`."""
+    joins: tuple = ()
+    """Policy gradient only: (data set, step), …: problems of these, names that `name` joins, take part from that step
+    on. The others do so from the first one on."""
     split: str = "train"
     problems: int = 0
     """The first so many problems of the split; 0: all."""
@@ -71,6 +74,34 @@ class Data:
     (rows with `messages`) do without it."""
     row_length: int = 0
     """Supervised training and rejection sampling: tokens of a row, which examples share; 0: `sampling.max_length`."""
+
+
+@dataclass(frozen=True)
+class Prompts:
+    """Which questions a policy-gradient step asks, by their measured pass rates (`data.prompt_selection`). A completion
+    passes if its verdict is "correct", whatever else its reward is made of, as `pass@1/train` counts it."""
+
+    select: str = "none"
+    """"none": one permutation of all after another; "drop": the same without those whose last completions were all
+    right, or all wrong; "weights": by p(1 − p), p a question's pass rate; "buckets": so many of each bucket."""
+    memory: float = 0.5
+    """What a question's pass rate so far counts for when it is asked again; 0: the last group alone counts."""
+    edges: tuple = (0.25, 0.5, 0.75)
+    """Pass rates at which a bucket ends, and one of easier questions begins, which holds the edge. With "drop" and
+    "weights" they say what is counted in `prompts/bucket_…`."""
+    drop_after: int = 16
+    """Completions, the last ones of a question, all of which have to be right, or wrong, for it to be dropped."""
+    drop_steps: int = 1000
+    """Steps for which it is not asked then. Less than an epoch takes does little: it would not have come before."""
+    floor: float = 0.1
+    """"weights" and "buckets": the share of what is drawn by pass rates that falls on all measured questions alike. At
+    0 nothing brings those back whose p(1 − p) is 0, or whose bucket has no share."""
+    shares: tuple = ()
+    """Stages (first step, (share, …)) of what is drawn from each bucket, hardest first: a curriculum. What a bucket
+    cannot give, the others do."""
+    unmeasured: float = 1.0
+    """"weights" and "buckets": share of a draw, one question at least, for those never asked, in the order of the
+    permutation, while there are any; 1: all are measured before anything is selected."""
 
 
 @dataclass(frozen=True)
@@ -433,6 +464,7 @@ class Settings:
     """Steps whose trace is written to `profile/` of the run's folder: "3", or "3-5"."""
     model: Model = Model()
     data: Data = Data()
+    prompts: Prompts = Prompts()
     reward: Reward = Reward()
     judge: Judge = Judge()
     reward_model: RewardModel = RewardModel()

@@ -113,6 +113,12 @@ def prompt_iterator(source: Sequence[Any], batch_size: int, seed: int) -> grain.
     return iter(dataset.to_iter_dataset(grain.ReadOptions(num_threads=0, prefetch_buffer_size=0)))
 
 
+def permutations(count: int, seed: int) -> Callable[[int], np.ndarray]:
+    """`order(epoch)`: the places 0 to `count` − 1 as `prompt_iterator` takes them in that epoch, int [count]."""
+    shuffled = grain.MapDataset.range(count).seed(seed % 2**32).shuffle()
+    return lambda epoch: np.array([shuffled[epoch * count + i] for i in range(count)], np.int64)
+
+
 PADDING_STEP = 128
 """Prompts are padded to a multiple of so many tokens: few shapes, so few compilations."""
 

@@ -42,14 +42,50 @@ def load(name: str, split: str, dir: str, seed: int, chat: bool = False) -> Prob
         UsageError: an unknown name, a missing file, or a row that is not a problem; names the file and line, or the id.
         RunError: a public download failed.
     """
-    # A file whose name has a "+" is one file.
-    whole = (name.endswith(".jsonl") and Path(name).expanduser().is_file()) or is_generated(name)
-    names = [name] if whole else name.split("+")
+    names = split_name(name)
     parts = [_load_one(part, split, dir, seed, chat) for part in names]
     for part, problems in zip(names, parts, strict=True):
         if len(problems) == 0:
             raise UsageError(f"config.data.name={part!r}: holds no problems")
     return Problems(names, parts, chat)
+
+
+def split_name(name: str) -> list[str]:
+    """The data sets that a name joins. A file whose name has a "+" is one file."""
+    whole = (name.endswith(".jsonl") and Path(name).expanduser().is_file()) or is_generated(name)
+    return [name] if whole else name.split("+")
+
+
+def check_joins(joins: tuple, name: str, steps: int) -> None:
+    """Checks `config.data.joins` of a run of so many steps, for what `config.data.name` joins.
+
+    Raises:
+        UsageError: not pairs (name, step); a name that is not joined, or comes twice; a step at which nothing changes.
+    """
+    expected = f"expected ((data set, step), …), each data set one of {', '.join(map(repr, split_name(name)))}, once"
+    line = f"config.data.joins={joins!r}"
+    try:
+        names, starts = zip(*((one, start) for one, start in joins), strict=True) if joins else ((), ())
+    except (TypeError, ValueError) as error:
+        raise UsageError(f"{line}: {expected}") from error
+    for one in names:
+        if one not in split_name(name) or names.count(one) > 1:
+            raise UsageError(f"{line}: {one!r}: {expected}")
+    for start in starts:
+        if not isinstance(start, int) or not 1 < start <= steps:
+            raise UsageError(f"{line}: {start!r}: expected a step from 2 to config.steps={steps}")
+
+
+def first_steps(problems: Problems, indices: Sequence[int], joins: tuple) -> list[int]:
+    """The step from which on each of these problems takes part; raises `UsageError` where one joins that has none."""
+    names, start_of = [problems.name_of(index) for index in indices], dict(joins)
+    for name in start_of:
+        if name not in names:
+            raise UsageError(
+                f"config.data.joins={joins!r}: no problem of {name!r} is among the {len(names)} that are trained on; "
+                "expected some (config.data.problems counts from the front)"
+            )
+    return [start_of.get(name, 1) for name in names]
 
 
 def _load_one(name: str, split: str, dir: str, seed: int, chat: bool) -> Sequence[Mapping]:
@@ -71,6 +107,10 @@ class Problems(Sequence):
     def is_made(self) -> bool:
         """Whether problems are made when they are asked for: then there may be any number of them."""
         return not all(isinstance(part, list) for part in self._parts)
+
+    def name_of(self, index: int) -> str:
+        """The data set of a problem, as `config.data.name` has it."""
+        return self._names[bisect_right(self._ends, index)]
 
     def __len__(self) -> int:
         return self._ends[-1]

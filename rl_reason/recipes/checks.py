@@ -10,6 +10,8 @@ from jax.sharding import Mesh
 
 from rl_reason.data.generated import FORMATS
 from rl_reason.data.labelled import KINDS
+from rl_reason.data.prompt_selection import check_buckets
+from rl_reason.data.sources import check_joins
 from rl_reason.errors import UsageError, nearest
 from rl_reason.objectives.kl import KL_ESTIMATORS, KL_NAMES
 from rl_reason.objectives.reductions import REDUCTIONS
@@ -60,7 +62,7 @@ OF_POLICY_GRADIENT = tuple(
         "minibatches",
         "reference_every",
     )
-) + (*_keys("critic"), *_keys("retraining"))
+) + (*_keys("critic"), *_keys("retraining"), *_keys("prompts"), "data.joins")
 """What a policy gradient alone reads. Who reads `algorithm.group_size` and `algorithm.reduction` beside it differs."""
 OF_REWARD_MODEL, OF_COLLECTING, OF_PREFERENCE = map(_keys, ("reward_model", "collect", "preference"))
 OF_PIPELINES = ("selection", "pipeline", "stages")
@@ -241,6 +243,8 @@ def check_policy_gradient(settings: Settings) -> None:
         )
     others = ("data.solutions", "data.row_length", *OF_REWARD_MODEL, *OF_COLLECTING, *OF_PREFERENCE)
     unread(settings, others, "by policy-gradient training")
+    check_joins(settings.data.joins, settings.data.name, settings.steps)
+    _check_prompts(settings)
     _check_critic(settings)
     _check_reward_model(settings)
     _check_retraining(settings)
@@ -290,6 +294,29 @@ def check_policy_gradient(settings: Settings) -> None:
         by_critic = algorithm.advantage == "gae" and settings.critic.whiten
         divided = algorithm.advantage in (*WHITENED, "leave_one_out_std") or by_critic
         unread(settings, ("algorithm.ddof", "algorithm.eps")[: 1 if divided else 2], reason)
+
+
+def _check_prompts(settings: Settings) -> None:
+    """How questions are selected; what each way reads."""
+    prompts = settings.prompts
+    reads = {
+        "none": (),
+        "drop": ("memory", "edges", "drop_after", "drop_steps"),
+        "weights": ("memory", "edges", "floor", "unmeasured"),
+        "buckets": ("memory", "edges", "floor", "unmeasured", "shares"),
+    }
+    _one_of("prompts.select", prompts.select, reads)
+    read = {f"prompts.{key}" for key in ("select", *reads[prompts.select])}
+    others = tuple(key for key in _keys("prompts") if key not in read)
+    unread(settings, others, f"by config.prompts.select={prompts.select!r}")
+    for key in ("memory", "floor"):
+        if not 0 <= getattr(prompts, key) < 1:
+            raise UsageError(f"config.prompts.{key}={getattr(prompts, key)!r}: expected 0 or more, less than 1")
+    _at_least("prompts.drop_after", prompts.drop_after, 1)
+    _at_least("prompts.drop_steps", prompts.drop_steps, 1)
+    if not 0 < prompts.unmeasured <= 1:
+        raise UsageError(f"config.prompts.unmeasured={prompts.unmeasured!r}: expected more than 0, at most 1")
+    check_buckets(prompts.edges, prompts.shares, needed=prompts.select == "buckets")
 
 
 def _check_critic(settings: Settings) -> None:

@@ -59,6 +59,11 @@ class Exploration:
         of_groups = [set().union(*of_rows[i : i + group]) for i in range(0, len(of_rows), group)]
         return np.flatnonzero([len(rewards) > 1 for rewards in of_groups])
 
+    def passes(self) -> np.ndarray:
+        """How many completions of each question are correct, int [Q]."""
+        correct_B = np.array([verdict == "correct" for verdict in self.graded.verdicts])
+        return correct_B.reshape(-1, self.group_size).sum(axis=1)
+
     def step_rewards(self) -> tuple[np.ndarray, np.ndarray]:
         """The reward of each step at the token that ends it, float32 [B, T], and 1 at these tokens. What is given for
         the whole completion counts with its last step."""

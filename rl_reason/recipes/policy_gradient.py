@@ -17,13 +17,13 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-import grain
 import jax
 import numpy as np
 import optax
 
 from rl_reason.data import sources
-from rl_reason.data.iterators import EncodedPrompt, padded_length, prompt_iterator
+from rl_reason.data.iterators import EncodedPrompt, padded_length
+from rl_reason.data.prompt_selection import Questions, make_questions
 from rl_reason.data.steps import cut, make_step_ends
 from rl_reason.data.templates import find_template
 from rl_reason.data.tokenization import decode
@@ -117,7 +117,7 @@ def _train(settings: Settings, workdir_path: str | Path, rewarder: Rewarder) -> 
             # Sample. The update of the step before still runs: its successor's sampling waits in line behind it,
             # and only then are its metrics read.
             clock = loop.clock(step)
-            asked = next(task.data)
+            asked = task.data.draw(step)
             dispatched = sample(state, asked, step)
             loop.previous(clock)
             clock.begin("sample")
@@ -136,11 +136,12 @@ def _train(settings: Settings, workdir_path: str | Path, rewarder: Rewarder) -> 
                 for draw in range(1, algorithm.resample + 1):
                     if len(drawn.differing()) >= len(asked):
                         break
-                    more = next(task.data)
+                    more = task.data.draw(step, draw)
                     samples = to_host(sample(state, more, step, draw))
                     drawn = Exploration.join([drawn, explore(more, samples, state, step, loop.progress)])
                     loop.give_way()
                 trained = drawn.first_differing(len(asked))
+            measured = task.data.tell(step, drawn.asked, drawn.passes(), drawn.group_size)
 
             # Advantage, update.
             clock.begin("score")
@@ -159,7 +160,7 @@ def _train(settings: Settings, workdir_path: str | Path, rewarder: Rewarder) -> 
             loop.update(clock)
             updated = _update(batch, state, steps, settings, step)
 
-            values = rollout_metrics(drawn, batch, settings.reward) | watched | judge_metrics(rewarder)
+            values = rollout_metrics(drawn, batch, settings.reward) | watched | measured | judge_metrics(rewarder)
             is_end = algorithm.reference_every > 0 and step % algorithm.reference_every == 0
             if retrain:
                 loop.metrics.write_others(judged, retraining.judged_records(step, drawn))
@@ -262,8 +263,8 @@ class _Task:
     model: Model
     problems: Sequence[dict]
     prompts: Sequence[EncodedPrompt]
-    data: grain.DatasetIterator
-    """Batches of `EncodedPrompt`."""
+    data: Questions
+    """What each step asks."""
     prompt_length: int
     """Tokens of the longest prompt."""
     held_out: list[HeldOut]
@@ -279,8 +280,8 @@ def _prepare(settings: Settings, rewarder: Rewarder) -> _Task:
     """Everything that can be wrong, before anything is compiled or written."""
     algorithm, data = settings.algorithm, settings.data
     template = find_template(data.template)
-    problems = sources.load(data.name, data.split, data.dir, settings.seed)
-    problems = problems[: data.problems or len(problems)]
+    loaded = sources.load(data.name, data.split, data.dir, settings.seed)
+    problems = loaded[: data.problems or len(loaded)]
     texts = lambda: (problem["problem"] for problem in problems)  # noqa: E731
     model = with_shared_critic(describe_model(settings.model, make_mesh(settings.mesh), texts), settings)
     model.check_files()
@@ -299,11 +300,13 @@ def _prepare(settings: Settings, rewarder: Rewarder) -> _Task:
         retraining.check_kind(judge, settings)
     checks.check_rows(settings, model.mesh)
     prompts = list(readable(rewarder, HeldOut(data.name, problems, prompts), data.unreadable).prompts)
+    starts = sources.first_steps(loaded, [prompt.index for prompt in prompts], data.joins)
+    questions = algorithm.batch_size // algorithm.group_size
     return _Task(
         model=model,
         problems=problems,
         prompts=prompts,
-        data=prompt_iterator(prompts, algorithm.batch_size // algorithm.group_size, settings.seed),
+        data=make_questions(prompts, starts, questions, settings.seed, settings.prompts),
         prompt_length=prompt_length,
         held_out=bookkeeping.load_held_out(settings, model, rewarder),
         rows=rows_at_once(settings.sampling.batch_size, algorithm.batch_size),

@@ -180,3 +180,35 @@ def test_an_unreadable_file_of_math_is_named(tmp_path):
     file.write_text("{")
     with pytest.raises(UsageError, match=str(file)):
         sources.load("math", "train", str(tmp_path), 0)
+
+
+def test_data_sets_that_join_late(write_jsonl):
+    file = str(write_jsonl("general.jsonl", [GOOD, {**GOOD, "id": "b"}]))
+    own = "tests.data.test_sources:own_source"
+    problems = sources.load(f"{own}+{file}", "train", "", 0)
+    assert sources.first_steps(problems, [0, 2, 1], ((file, 30),)) == [1, 30, 30]
+    assert sources.first_steps(problems, [0, 1, 2], ((own, 5), (file, 30))) == [5, 30, 30]
+    assert sources.first_steps(problems, [2], ()) == [1]
+    with pytest.raises(UsageError, match="no problem of .*general.jsonl' is among the 1 that are trained on"):
+        sources.first_steps(problems, [0], ((file, 30),))
+
+
+@pytest.mark.parametrize(
+    ("joins", "told"),
+    [
+        ((("gsm8k", 10), ("mth", 20)), "'mth': expected .* one of 'gsm8k', 'math', once"),
+        ((("math", 10), ("math", 20)), "'math': expected .* once"),
+        ((("math", 1),), "1: expected a step from 2 to config.steps=100"),
+        ((("math", 101),), "101: expected a step from 2 to config.steps=100"),
+        ((("math", 10.5),), "10.5: expected a step"),
+        (("math", 10), "expected"),
+        (((["math"], 10),), "expected"),
+        ((("math", 10, 20),), "expected"),
+    ],
+    ids=str,
+)
+def test_joins_that_are_wrong_are_refused(joins, told):
+    sources.check_joins((("math", 2), ("gsm8k", 100)), "gsm8k+math", 100)
+    with pytest.raises(UsageError, match=told) as error:
+        sources.check_joins(joins, "gsm8k+math", 100)
+    assert str(error.value).startswith(f"config.data.joins={joins!r}")

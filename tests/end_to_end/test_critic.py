@@ -26,6 +26,7 @@ PPO = (
     "--config.algorithm.updates=2",
     "--config.steps=4",
 )
+SELECTED = ("--config.prompts.select=weights", "--config.prompts.unmeasured=0.5")
 
 
 def exported(commands, run, folder):
@@ -34,16 +35,17 @@ def exported(commands, run, folder):
 
 
 def test_a_critic_of_its_own(commands, tmp_path):
-    """Its weights and optimizer are resumed with the policy's; the first steps are the critic's alone."""
+    """Its weights and optimizer are resumed with the policy's; the first steps are the critic's alone. The questions'
+    pass rates, by which half of them are drawn, are resumed too."""
     whole, run = tmp_path / "whole", tmp_path / "run"
-    commands.succeed(commands.grpo(whole, *PPO))
-    kill_after(commands, commands.grpo(run, *PPO), run / "metrics.jsonl", 3)
+    commands.succeed(commands.grpo(whole, *PPO, *SELECTED))
+    kill_after(commands, commands.grpo(run, *PPO, *SELECTED), run / "metrics.jsonl", 3)
     # The newest checkpoint is that of step 2.
     start, policy = load_file(commands.model / "model.safetensors"), exported(commands, run, tmp_path / "begun")
     assert start.keys() == policy.keys()
     for name, tensor in start.items():
         np.testing.assert_array_equal(policy[name], tensor)
-    commands.succeed(commands.grpo(run, *PPO))
+    commands.succeed(commands.grpo(run, *PPO, *SELECTED))
     assert_same_run(whole, run)
 
     metrics = read(whole / "metrics.jsonl")
@@ -53,6 +55,8 @@ def test_a_critic_of_its_own(commands, tmp_path):
     # A critic that has not learned anything says 0 everywhere, and then no more.
     assert metrics[0]["critic/value"] == 0 and metrics[0]["critic/explained_variance"] == pytest.approx(0, abs=1e-6)
     assert metrics[-1]["critic/value"] != 0 and metrics[-1]["kl/reference"] != 0
+    assert [record["prompts/measured"] for record in metrics] == [2, 3, 4, 5]
+    assert [record["prompts/unmeasured"] for record in metrics] == [1, 0.5, 0.5, 0.5]
 
 
 def test_a_shared_critic(commands, tmp_path):

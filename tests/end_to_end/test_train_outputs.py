@@ -173,4 +173,4 @@ def test_the_papers_questions_and_sizes_are_accepted(tmp_path):
     assert len(task.problems) == 7473 + 7498
     assert [held_out.name for held_out in task.held_out] == ["gsm8k/test", "math/test"]
     assert 900 < task.prompt_length <= 1024
-    assert len(next(task.data)) == 16
+    assert len(task.data.draw(1)) == 16

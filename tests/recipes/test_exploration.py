@@ -76,3 +76,11 @@ def test_overlong_penalty():
     np.testing.assert_array_equal(
         overlong_penalty(np.arange(1, 101), limit, 0.2), overlong_penalty(np.arange(1, 101), limit, margin)
     )
+
+
+def test_what_passes():
+    """By the verdict, whatever the reward; one that failed is none."""
+    drawn = make([[1, 1, 1], [0, 0.7, 0], [0.1, 0.1, 0.1]])
+    verdicts = ["correct", "wrong", "correct", "unparseable", "timeout", "crash", "correct", "correct", "correct"]
+    drawn = dataclasses.replace(drawn, graded=dataclasses.replace(drawn.graded, verdicts=verdicts))
+    assert drawn.passes().tolist() == [2, 0, 3]
