@@ -57,7 +57,7 @@ OF_POLICY_GRADIENT = tuple(
         "minibatches",
         "reference_every",
     )
-) + (*_keys("critic"), *_keys("retraining"))
+) + (*_keys("critic"), *_keys("retraining"), "sampling.ahead")
 """What a policy gradient alone reads. Who reads `algorithm.group_size` and `algorithm.reduction` beside it differs."""
 OF_REWARD_MODEL, OF_COLLECTING, OF_PREFERENCE = map(_keys, ("reward_model", "collect", "preference"))
 OF_SAMPLING = tuple(f"sampling.{key}" for key in ("top_k", "top_p", "min_p", "temperature", "batch_size"))
@@ -220,6 +220,7 @@ def check_policy_gradient(settings: Settings) -> None:
         )
     others = ("data.solutions", "data.row_length", *OF_REWARD_MODEL, *OF_COLLECTING, *OF_PREFERENCE)
     _unread(settings, others, "by policy-gradient training")
+    _check_ahead(settings)
     _check_critic(settings)
     _check_reward_model(settings)
     _check_retraining(settings)
@@ -269,6 +270,29 @@ def check_policy_gradient(settings: Settings) -> None:
         by_critic = algorithm.advantage == "gae" and settings.critic.whiten
         divided = algorithm.advantage in (*WHITENED, "leave_one_out_std") or by_critic
         _unread(settings, ("algorithm.ddof", "algorithm.eps")[: 1 if divided else 2], reason)
+
+
+def _check_ahead(settings: Settings) -> None:
+    """What sampling ahead of training needs, and what cannot be known ahead."""
+    ahead, algorithm = settings.sampling.ahead, settings.algorithm
+    if ahead not in (0, 1):
+        raise UsageError(f"config.sampling.ahead={ahead}: expected 0 or 1")
+    if ahead and algorithm.old_logprobs == "sampler":
+        raise UsageError(
+            f"config.algorithm.old_logprobs='sampler': with config.sampling.ahead={ahead} the sampler's policy is not "
+            "the one that a step begins with; expected 'trainer'"
+        )
+    if ahead and algorithm.correction == "none":
+        raise UsageError(
+            f"config.algorithm.correction='none': with config.sampling.ahead={ahead} completions are an update old; "
+            "expected 'token_truncate' (truncated importance sampling) or another of "
+            f"{', '.join(CORRECTIONS[2:])}"
+        )
+    if ahead and algorithm.resample:
+        raise UsageError(
+            f"config.sampling.ahead={ahead}: config.algorithm.resample={algorithm.resample} draws again when a step's "
+            "rewards are known, which is not ahead of it; expected 0 of one of them"
+        )
 
 
 def _check_critic(settings: Settings) -> None:

@@ -9,6 +9,7 @@ from __future__ import annotations
 import dataclasses
 import math
 from collections.abc import Callable, Mapping, Sequence
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -184,6 +185,16 @@ class Rewarder:
         self._settings = settings
         preload = [*(name for name, _ in self._functions), *filter(None, [self._step_function])]
         self._pool = Pool(settings.workers, preload, settings.memory, settings.environment)
+        self._thread = ThreadPoolExecutor(1, "grade")
+
+    def begin(
+        self,
+        completions: Sequence[str],
+        problems: Sequence[Mapping],
+        steps: Sequence[Sequence[str]] | None = None,
+    ) -> Callable[[], Graded]:
+        """`grade` in a thread of its own, which is what hears from the workers; what this returns waits for it."""
+        return self._thread.submit(self.grade, completions, problems, steps=steps).result
 
     def grade(
         self,
@@ -290,7 +301,9 @@ class Rewarder:
         return [{"max_characters": self._settings.max_characters, **problem} for problem in problems]
 
     def close(self) -> None:
+        """Ends the workers, and with them what they are grading: who waits for that gets an error."""
         self._pool.close()
+        self._thread.shutdown(cancel_futures=True)
 
     def __enter__(self) -> Rewarder:
         return self
