@@ -110,6 +110,7 @@ def _train(settings: Settings, workdir_path: str | Path, rewarder: Rewarder) -> 
             # Reward. While the host grades, the device computes the log-probabilities that the loss compares with, if
             # it is known that these completions are trained on, and samples those of the next step with the policy
             # that this step has not yet updated, if that is asked for.
+            clock.begin("reward")
             explored = explore(asked, samples, state, step, loop.progress)
             begun = None if algorithm.resample else _begin_scores(asked, samples, state, steps, settings, task)
             ahead = rollout(step + 1, clock) if settings.sampling.ahead and step < settings.steps else None

@@ -303,7 +303,7 @@ class Rewarder:
     def close(self) -> None:
         """Ends the workers, and with them what they are grading: who waits for that gets an error."""
         self._pool.close()
-        self._thread.shutdown(cancel_futures=True)
+        self._thread.shutdown()
 
     def __enter__(self) -> Rewarder:
         return self
