@@ -213,6 +213,9 @@ class Sampling:
     min_p: float = 0.0
     batch_size: int = 0
     """Completions that are sampled at the same time, at most; 0: the whole batch, or 1024 that are collected."""
+    ahead: int = 0
+    """Steps that sampling is ahead of training, by policy gradients: 0; 1: those of the next step are sampled before a
+    step's update and graded while it runs, one update old (`recipes.ahead`), which `algorithm.correction` weighs."""
 
 
 @dataclass(frozen=True)
@@ -317,7 +320,7 @@ class Algorithm:
     """Weight of the entropy of each token, which is added to the objective."""
     correction: str = "none"
     """Weights π_old/π_sampler, of tokens or of whole completions: "token_truncate", "token_mask", "sequence_truncate",
-    "sequence_mask" (`objectives.surrogates.correct`)."""
+    "sequence_mask" (`objectives.surrogates.correct`); "none", but with `sampling.ahead`."""
     correction_limit: float = 2.0
     ratio_level: str = "token"
     """"token"; "sequence": the product over a completion's tokens; "sequence_mean": its geometric mean (GSPO);
@@ -326,8 +329,9 @@ class Algorithm:
     """How losses of tokens become one: "sequence_mean" (the paper: over a completion's tokens, then over completions),
     "sequence_sum": sum / completions, "token_mean", or "length_normalized": sum / (completions · max_length)."""
     old_logprobs: str = "trainer"
-    """Where log π_old of the ratio is from: "trainer": a pass over the completions by the weights that sampled them, or
-    none where there is one update; "sampler": what decoding computed, which saves the pass and counts its rounding."""
+    """Where log π_old of the ratio is from: "trainer": a pass over the completions by the weights that the step begins
+    with, or none where there is one update; "sampler": what decoding computed, which saves the pass and counts its
+    rounding."""
     updates: int = 1
     """μ: passes over one exploration's completions."""
     minibatches: int = 1

@@ -41,7 +41,8 @@ class PolicyLoss:
     entropy_coef: float = 0.0
     """c."""
     correction: str = "none"
-    """Of what the sampler computes otherwise than the trainer: see `surrogates.correct`, which makes w."""
+    """Of what the sampler computes otherwise than the trainer, or an older policy than it: see `surrogates.correct`,
+    which makes w."""
     correction_limit: float = 2.0
 
     def __call__(
@@ -79,9 +80,10 @@ class PolicyLoss:
         sums |= differences(old_logprobs_BT, sampler_logprobs_BT, mask_BT)
         if self.correction != "none":
             apart_BT = (old_logprobs_BT - sampler_logprobs_BT) * mask_BT
-            correction_BT = correct(apart_BT, segments_BT, self.correction, self.correction_limit)
+            correction_BT, is_beyond_BT = correct(apart_BT, segments_BT, self.correction, self.correction_limit)
             objective_BT = objective_BT * correction_BT
             sums["ratio/correction"] = jnp.sum(correction_BT * mask_BT)
+            sums["ratio/correction_limited"] = jnp.sum(is_beyond_BT * mask_BT)
         if reference_logprobs_BT is not None:
             kl_BT = estimate(self.kl_estimator, logprobs_BT, reference_logprobs_BT, ratio_BT, self.kl_limit)
             objective_BT = objective_BT - self.kl_coef * kl_BT

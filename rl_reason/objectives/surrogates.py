@@ -49,8 +49,10 @@ def log_ratio(
     return total
 
 
-def correct(log_ratio_BT: jax.Array, segments_BT: jax.Array, kind: str, limit: float) -> jax.Array:
-    """Importance weights π_old/π_sampler: what the trainer computes over what the sampler did, without a gradient.
+def correct(log_ratio_BT: jax.Array, segments_BT: jax.Array, kind: str, limit: float) -> tuple[jax.Array, jax.Array]:
+    """Importance weights π_old/π_sampler, without a gradient: what the trainer computes over what the sampler did, or
+    the policy that a step begins with over an older one that sampled (arXiv 2505.24298, equation 5, where π_old is
+    called proximal). And where the limit was met.
 
     Args:
         log_ratio_BT: their logarithms by tokens, 0 outside of completions.
@@ -63,8 +65,9 @@ def correct(log_ratio_BT: jax.Array, segments_BT: jax.Array, kind: str, limit: f
     if level == "sequence":
         log_ratio_BT = over_completion(log_ratio_BT, segments_BT)
     weight_BT = jnp.exp(jnp.clip(log_ratio_BT, -LARGEST_LOG_RATIO, LARGEST_LOG_RATIO))
+    is_beyond_BT = weight_BT > limit
     other = limit if beyond == "truncate" else 0.0
-    return jax.lax.stop_gradient(jnp.where(weight_BT > limit, other, weight_BT))
+    return jax.lax.stop_gradient(jnp.where(is_beyond_BT, other, weight_BT)), is_beyond_BT
 
 
 def clipped(

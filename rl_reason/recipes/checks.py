@@ -62,7 +62,7 @@ OF_POLICY_GRADIENT = tuple(
         "minibatches",
         "reference_every",
     )
-) + (*_keys("critic"), *_keys("retraining"), *_keys("prompts"), "data.joins")
+) + (*_keys("critic"), *_keys("retraining"), *_keys("prompts"), "data.joins", "sampling.ahead")
 """What a policy gradient alone reads. Who reads `algorithm.group_size` and `algorithm.reduction` beside it differs."""
 OF_REWARD_MODEL, OF_COLLECTING, OF_PREFERENCE = map(_keys, ("reward_model", "collect", "preference"))
 OF_PIPELINES = ("selection", "pipeline", "stages")
@@ -245,6 +245,7 @@ def check_policy_gradient(settings: Settings) -> None:
     unread(settings, others, "by policy-gradient training")
     check_joins(settings.data.joins, settings.data.name, settings.steps)
     _check_prompts(settings)
+    _check_ahead(settings)
     _check_critic(settings)
     _check_reward_model(settings)
     _check_retraining(settings)
@@ -317,6 +318,29 @@ def _check_prompts(settings: Settings) -> None:
     if not 0 < prompts.unmeasured <= 1:
         raise UsageError(f"config.prompts.unmeasured={prompts.unmeasured!r}: expected more than 0, at most 1")
     check_buckets(prompts.edges, prompts.shares, needed=prompts.select == "buckets")
+
+
+def _check_ahead(settings: Settings) -> None:
+    """What sampling ahead of training needs, and what cannot be known ahead."""
+    ahead, algorithm = settings.sampling.ahead, settings.algorithm
+    if ahead not in (0, 1):
+        raise UsageError(f"config.sampling.ahead={ahead}: expected 0 or 1")
+    if ahead and algorithm.old_logprobs == "sampler":
+        raise UsageError(
+            f"config.algorithm.old_logprobs='sampler': with config.sampling.ahead={ahead} the sampler's policy is not "
+            "the one that a step begins with; expected 'trainer'"
+        )
+    if ahead and algorithm.correction == "none":
+        raise UsageError(
+            f"config.algorithm.correction='none': with config.sampling.ahead={ahead} completions are an update old; "
+            "expected 'token_truncate' (truncated importance sampling) or another of "
+            f"{', '.join(CORRECTIONS[2:])}"
+        )
+    if ahead and algorithm.resample:
+        raise UsageError(
+            f"config.sampling.ahead={ahead}: config.algorithm.resample={algorithm.resample} draws again when a step's "
+            "rewards are known, which is not ahead of it; expected 0 of one of them"
+        )
 
 
 def _check_critic(settings: Settings) -> None:
@@ -607,7 +631,7 @@ def check_generation(settings: Settings) -> None:
     unread(settings, tuple(key for group in groups for key in _keys(group)), "by generating")
     if url:
         check_endpoint(settings.endpoint, "config.endpoint")
-        keys = ("sampling.top_k", "sampling.min_p", "sampling.batch_size", *OF_SAMPLED_MODEL, *_keys("mesh"))
+        keys: tuple[str, ...] = ("sampling.top_k", "sampling.min_p", "sampling.batch_size", *OF_SAMPLED_MODEL, *_keys("mesh"))
         keys += ("data.max_prompt_length", "data.long_prompts")
         unread(settings, keys, "where config.endpoint.url names a server")
     else:

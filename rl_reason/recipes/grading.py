@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 
 from rl_reason.parallel import hosts
 from rl_reason.rewards.combination import Graded, Rewarder
@@ -14,15 +14,29 @@ def grade(
     completions: Sequence[str],
     problems: Sequence[Mapping],
     steps: Sequence[Sequence[str]] | None = None,
-    clock: Clock | None = None,
 ) -> Graded:
-    """The rewards of B completions, each to the problem at the same index; the same on every host. The clock's phase
-    becomes "wait" where this one is done and others may not be."""
+    """The rewards of B completions, each to the problem at the same index; the same on every host."""
+    return begin_grading(rewarder, completions, problems, steps)()
+
+
+def begin_grading(
+    rewarder: Rewarder,
+    completions: Sequence[str],
+    problems: Sequence[Mapping],
+    steps: Sequence[Sequence[str]] | None = None,
+) -> Callable[..., Graded]:
+    """The same while this thread does other things. What it returns, of an optional clock, waits: the clock's phase
+    becomes "wait" where this host is done and others may not be."""
     mine = hosts.share(len(completions))
-    graded = rewarder.grade(completions[mine], problems[mine], steps=None if steps is None else steps[mine])
-    if clock:
-        clock.begin("wait")
-    return Graded.join([Graded.from_json(part) for part in hosts.gather(graded.to_json())])
+    graded = rewarder.begin(completions[mine], problems[mine], steps=None if steps is None else steps[mine])
+
+    def wait(clock: Clock | None = None) -> Graded:
+        share = graded()
+        if clock:
+            clock.begin("wait")
+        return Graded.join([Graded.from_json(part) for part in hosts.gather(share.to_json())])
+
+    return wait
 
 
 def judge_counts(rewarder: Rewarder) -> dict[str, int]:

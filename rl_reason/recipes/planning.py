@@ -23,7 +23,7 @@ from rl_reason.models import weights
 from rl_reason.models.cache import CompletionCache
 from rl_reason.parallel import compiled
 from rl_reason.parallel.mesh import DECODING, HOST, lanes, make_mesh, replicated, sharding
-from rl_reason.recipes import checks, policy_gradient, reward_model, supervised
+from rl_reason.recipes import checks, policy_steps, reward_model, supervised
 from rl_reason.recipes.accumulation import Pieces, Step, rows_at_once
 from rl_reason.recipes.completions import completion_scores, lay, make_scoring, pieces_sharding
 from rl_reason.recipes.critic import CRITIC_ALONE, CRITIC_READS, describe_critic, with_shared_critic
@@ -257,7 +257,7 @@ def _policy_gradient(settings: Settings, model: Model) -> tuple[State, list[Call
     judge = describe_reward_model(settings.reward, model, by_config=True) if settings.reward.model else None
     if critic:
         check_length(critic, prompt, sampling.max_length, "config.critic.path: config.sampling.max_length")
-    steps = policy_gradient.make_steps(settings, model, critic, judge)
+    steps = policy_steps.make_steps(settings, model, critic, judge)
     state = _with_frozen(steps.abstract, model)
     updates = algorithm.updates * algorithm.minibatches
 
@@ -266,7 +266,7 @@ def _policy_gradient(settings: Settings, model: Model) -> tuple[State, list[Call
     scored = {}  # log-probabilities → the weights that give them
     if algorithm.kl_coef:
         scored["reference"] = jax.tree.map(_on_device, state.get("reference", state["train"].frozen))
-    if updates > 1 and algorithm.old_logprobs == "trainer":
+    if policy_steps.scores_old_logprobs(settings):
         scored["old"] = state["train"].policy
     read = {name: batch[name] for name in SCORED}
     pieces, count = _pieces(read, model, steps.score.micro_batch)

@@ -19,7 +19,6 @@ from pathlib import Path
 
 import jax
 import numpy as np
-import optax
 
 from rl_reason.data import sources
 from rl_reason.data.iterators import EncodedPrompt, padded_length
@@ -32,43 +31,24 @@ from rl_reason.models.huggingface import source_dtype
 from rl_reason.parallel.mesh import make_mesh
 from rl_reason.recipes import bookkeeping, checks, retraining
 from rl_reason.recipes.accumulation import rows_at_once
-from rl_reason.recipes.completions import Score, completion_values, make_score, make_scoring
-from rl_reason.recipes.critic import (
-    CRITIC_ALONE,
-    CriticUpdate,
-    advantages_by_critic,
-    describe_critic,
-    make_critic_optimizer,
-    make_critic_update,
-    with_shared_critic,
-)
+from rl_reason.recipes.ahead import Rollout, name_apart, position_of, take_position
+from rl_reason.recipes.critic import CRITIC_ALONE, advantages_by_critic, describe_critic, with_shared_critic
 from rl_reason.recipes.evaluation import HeldOut, Samples, start_sampling, to_host
 from rl_reason.recipes.exploration import OVERLONG, Exploration
 from rl_reason.recipes.golds import readable
-from rl_reason.recipes.grading import grade, judge_metrics
+from rl_reason.recipes.grading import begin_grading, judge_metrics
 from rl_reason.recipes.learned_rewards import check_finite, describe_reward_model, kind_of, make_reward_model
 from rl_reason.recipes.loop import Loop, forward_flops
-from rl_reason.recipes.optimizer import TrainState, make_optimizer
-from rl_reason.recipes.policy_update import Update, make_update
+from rl_reason.recipes.optimizer import TrainState
+from rl_reason.recipes.policy_steps import Steps, make_steps, scores_old_logprobs
 from rl_reason.recipes.rollout import Batch, advantages, cut_minibatches, make_batch, weigh
 from rl_reason.recipes.rollout_records import rollout_metrics, sample_records
 from rl_reason.recipes.setup import Model, check_length, describe_model, encode_prompts
-from rl_reason.recipes.state import (
-    Learner,
-    State,
-    abstract_state,
-    final_weights,
-    make_reference,
-    needs_reference,
-    reference_of,
-    restore_or_start,
-    train_shardings,
-)
+from rl_reason.recipes.state import State, final_weights, make_reference, reference_of, restore_or_start
 from rl_reason.rewards.combination import MODEL, Rewarder, failure_line, is_given
 from rl_reason.rewards.length import overlong_penalty
 from rl_reason.runtime.clock import Clock
 from rl_reason.runtime.progress import Progress
-from rl_reason.sampling.sampler import Sampler, make_sampler
 from rl_reason.settings import Settings
 
 SHOWN = {
@@ -96,11 +76,10 @@ def _train(settings: Settings, workdir_path: str | Path, rewarder: Rewarder) -> 
 
     steps = make_steps(settings, model, task.critic, task.reward_model)
     sample = _make_sample(settings, task, steps)
-    start, state, data_state = restore_or_start(
+    start, state, position = restore_or_start(
         steps.abstract, model, steps.optimizer, workdir.checkpoints, settings.seed, steps.others
     )
-    if data_state:
-        task.data.set_state(data_state)
+    ahead = take_position(position, task.data, task.prompts, settings.sampling.max_length, model.pad_id)
     bookkeeping.make_run(workdir, settings, model)
 
     judged = workdir.path / retraining.FILE
@@ -113,24 +92,35 @@ def _train(settings: Settings, workdir_path: str | Path, rewarder: Rewarder) -> 
         )
         loop.begin(state, evaluate)
 
-        for step in loop:
-            # Sample. The update of the step before still runs: its successor's sampling waits in line behind it,
-            # and only then are its metrics read.
-            clock = loop.clock(step)
+        def rollout(step: int, clock: Clock) -> Rollout:
+            """The completions of a step. The update of the step before still runs: sampling waits in line behind it,
+            and only then are its metrics read."""
             asked = task.data.draw(step)
             dispatched = sample(state, asked, step)
             loop.previous(clock)
             clock.begin("sample")
             samples = to_host(dispatched)
             loop.give_way()
+            return Rollout(asked, samples)
 
-            # The log-probabilities that the loss compares with are computed while the host grades, if it is known that
-            # these completions are trained on.
-            begun = None if algorithm.resample else _begin_scores(asked, samples, state, steps, settings, task)
+        for step in loop:
+            # Sample, if that was not done one step ahead.
+            clock = loop.clock(step)
+            staleness = int(ahead is not None)
+            asked, samples = ahead or rollout(step, clock)
 
-            # Reward; further questions in place of those whose completions all have the same.
+            # Reward. While the host grades, the device computes the log-probabilities that the loss compares with, if
+            # it is known that these completions are trained on, and samples those of the next step with the policy
+            # that this step has not yet updated, if that is asked for.
             clock.begin("reward")
-            trained = drawn = explore(asked, samples, state, step, loop.progress, clock)
+            explored = explore(asked, samples, state, step, loop.progress)
+            begun = None if algorithm.resample else _begin_scores(asked, samples, state, steps, settings, task)
+            ahead = rollout(step + 1, clock) if settings.sampling.ahead and step < settings.steps else None
+            loop.previous(clock)
+            clock.begin("reward")
+            trained = drawn = explored(clock)
+
+            # Further questions in place of those whose completions all have the same reward.
             if algorithm.resample:
                 clock.begin("resample")
                 for draw in range(1, algorithm.resample + 1):
@@ -138,7 +128,7 @@ def _train(settings: Settings, workdir_path: str | Path, rewarder: Rewarder) -> 
                         break
                     more = task.data.draw(step, draw)
                     samples = to_host(sample(state, more, step, draw))
-                    drawn = Exploration.join([drawn, explore(more, samples, state, step, loop.progress)])
+                    drawn = Exploration.join([drawn, explore(more, samples, state, step, loop.progress)()])
                     loop.give_way()
                 trained = drawn.first_differing(len(asked))
             measured = task.data.tell(step, drawn.asked, drawn.passes(), drawn.group_size)
@@ -161,6 +151,9 @@ def _train(settings: Settings, workdir_path: str | Path, rewarder: Rewarder) -> 
             updated = _update(batch, state, steps, settings, step)
 
             values = rollout_metrics(drawn, batch, settings.reward) | watched | measured | judge_metrics(rewarder)
+            if settings.sampling.ahead:
+                values["staleness/steps"] = staleness
+                updated = name_apart(updated) if staleness else updated
             is_end = algorithm.reference_every > 0 and step % algorithm.reference_every == 0
             if retrain:
                 loop.metrics.write_others(judged, retraining.judged_records(step, drawn))
@@ -174,86 +167,10 @@ def _train(settings: Settings, workdir_path: str | Path, rewarder: Rewarder) -> 
 
             if "reference" in state and is_end:
                 state["reference"] = make_reference(state["train"].policy, model)
-            loop.end(step, state, task.data.get_state(), evaluate)
+            loop.end(step, state, position_of(task.data, ahead), evaluate)
         weights = final_weights(model, state["train"].params, settings.seed)
         bookkeeping.export_model(workdir.path / "export", model, weights, source_dtype(model.config))
     bookkeeping.close_run(workdir)
-
-
-@dataclass(frozen=True)
-class Steps:
-    """The jitted functions of a step, and the state that they work on."""
-
-    optimizer: optax.GradientTransformation
-    abstract: State
-    """Shapes and shardings of the state."""
-    sampler: Sampler
-    score: Score
-    update: Update
-    values: Score | None
-    """Of a critic."""
-    others: Mapping[str, Learner]
-    """What else learns, by its name in the state: "critic", where it is one of its own, and "reward_model"."""
-    update_critic: CriticUpdate | None
-    micro_batch: int
-    """Rows whose activations may exist at the same time."""
-
-
-def make_steps(settings: Settings, model: Model, critic: Model | None, reward_model: Model | None) -> Steps:
-    """What is compiled for a run, here or ahead of time (`recipes.planning`)."""
-    algorithm, sampling = settings.algorithm, settings.sampling
-    a_step = algorithm.updates * algorithm.minibatches
-    optimizer = make_optimizer(algorithm, (settings.steps - settings.critic.pretrain_steps) * a_step)
-    update_critic = values = None
-    others: dict[str, Learner] = {}
-    if critic:
-        others["critic"] = critic, make_critic_optimizer(algorithm, settings.critic, settings.steps * a_step)
-    if reward_model and settings.retraining.steps:
-        own = dataclasses.replace(
-            algorithm, learning_rate=settings.retraining.learning_rate, schedule="constant", warmup_steps=0
-        )
-        others["reward_model"] = reward_model, make_optimizer(own, settings.steps)
-    abstract = abstract_state(model, optimizer, needs_reference(settings), others)
-    places = train_shardings(abstract, model)
-    micro_batch = rows_at_once(algorithm.micro_batch, algorithm.batch_size // algorithm.minibatches)
-    if critic:
-        places_of_critic = jax.tree.map(lambda x: x.sharding, abstract["critic"])
-        update_critic = make_critic_update(critic, settings.critic, others["critic"][1], places_of_critic, micro_batch)
-    if settings.critic.kind != "none":
-        values = make_scoring(critic or model, completion_values, micro_batch)
-    sampler = make_sampler(
-        model.config,
-        group_size=algorithm.group_size,
-        max_length=sampling.max_length,
-        stop_ids=model.stop_ids,
-        pad_id=model.pad_id,
-        temperature=sampling.temperature,
-        top_k=sampling.top_k,
-        top_p=sampling.top_p,
-        min_p=sampling.min_p,
-        dtype=model.dtype,
-        constrain=model.constrain,
-        decoding=model.decoding,
-    )
-    return Steps(
-        optimizer=optimizer,
-        abstract=abstract,
-        sampler=sampler,
-        score=make_score(model, sampling.temperature, micro_batch),
-        update=make_update(
-            model,
-            algorithm,
-            optimizer,
-            sampling.temperature,
-            places,
-            micro_batch,
-            settings.critic if settings.critic.kind == "shared" else None,
-        ),
-        values=values,
-        others=others,
-        update_critic=update_critic,
-        micro_batch=micro_batch,
-    )
 
 
 @dataclass(frozen=True)
@@ -334,10 +251,13 @@ def _make_sample(settings: Settings, task: _Task, steps: Steps) -> Callable:
     return sample
 
 
-def _make_explore(settings: Settings, task: _Task, rewarder: Rewarder, micro_batch: int) -> Callable[..., Exploration]:
-    """`explore(prompts, samples, state, step, progress, clock)` grades the samples; tells of the first that failed.
+Explored = Callable[..., Exploration]
+"""`explored(clock=None)` waits until all is graded; tells of the first that failed. A clock is told when this host has
+graded its share and waits for the others'."""
 
-    A clock is told when this host has graded its share and waits for the others'."""
+
+def _make_explore(settings: Settings, task: _Task, rewarder: Rewarder, micro_batch: int) -> Callable[..., Explored]:
+    """`explore(prompts, samples, state, step, progress)` begins to grade the samples."""
     reward = settings.reward
     group, limit = settings.algorithm.group_size, settings.sampling.max_length
     step_ends = make_step_ends(task.model.tokenizer, reward.step_separator)
@@ -354,38 +274,42 @@ def _make_explore(settings: Settings, task: _Task, rewarder: Rewarder, micro_bat
         state: State,
         step: int,
         progress: Progress,
-        clock: Clock | None = None,
-    ) -> Exploration:
+    ) -> Explored:
         texts = samples.texts(task.model)
         problems = [task.problems[prompt.index] for prompt in asked for _ in range(group)]
         ends = [step_ends(row) for row in samples.rows()] if needs_ends else []
         if judge:  # The device works while the rules do.
             length = padded_length(asked, task.prompt_length)
             params = frozen or state["reward_model"].params
-            wait = judge.begin(params, make_batch(asked, samples, group, length, task.model.pad_id))
+            scored = judge.begin(params, make_batch(asked, samples, group, length, task.model.pad_id))
         steps = [
             [decode(task.model.tokenizer, step) for step in cut(row, of_row)]
             for row, of_row in zip(samples.rows(), ends, strict=False)
         ]
-        graded = grade(rewarder, texts, problems, steps or None, clock)
-        if clock:
-            clock.begin("reward")
-        if judge:
-            scores_BT = wait()
-            if MODEL in reward.names:
-                weight = reward.weights[reward.names.index(MODEL)]
-                given_B = [is_given(reward, MODEL, problem) for problem in problems]
-                learned = np.where(given_B, judge.of_completions(scores_BT, samples.lengths, ends), np.float32(0))
-                check_finite(learned[:, None], problems, step)
-                graded = graded.plus(MODEL, learned, weight)
-            if reward.steps == MODEL:
-                graded = dataclasses.replace(graded, steps=judge.of_steps(scores_BT, ends))
-                check_finite(graded.steps, problems, step)
-        if reward.overlong:
-            graded = graded.plus(OVERLONG, overlong_penalty(samples.lengths, limit, reward.overlong))
-        for failure in graded.failures[:3]:
-            progress.note(f"step {step}: {failure_line(failure, problems[failure['index']]['id'])}")
-        return Exploration(list(asked), problems, texts, samples, graded, ends)
+        graded_by_rules = begin_grading(rewarder, texts, problems, steps or None)
+
+        def explored(clock: Clock | None = None) -> Exploration:
+            graded = graded_by_rules(clock)
+            if clock:
+                clock.begin("reward")
+            if judge:
+                scores_BT = scored()
+                if MODEL in reward.names:
+                    weight = reward.weights[reward.names.index(MODEL)]
+                    given_B = [is_given(reward, MODEL, problem) for problem in problems]
+                    learned = np.where(given_B, judge.of_completions(scores_BT, samples.lengths, ends), np.float32(0))
+                    check_finite(learned[:, None], problems, step)
+                    graded = graded.plus(MODEL, learned, weight)
+                if reward.steps == MODEL:
+                    graded = dataclasses.replace(graded, steps=judge.of_steps(scores_BT, ends))
+                    check_finite(graded.steps, problems, step)
+            if reward.overlong:
+                graded = graded.plus(OVERLONG, overlong_penalty(samples.lengths, limit, reward.overlong))
+            for failure in graded.failures[:3]:
+                progress.note(f"step {step}: {failure_line(failure, problems[failure['index']]['id'])}")
+            return Exploration(list(asked), problems, texts, samples, graded, ends)
+
+        return explored
 
     return explore
 
@@ -402,7 +326,7 @@ def _begin_scores(
     asked: Sequence[EncodedPrompt], samples: Samples, state: State, steps: Steps, settings: Settings, task: _Task
 ) -> tuple[Batch, dict[str, Callable]]:
     """The batch of these completions, and what is to be waited for: log π_ref where there is a KL term, log π_old where
-    there is more than one update, a critic's values."""
+    it is needed, a critic's values. All are of the models as the step begins with them, whatever policy sampled."""
     algorithm, score = settings.algorithm, steps.score
     length = padded_length(asked, task.prompt_length)
     batch = make_batch(asked, samples, algorithm.group_size, length, task.model.pad_id)
@@ -411,7 +335,7 @@ def _begin_scores(
         made["reference_logprobs"] = score.begin(reference_of(state), batch)
     if algorithm.old_logprobs == "sampler":
         made["old_logprobs"] = lambda: batch["sampler_logprobs"]
-    elif algorithm.updates * algorithm.minibatches > 1:
+    elif scores_old_logprobs(settings):
         made["old_logprobs"] = score.begin(state["train"].policy, batch)
     if steps.values:
         learner: TrainState = state.get("critic", state["train"])

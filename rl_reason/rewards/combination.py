@@ -9,6 +9,7 @@ from __future__ import annotations
 import dataclasses
 import math
 from collections.abc import Callable, Mapping, Sequence
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -199,6 +200,16 @@ class Rewarder:
             self._judge = Judge(judge)
         preload = [*(path for path, _ in self._functions.values()), *filter(None, [self._step_function])]
         self._pool = Pool(settings.workers, preload, settings.memory, settings.environment)
+        self._thread = ThreadPoolExecutor(1, "grade")
+
+    def begin(
+        self,
+        completions: Sequence[str],
+        problems: Sequence[Mapping],
+        steps: Sequence[Sequence[str]] | None = None,
+    ) -> Callable[[], Graded]:
+        """`grade` in a thread of its own, which is what hears from the workers; what this returns waits for it."""
+        return self._thread.submit(self.grade, completions, problems, steps=steps).result
 
     def grade(
         self,
@@ -329,9 +340,11 @@ class Rewarder:
         return self._judge.take_counts() if self._judge else {}
 
     def close(self) -> None:
+        """Ends the workers, and with them what they are grading: who waits for that gets an error."""
         if self._judge:
             self._judge.close()
         self._pool.close()
+        self._thread.shutdown()
 
     def __enter__(self) -> Rewarder:
         return self

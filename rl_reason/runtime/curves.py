@@ -75,6 +75,18 @@ def panels(metrics: Collection[str], evaluated: bool) -> list[Panel]:
             log=True,
         ),
         Panel(
+            "Sampled ahead: policy that sampled − policy that learns",
+            "|difference of log-probability| (nats)",
+            (("staleness/difference/mean", "mean"), ("staleness/difference/max", "maximum")),
+            log=True,
+        ),
+        Panel(
+            "Weights of what the sampler's policy does otherwise",
+            "share of tokens",
+            (("ratio/correction_limited", "at the limit"),),
+            percent=True,
+        ),
+        Panel(
             "Balance of experts",
             "load of the busiest expert ÷ mean − 1",
             (("experts/violation/mean", "mean of layers"), ("experts/violation/max", "worst layer")),

@@ -130,15 +130,19 @@ class Worker:
         *lines, self.incoming = self.incoming.split(b"\n")
         return [json.loads(line) for line in lines], ended
 
+    def kill(self) -> None:
+        """Kills the process and what it started; its pipes stay."""
+        try:
+            os.killpg(self.process.pid, signal.SIGKILL)
+        except (ProcessLookupError, PermissionError):  # It and all that it started are gone.
+            pass
+
     def close(self) -> None:
         """Kills the process and what it started."""
         if self.closed:
             return
         self.closed = True
-        try:
-            os.killpg(self.process.pid, signal.SIGKILL)
-        except (ProcessLookupError, PermissionError):  # It and all that it started are gone.
-            pass
+        self.kill()
         self.process.wait()
         for descriptor in (self.to, self.replies, self._lifeline):
             os.close(descriptor)

@@ -53,7 +53,8 @@ class Pool:
     ):
         if workers < 1:
             raise ValueError(f"workers={workers}: expected at least 1")
-        self._start = functools.partial(Worker, list(preload), memory_GiB, list(environment))
+        self._new = functools.partial(Worker, list(preload), memory_GiB, list(environment))
+        self._closing = threading.Event()
         self._workers = [self._start() for _ in range(workers)]
         self._spares: list[Worker] = []
         self._lock = threading.Lock()
@@ -78,16 +79,32 @@ class Pool:
             One outcome for each item, in order.
 
         Raises:
-            RunError: the function cannot be imported in a worker, or workers cannot be started.
+            RunError: the function cannot be imported in a worker, workers cannot be started, or the pool was closed.
         """
         with self._lock:
-            if not self._finalizer.alive:
-                raise RunError("the pool of workers is closed")
+            self._check_open()
             return _Map(self._workers, self._spares, self._start, function, items, timeout_s, progress).run()
 
     def close(self) -> None:
-        """Ends the workers; further calls do nothing."""
-        self._finalizer()
+        """Ends the workers; further calls do nothing. A `map` in another thread ends with an error."""
+        self._closing.set()
+        # Its workers are killed first, which it hears of; their pipes are closed when it reads them no longer.
+        while not self._lock.acquire(timeout=0.05):
+            for worker in [*self._workers, *self._spares]:
+                if not worker.closed:  # Of one that is, the number may be another's by now.
+                    worker.kill()
+        try:
+            self._finalizer()
+        finally:
+            self._lock.release()
+
+    def _start(self) -> Worker:
+        self._check_open()
+        return self._new()
+
+    def _check_open(self) -> None:
+        if self._closing.is_set():
+            raise RunError("the pool of workers is closed")
 
     def __enter__(self) -> Pool:
         return self

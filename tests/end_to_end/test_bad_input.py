@@ -47,6 +47,16 @@ def refused(refusal, tiny_model, tmp_path):
             ["resample=1", "group_size is 1"],
         ),
         (["--preset=dapo", "--config.algorithm.advantage=reward"], ["resample=9", "advantage='reward'"]),
+        (["--config.sampling.ahead=2"], ["sampling.ahead=2", "expected 0 or 1"]),
+        (["--config.sampling.ahead=1"], ["correction='none'", "sampling.ahead=1", "expected 'token_truncate'"]),
+        (
+            ["--config.sampling.ahead=1", "--config.algorithm.old_logprobs=sampler"],
+            ["old_logprobs='sampler'", "sampling.ahead=1"],
+        ),
+        (
+            ["--preset=dapo", "--config.sampling.ahead=1", "--config.algorithm.correction=token_mask"],
+            ["sampling.ahead=1", "resample=9"],
+        ),
         (["--preset=dr_grpo", "--config.algorithm.kl_limit=10"], ["kl_limit=10", "kl_coef is 0"]),
         (["--preset=sapo", "--config.algorithm.sapo_negative=0"], ["sapo_negative=0", "more than 0"]),
         (["--config.algorithm.advantage=gae"], ["advantage='gae'", "critic.kind='none'"]),

@@ -2,12 +2,13 @@
 
 import subprocess
 import sys
+import time
 from pathlib import Path
 
 import numpy as np
 import pytest
 
-from rl_reason.errors import UsageError
+from rl_reason.errors import RunError, UsageError
 from rl_reason.rewards.combination import Rewarder
 from rl_reason.settings import Reward
 
@@ -147,3 +148,14 @@ def test_the_parent_imports_neither_jax_nor_sympy():
     code = "import sys, rl_reason.rewards.combination\nprint([m for m in ('jax', 'sympy') if m in sys.modules])"
     done = subprocess.run([sys.executable, "-c", code], cwd=Path(__file__).parents[2], capture_output=True, text=True)
     assert done.stdout.strip() == "[]", done
+
+
+def test_grading_goes_on_beside_the_caller():
+    """In the order of the calls; where the rewarder is closed, who waits is told."""
+    with Rewarder(Reward(names=(U + "moody",), weights=(1.0,), timeout=100.0)) as rewarder:
+        waits = [rewarder.begin([text], [{}]) for text in ("fine", "raise")]
+        assert [wait().counts["error"] for wait in waits] == [0, 1]
+        hanging, began = rewarder.begin(["hang"], [{}]), time.monotonic()
+    assert time.monotonic() - began < 10
+    with pytest.raises(RunError, match="closed"):
+        hanging()

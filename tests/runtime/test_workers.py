@@ -5,6 +5,7 @@ import os
 import signal
 import subprocess
 import sys
+import threading
 import time
 from pathlib import Path
 
@@ -230,3 +231,26 @@ def test_preload_needs_no_call(tmp_path, monkeypatch):
         assert mark.exists()
     with Pool(1) as pool:
         assert pool.map("slow_to_import:f", [(1,)], 0.4)[0].status == "ok"
+
+
+def test_a_pool_can_be_closed_while_another_thread_waits_for_it():
+    """Who waits gets an error, and no process stays, started late or in the place of a killed one."""
+    pool, told = Pool(2), []
+
+    def call():
+        with pytest.raises(RunError, match="the pool of workers is closed") as error:
+            pool.map(M + "hang", [(-1,)] * 4, 100.0)
+        told.append(error)
+
+    thread = threading.Thread(target=call)
+    thread.start()
+    deadline = time.monotonic() + 60
+    while not all(worker.items for worker in pool._workers):
+        assert time.monotonic() < deadline
+        time.sleep(0.01)
+    pids, begun = [worker.process.pid for worker in pool._workers], time.monotonic()
+    pool.close()
+    thread.join(5)
+    assert told and not thread.is_alive() and time.monotonic() - begun < 5
+    assert not any(alive(pid) for pid in [*pids, *(worker.process.pid for worker in pool._workers)])
+    pool.close()
