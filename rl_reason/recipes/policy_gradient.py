@@ -50,7 +50,7 @@ from rl_reason.recipes.optimizer import TrainState, make_optimizer
 from rl_reason.recipes.policy_update import Update, make_update
 from rl_reason.recipes.rollout import Batch, advantages, cut_minibatches, make_batch, weigh
 from rl_reason.recipes.rollout_records import rollout_metrics, sample_records
-from rl_reason.recipes.setup import Model, check_length, describe_model, encode_prompts
+from rl_reason.recipes.setup import Model, check_length, describe_model, encode_prompts, take_problems
 from rl_reason.recipes.state import (
     Learner,
     State,
@@ -275,7 +275,7 @@ def _prepare(settings: Settings, rewarder: Rewarder) -> _Task:
     algorithm, data = settings.algorithm, settings.data
     template = find_template(data.template)
     problems = sources.load(data.name, data.split, data.dir, settings.seed)
-    problems = problems[: data.problems or len(problems)]
+    problems = take_problems(problems, data.problems)
     texts = lambda: (problem["problem"] for problem in problems)  # noqa: E731
     model = with_shared_critic(describe_model(settings.model, make_mesh(settings.mesh), texts), settings)
     model.check_files()
