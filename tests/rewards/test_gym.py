@@ -1,7 +1,9 @@
 """Problems of reasoning-gym: which tasks are allowed; what verifiers do with right, wrong and hostile answers."""
 
 import json
+import re
 import sys
+from pathlib import Path
 
 import pytest
 
@@ -41,6 +43,14 @@ def test_each_task_of_the_package_is_allowed_or_refused():
 def test_each_task_stands_in_one_place():
     assert not VERIFIED_BY_PACKAGE & VERIFIED_HERE.keys() and not ALLOWED & REFUSED.keys()
     assert VERIFIERS.keys() == VERIFIED_HERE.keys()
+
+
+def test_the_documentation_lists_all_tasks():
+    text = (Path(__file__).parents[2] / "docs" / "gym.md").read_text(encoding="utf-8")
+    own, here, refused = (part.partition("\n\n")[0] for part in text.split("|---|---|\n")[1:])
+    assert set(re.findall(r"`([a-z0-9_]+)`", own)) == VERIFIED_BY_PACKAGE
+    for table, listed in ((here, VERIFIED_HERE), (refused, REFUSED)):
+        assert table.strip().split("\n") == [f"| `{task}` | {why} |" for task, why in sorted(listed.items())]
 
 
 @needs_package
