@@ -39,6 +39,8 @@ setup(
     ],
     extras_require={
         "test": ["pytest>=8", "pytest-xdist>=3.6", "ruff", "mypy", "torch>=2.6", "peft>=0.18"],
+        # The one version whose verifiers are known (`rl_reason/gym_tasks.py`).
+        "gym": ["reasoning-gym==0.1.25"],
         "tpu": ["jax[tpu]"],
         "cuda": ["jax[cuda13]"],
         "cuda12": ["jax[cuda12]"],

@@ -16,6 +16,7 @@ from pathlib import Path
 
 from rl_reason.data.benchmarks import BENCHMARKS, load_benchmark
 from rl_reason.data.generated import is_generated, solutions
+from rl_reason.data.gym import PREFIX, GymProblems
 from rl_reason.data.jsonl import read_jsonl
 from rl_reason.data.problems import check_problem, first_file, folders, read_problems
 from rl_reason.data.public import load_public
@@ -31,7 +32,7 @@ def load(name: str, split: str, dir: str, seed: int, chat: bool = False) -> Prob
     """The problems of `config.data.name`, checked: files when they are read, made problems when they are asked for.
 
     Args:
-        name: a short name (`SOURCES`), a path that ends in `.jsonl`, a folder of generated samples, or
+        name: a short name (`SOURCES`), a path that ends in `.jsonl`, a folder of generated samples, `gym:TASK`, or
             `package.module:function`; or several of these joined by "+", one behind the other.
         split: "train" or "test"; a path has no splits.
         dir: folder with local files, empty for the public download; a path does without it.
@@ -93,6 +94,8 @@ def _load_one(name: str, split: str, dir: str, seed: int, chat: bool) -> Sequenc
         return read_problems(Path(name).expanduser(), chat)
     if name not in SOURCES and is_generated(name):
         return solutions(name)
+    if name.startswith(PREFIX):
+        return GymProblems(name, split, seed)
     return resolve(name, SOURCES, "config.data.name")(split, dir, seed)
 
 

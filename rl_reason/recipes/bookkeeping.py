@@ -26,7 +26,7 @@ from rl_reason.recipes.golds import readable
 from rl_reason.recipes.grading import judge_metrics
 from rl_reason.recipes.loop import Evaluate, Loop
 from rl_reason.recipes.optimizer import TrainState, make_optimizer
-from rl_reason.recipes.setup import Model, check_length, encode_prompts
+from rl_reason.recipes.setup import Model, check_length, encode_prompts, take_problems
 from rl_reason.recipes.state import State, abstract_state, needs_reference, restore_or_start, train_shardings
 from rl_reason.rewards.combination import Rewarder
 from rl_reason.runtime.curves import draw_curves
@@ -53,7 +53,7 @@ def load_held_out(settings: Settings, model: Model, rewarder: Rewarder) -> list[
     loaded = []
     for one in [name] if name.endswith(".jsonl") else name.split("+"):
         problems = sources.load(one, evaluation.split, data.dir, settings.seed)
-        problems = problems[: evaluation.problems or len(problems)]
+        problems = take_problems(problems, evaluation.problems)
         prompts = encode_prompts(problems, template, model, data.max_prompt_length, data.long_prompts)
         longest = max(len(prompt.prompt_ids) for prompt in prompts)
         if settings.recipe != "supervised" or data.row_length:

@@ -625,13 +625,14 @@ def check_generation(settings: Settings) -> None:
         told = "expected one of the two" if path else "expected one of them, which draws the samples"
         raise UsageError(f"config.model.path={path!r} and config.endpoint.url={url!r}: {told}")
     groups = ("algorithm", "critic", "retraining", "evaluation", "checkpoint", "log")
-    keys = ("steps", "watchdog", "profile", "data.solutions", "data.row_length", "collect.threshold", "collect.keep")
+    keys: tuple[str, ...] = ("steps", "watchdog", "profile", "data.solutions", "data.row_length")
+    keys += ("collect.threshold", "collect.keep")
     of_model = tuple(key for key in _keys("model") if key not in OF_SAMPLED_MODEL)
     unread(settings, (*keys, *of_model, *OF_REWARD_MODEL, *OF_PREFERENCE), "by generating")
     unread(settings, tuple(key for group in groups for key in _keys(group)), "by generating")
     if url:
         check_endpoint(settings.endpoint, "config.endpoint")
-        keys: tuple[str, ...] = ("sampling.top_k", "sampling.min_p", "sampling.batch_size", *OF_SAMPLED_MODEL, *_keys("mesh"))
+        keys = ("sampling.top_k", "sampling.min_p", "sampling.batch_size", *OF_SAMPLED_MODEL, *_keys("mesh"))
         keys += ("data.max_prompt_length", "data.long_prompts")
         unread(settings, keys, "where config.endpoint.url names a server")
     else:

@@ -18,7 +18,7 @@ from rl_reason.models.weights import Params
 from rl_reason.parallel import hosts
 from rl_reason.recipes.evaluation import HeldOut, questions_at_once, sample_records
 from rl_reason.recipes.record_files import append, lines, read_kept
-from rl_reason.recipes.setup import Model, check_length, encode_prompts
+from rl_reason.recipes.setup import Model, check_length, encode_prompts, take_problems
 from rl_reason.rewards.combination import Rewarder, failure_line
 from rl_reason.runtime.progress import Progress
 from rl_reason.runtime.workdir import write_atomic
@@ -33,7 +33,7 @@ def load_questions(settings: Settings) -> Sequence[dict]:
     """The problems of `config.data`."""
     data: Data = settings.data
     problems = sources.load(data.name, data.split, data.dir, settings.seed)
-    return problems[: data.problems or len(problems)]
+    return take_problems(problems, data.problems)
 
 
 def encode_questions(settings: Settings, model: Model, problems: Sequence[dict]) -> HeldOut:

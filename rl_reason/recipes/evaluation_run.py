@@ -28,7 +28,7 @@ from rl_reason.recipes.evaluation_folder import EvaluationFolder
 from rl_reason.recipes.golds import readable
 from rl_reason.recipes.protocols import settle, settle_scores
 from rl_reason.recipes.searching import choose_by_vote, make_expand, make_score, search_records
-from rl_reason.recipes.setup import Model, check_length, describe_model, encode_prompts
+from rl_reason.recipes.setup import Model, check_length, describe_model, encode_prompts, take_problems
 from rl_reason.rewards.combination import Rewarder, failure_line
 from rl_reason.rewards.summary import summarize
 from rl_reason.rewards.versions import version_of
@@ -90,7 +90,7 @@ def evaluate(flags: Mapping[str, Any]) -> dict[str, Any] | None:
 
 def _prepare(asked: Mapping[str, Any]) -> _Task:
     problems = sources.load(asked["data"], asked["split"], asked["dir"], asked["seed"])
-    problems = problems[: asked["problems"] or len(problems)]
+    problems = take_problems(problems, asked["problems"])
     _check_ratings(problems)
     flags = settle(asked, problems)
     logits.check(flags["temperature"], 0, flags["top_p"], 0.0, "--")

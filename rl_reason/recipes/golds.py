@@ -2,17 +2,14 @@
 
 from __future__ import annotations
 
-import contextlib
 import dataclasses
 import logging
-import time
-from collections.abc import Callable, Iterator
 
 from rl_reason.errors import RunError, UsageError
 from rl_reason.parallel import hosts
 from rl_reason.recipes.evaluation import HeldOut
 from rl_reason.rewards.combination import Rewarder
-from rl_reason.runtime.progress import Progress
+from rl_reason.runtime.progress import late_progress
 
 log = logging.getLogger(__name__)
 
@@ -31,7 +28,7 @@ def readable(rewarder: Rewarder, data: HeldOut, unreadable: str | None = None) -
     mine = hosts.share(len(data.prompts))
     problems = [data.problems[prompt.index] for prompt in data.prompts[mine]]
     try:
-        with _progress(f"check answers of {data.name}", len(problems)) as advance:
+        with late_progress(f"check answers of {data.name}", len(problems), enabled=hosts.is_first()) as advance:
             found = rewarder.check_golds(problems, advance)
         told = hosts.gather([[mine.start + index, reason] for index, reason in found.items()])
     except RunError as error:  # All hosts end with the line of the first that has one.
@@ -53,20 +50,3 @@ def readable(rewarder: Rewarder, data: HeldOut, unreadable: str | None = None) -
     if not kept:
         raise UsageError(f"{line}; no problem is left")
     return dataclasses.replace(data, prompts=kept)
-
-
-@contextlib.contextmanager
-def _progress(title: str, total: int) -> Iterator[Callable[[int], None]]:
-    """Tells a bar how far it is, where it takes longer than a second: integers are checked in no time."""
-    began, done, bar = time.monotonic(), 0, None
-    with contextlib.ExitStack() as stack:
-
-        def advance(count: int) -> None:
-            nonlocal done, bar
-            done += count
-            if bar is None and time.monotonic() - began > 1:
-                bar = stack.enter_context(Progress(total, done, title, enabled=hosts.is_first()))
-            elif bar is not None:
-                bar.update(min(done, total))
-
-        yield advance

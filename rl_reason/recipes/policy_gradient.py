@@ -43,7 +43,7 @@ from rl_reason.recipes.optimizer import TrainState
 from rl_reason.recipes.policy_steps import Steps, make_steps, scores_old_logprobs
 from rl_reason.recipes.rollout import Batch, advantages, cut_minibatches, make_batch, weigh
 from rl_reason.recipes.rollout_records import rollout_metrics, sample_records
-from rl_reason.recipes.setup import Model, check_length, describe_model, encode_prompts
+from rl_reason.recipes.setup import Model, check_length, describe_model, encode_prompts, take_problems
 from rl_reason.recipes.state import State, final_weights, make_reference, reference_of, restore_or_start
 from rl_reason.rewards.combination import MODEL, Rewarder, failure_line, is_given
 from rl_reason.rewards.length import overlong_penalty
@@ -198,7 +198,7 @@ def _prepare(settings: Settings, rewarder: Rewarder) -> _Task:
     algorithm, data = settings.algorithm, settings.data
     template = find_template(data.template)
     loaded = sources.load(data.name, data.split, data.dir, settings.seed)
-    problems = loaded[: data.problems or len(loaded)]
+    problems = take_problems(loaded, data.problems)
     texts = lambda: (problem["problem"] for problem in problems)  # noqa: E731
     model = with_shared_critic(describe_model(settings.model, make_mesh(settings.mesh), texts), settings)
     model.check_files()

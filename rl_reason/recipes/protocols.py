@@ -76,7 +76,7 @@ def kind_of(name: str, problems: Sequence[Mapping]) -> tuple[str, str]:
     """What kind of problems these are, and how they are graded; "" where parts of them differ.
 
     Named benchmarks are told by `data.benchmarks`, others by their rows: those with `tests` or `cases` are "code",
-    those with `choices` "choice", all others "math".
+    those with `choices` "choice", those of `gym:TASK` by their `entry` "gym", all others "math".
     """
     parts = [BENCHMARKS.get(part) for part in ([name] if name.endswith(".jsonl") else name.split("+"))]
     known = [part for part in parts if part]
@@ -93,16 +93,19 @@ def kind_of(name: str, problems: Sequence[Mapping]) -> tuple[str, str]:
 
 
 def _kind_of_row(row: Mapping) -> str:
+    if "entry" in row:
+        return "gym"
     return "code" if any(key in row for key in TESTS) else "choice" if "choices" in row else "math"
 
 
-GRADERS = {"math": "accuracy", "choice": "choice", "code": "code"}
+GRADERS = {"math": "accuracy", "choice": "choice", "code": "code", "gym": "gym"}
 """Of the kinds of problems in files."""
 
 
 def _plain(kind: str, problems: int, samples: int | None) -> Defaults:
     """One greedy sample, prompts for base models."""
-    template = {"words": "r1_zero", "math": "r1_zero", "choice": "choice_plain", "code": "code_plain"}.get(kind, "")
+    templates = dict.fromkeys(("words", "math", "gym"), "r1_zero") | {"choice": "choice_plain", "code": "code_plain"}
+    template = templates.get(kind, "")
     return {"template": template, "samples": 1, "temperature": 0.0, "top_p": 1.0, "max_tokens": 1024}
 
 

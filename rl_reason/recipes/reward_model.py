@@ -45,7 +45,14 @@ from rl_reason.recipes.labelling import Sampling, make_labels
 from rl_reason.recipes.layout import make_pieces
 from rl_reason.recipes.loop import Evaluate, Loop, forward_flops
 from rl_reason.recipes.optimizer import TrainState, make_optimizer
-from rl_reason.recipes.setup import Model, check_length, describe_model, describe_scorer, encode_prompts
+from rl_reason.recipes.setup import (
+    Model,
+    check_length,
+    describe_model,
+    describe_scorer,
+    encode_prompts,
+    take_problems,
+)
 from rl_reason.recipes.state import State, abstract_state, restore_or_start, train_shardings
 from rl_reason.rewards.combination import Rewarder
 from rl_reason.runtime.metrics import MetricsWriter
@@ -270,7 +277,7 @@ def _prepare(settings: Settings, rewarder: Rewarder | None) -> _Task:
     template = find_template(data.template)
     from_file = learned.labels == "file"
     problems: Sequence[Mapping] = [] if from_file else sources.load(data.name, data.split, data.dir, settings.seed)
-    problems = problems[: data.problems or len(problems)]
+    problems = take_problems(problems, data.problems)
     if not settings.model.path:
         raise UsageError("config.model.path='': expected a model's folder or name, which the reward model starts from")
     sampled = dataclasses.replace(settings.model, path=learned.policy or settings.model.path)

@@ -6,6 +6,7 @@ import dataclasses
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 import jax
 import jax.numpy as jnp
@@ -24,6 +25,7 @@ from rl_reason.models.decoder import REMAT_POLICIES, Constrain
 from rl_reason.models.weights import Params
 from rl_reason.parallel import hosts
 from rl_reason.parallel.mesh import DECODING, make_constrain, sharding
+from rl_reason.runtime.progress import late_progress
 
 OFFLOADED = ("optimizer", "reference")
 
@@ -111,6 +113,17 @@ def check_length(model: Model, prompt: int, completion: int, key: str) -> None:
             f"{key}={completion}: with prompts of up to {prompt} tokens that is {prompt + completion}; "
             f"expected at most {limit}, the model's max_position_embeddings"
         )
+
+
+def take_problems(problems: Sequence[Any], count: int) -> list[Any]:
+    """The first `count` of them, or all (0), in memory. Made ones are made now, some of which takes minutes."""
+    count = min(count or len(problems), len(problems))
+    taken = []
+    with late_progress("make problems", count, enabled=hosts.is_first()) as advance:
+        for index in range(count):
+            taken.append(problems[index])
+            advance(1)
+    return taken
 
 
 def encode_prompts(

@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
+import contextlib
 import math
 import os
 import sys
 import time
 import unicodedata
 from collections import deque
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from typing import Any
 
 import rich.progress
@@ -113,6 +114,23 @@ class Progress:
 
     def position(self) -> str:
         return f"{self._step}" if self._total is None else f"{self._step}/{self._total}"
+
+
+@contextlib.contextmanager
+def late_progress(title: str, total: int, *, enabled: bool = True) -> Iterator[Callable[[int], None]]:
+    """A function that is told how many more are done; a bar is shown where it takes longer than a second."""
+    began, done, bar = time.monotonic(), 0, None
+    with contextlib.ExitStack() as stack:
+
+        def advance(count: int) -> None:
+            nonlocal done, bar
+            done += count
+            if bar is None and time.monotonic() - began > 1:
+                bar = stack.enter_context(Progress(total, done, title, enabled=enabled))
+            elif bar is not None:
+                bar.update(min(done, total))
+
+        yield advance
 
 
 class _Bar(rich.progress.Progress):
