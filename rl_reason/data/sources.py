@@ -52,10 +52,16 @@ def load(name: str, split: str, dir: str, seed: int, chat: bool = False) -> Prob
     return Problems(names, parts, chat)
 
 
+def is_file(name: str) -> bool:
+    """Whether a name is that of files, which have no splits: a path that ends in `.jsonl`, or a folder of generated
+    samples."""
+    return name.endswith(".jsonl") or (name not in SOURCES and is_generated(name))
+
+
 def _load_one(name: str, split: str, dir: str, seed: int, chat: bool) -> Sequence[Mapping]:
     if name.endswith(".jsonl"):
         return read_problems(Path(name).expanduser(), chat)
-    if name not in SOURCES and is_generated(name):
+    if is_file(name):
         return solutions(name)
     return resolve(name, SOURCES, "config.data.name")(split, dir, seed)
 
