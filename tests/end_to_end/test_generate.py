@@ -207,7 +207,7 @@ def test_a_server_that_does_not_answer_is_told_at_once(answer, told, refusal, da
         ({"shard_size": 0}, "--shard_size=0"),
         ({"batch": 4}, "--batch=4: is not read where --endpoint names a server"),
         ({"dtype": "float32"}, "--dtype='float32'"),
-        ({"grader": "judge"}, "config.judge.url"),
+        ({"grader": "number,judge"}, "with config.recipe='generate' and config.judge"),
         ({"grader": "accurracy"}, "--grader='accurracy'"),
         ({"template": "nonsense"}, "'nonsense'"),
         ({"concurrency": 0}, "--concurrency=0"),
