@@ -92,11 +92,17 @@ def _settings(flags: Mapping[str, Any]) -> settings.Settings:
     """What the flags mean as a config, prompts and graders as in an evaluation where they are not given."""
     from rl_reason.data import sources
     from rl_reason.recipes.protocols import settle
+    from rl_reason.rewards.combination import JUDGE
 
     problems = sources.load(flags["data"], flags["split"], flags["dir"], flags["seed"])
     # DeepSeek-R1's prompts are those for models that chat.
     settled = settle({**flags, "protocol": "r1" if flags["endpoint"] else ""}, problems[: flags["problems"] or None])
     names = tuple(settled["grader"].split(","))
+    if JUDGE in names:
+        raise UsageError(
+            f"--grader={settled['grader']!r}: a judge is set up in a config; expected rules, or rl_reason.train with "
+            "config.recipe='generate' and config.judge"
+        )
     remote = {"url": flags["endpoint"], "model": flags["endpoint_model"]}
     remote |= {name: flags[name] for name in ("key_variable", "timeout", "tries", "concurrency", "cache")}
     return settings.Settings(

@@ -89,10 +89,16 @@ def first_steps(problems: Problems, indices: Sequence[int], joins: tuple) -> lis
     return [start_of.get(name, 1) for name in names]
 
 
+def is_file(name: str) -> bool:
+    """Whether a name is that of files, which have no splits: a path that ends in `.jsonl`, or a folder of generated
+    samples."""
+    return name.endswith(".jsonl") or (name not in SOURCES and is_generated(name))
+
+
 def _load_one(name: str, split: str, dir: str, seed: int, chat: bool) -> Sequence[Mapping]:
     if name.endswith(".jsonl"):
         return read_problems(Path(name).expanduser(), chat)
-    if name not in SOURCES and is_generated(name):
+    if is_file(name):
         return solutions(name)
     if name.startswith(PREFIX):
         return GymProblems(name, split, seed)

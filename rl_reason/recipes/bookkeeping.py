@@ -51,7 +51,7 @@ def load_held_out(settings: Settings, model: Model, rewarder: Rewarder) -> list[
     name = evaluation.name or data.name
     template = find_template(data.template)
     loaded = []
-    for one in [name] if name.endswith(".jsonl") else name.split("+"):
+    for one in [name] if sources.is_file(name) else name.split("+"):
         problems = sources.load(one, evaluation.split, data.dir, settings.seed)
         problems = take_problems(problems, evaluation.problems)
         prompts = encode_prompts(problems, template, model, data.max_prompt_length, data.long_prompts)
@@ -59,8 +59,8 @@ def load_held_out(settings: Settings, model: Model, rewarder: Rewarder) -> list[
         if settings.recipe != "supervised" or data.row_length:
             check_length(model, longest, settings.sampling.max_length, "config.sampling.max_length")
         # A file has no splits: without a name of its own, an evaluation sees the problems that are trained on.
-        label = one if one.endswith(".jsonl") else f"{one}/{evaluation.split}"
-        if one.endswith(".jsonl") and not evaluation.name:
+        label = one if sources.is_file(one) else f"{one}/{evaluation.split}"
+        if sources.is_file(one) and not evaluation.name:
             log.warning("%s is evaluated on the problems it trains on; config.evaluation.name names others", one)
         unjudged = next((problem["id"] for problem in problems if not rewarder.judges(problem)), None)
         if unjudged is not None:

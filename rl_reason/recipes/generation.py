@@ -43,7 +43,7 @@ from rl_reason.settings import Settings
 
 OF_TRAINING = ("solution", "messages")
 """What of a problem is learned from, and no grader reads."""
-STOPPED = "SIGTERM: the batches that were whole are kept; the same command goes on there"
+STOPPED = "SIGTERM: whole batches are kept; the same command goes on there"
 Batches = Callable[[HeldOut, Rewarder, int], Iterator[list[dict]]]
 
 
@@ -160,6 +160,7 @@ def _version(name: str, settings: Settings) -> str:
 def _generate(
     settings: Settings, policy: _Policy, questions: HeldOut, rewarder: Rewarder, folder: GenerationFolder | None
 ) -> None:
+    """Draws what the folder does not hold yet, and writes it there."""
     samples, count = settings.collect.samples, len(questions.prompts)
     owners = [questions.problems[prompt.index] for prompt in questions.prompts]
     kept = 0
@@ -176,32 +177,22 @@ def _generate(
     if done < count:
         batches = show(policy.batches(questions, rewarder, done), count, done, samples, f"generate {questions.name}")
         try:
-            for batch in _until_told(batches):
-                records = [_with_problem(record, owners[done + row // samples]) for row, record in enumerate(batch)]
-                done += len(batch) // samples
-                of_judge.update(judge_counts(rewarder))
-                if folder:
-                    folder.add(records)
-                    folder.describe(used())
+            with Preemption(lambda: STOPPED) as preemption:
+                for batch in batches:
+                    records = [_with_problem(record, owners[done + row // samples]) for row, record in enumerate(batch)]
+                    done += len(batch) // samples
+                    of_judge.update(judge_counts(rewarder))
+                    if folder:
+                        folder.add(records)
+                        folder.describe(used())
+                    if preemption.requested():
+                        raise Preempted(STOPPED)
         except RunError:  # What was asked in vain was asked.
             if folder:
                 folder.describe(used())
             raise
     if folder:
         folder.finish(used())
-
-
-def _until_told(batches: Iterator[list[dict]]) -> Iterator[list[dict]]:
-    """The batches up to SIGTERM.
-
-    Raises:
-        Preempted: it came.
-    """
-    with Preemption(lambda: STOPPED) as preemption:
-        for batch in batches:
-            yield batch
-            if preemption.requested():
-                raise Preempted(STOPPED)
 
 
 def _with_problem(record: dict, problem: Mapping) -> dict:

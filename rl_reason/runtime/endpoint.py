@@ -15,6 +15,7 @@ import random
 import tempfile
 import threading
 import time
+import urllib.parse
 from collections.abc import Mapping
 from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import asdict, dataclass
@@ -249,12 +250,15 @@ def check(options: settings.Endpoint, group: str) -> None:
     Raises:
         UsageError: names the key, below `group`.
     """
-    scheme, separator, rest = options.url.partition("://")
-    host = rest.partition("/")[0]
-    if scheme not in ("http", "https") or not separator or not host or set(options.url) & set("?# \n"):
-        raise UsageError(f"{group}.url={options.url!r}: expected the API's root, such as 'http://127.0.0.1:8000/v1'")
-    if "@" in host:
+    if "@" in options.url:
         raise UsageError(f"{group}.url: holds a user's name (not shown); expected {group}.key_variable")
+    try:
+        parts = urllib.parse.urlsplit(options.url)
+        is_address = parts.scheme in ("http", "https") and bool(parts.hostname) and parts.port != 0
+    except ValueError:  # of a port that is none
+        is_address = False
+    if not is_address or not options.url.isascii() or set(options.url) & set("?# \r\n\t"):
+        raise UsageError(f"{group}.url={options.url!r}: expected the API's root, such as 'http://127.0.0.1:8000/v1'")
     if not options.model:
         raise UsageError(f"{group}.model='': expected the name by which {options.url} knows the model")
     name = options.key_variable

@@ -207,7 +207,7 @@ def test_a_server_that_does_not_answer_is_told_at_once(answer, told, refusal, da
         ({"shard_size": 0}, "--shard_size=0"),
         ({"batch": 4}, "--batch=4: is not read where --endpoint names a server"),
         ({"dtype": "float32"}, "--dtype='float32'"),
-        ({"grader": "judge"}, "config.judge.url"),
+        ({"grader": "number,judge"}, "with config.recipe='generate' and config.judge"),
         ({"grader": "accurracy"}, "--grader='accurracy'"),
         ({"template": "nonsense"}, "'nonsense'"),
         ({"concurrency": 0}, "--concurrency=0"),
@@ -277,6 +277,22 @@ def test_samples_of_a_model(command, tiny_model, data, tmp_path, monkeypatch):
     counts = json.loads(one["generation.json"])["counts"]
     assert counts["tokens"] == sum(len(row["tokens"]) for row in made)
     assert counts["truncated"] == sum(row["finish"] == "length" for row in made)
+
+
+def test_two_hosts_ask_their_shares(commands, data, tmp_path):
+    """Of a server each host asks for half of the samples, and the first one writes what one host alone would."""
+    with Server(solves) as server:
+        flags = lambda name: ["rl_reason.generate", *flags_of(data, tmp_path / name, server, timeout=60)]  # noqa: E731
+        commands.succeed(flags("one"))
+        alone = len(server.requests)
+        ended = commands.run_together([flags("two")] * 2, devices=1)
+        assert [process.returncode for process in ended] == [0, 0], ended[0].stderr + ended[1].stderr
+        assert len(server.requests) - alone == COUNT * SAMPLES + 2  # each host tries the server out
+    assert list(read_shards(tmp_path / "one")) == list(read_shards(tmp_path / "two"))
+    one, two = (json.loads((tmp_path / name / "generation.json").read_text()) for name in ("one", "two"))
+    assert two["asked"]["endpoint"]["calls"] == COUNT * SAMPLES + 2
+    assert one | {"asked": None} == two | {"asked": None} and "right" in ended[0].stdout + ended[0].stderr
+    assert "right" not in ended[1].stdout
 
 
 def test_training_with_a_judge(command, commands, tmp_path, data):
