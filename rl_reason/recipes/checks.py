@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
+import itertools
 import logging
 import operator
 
@@ -20,7 +21,7 @@ from rl_reason.recipes.rollout import ADVANTAGES, OF_STEPS, WHITENED
 from rl_reason.rewards.combination import MODEL
 from rl_reason.runtime.trace import parse_steps
 from rl_reason.sampling import logits
-from rl_reason.settings import Algorithm, Settings
+from rl_reason.settings import Algorithm, Sampling, Settings
 
 log = logging.getLogger(__name__)
 
@@ -57,7 +58,7 @@ OF_POLICY_GRADIENT = tuple(
         "minibatches",
         "reference_every",
     )
-) + (*_keys("critic"), *_keys("retraining"))
+) + (*_keys("critic"), *_keys("retraining"), "sampling.lengths")
 """What a policy gradient alone reads. Who reads `algorithm.group_size` and `algorithm.reduction` beside it differs."""
 OF_REWARD_MODEL, OF_COLLECTING, OF_PREFERENCE = map(_keys, ("reward_model", "collect", "preference"))
 OF_SAMPLING = tuple(f"sampling.{key}" for key in ("top_k", "top_p", "min_p", "temperature", "batch_size"))
@@ -213,10 +214,11 @@ def check_policy_gradient(settings: Settings) -> None:
             f"config.algorithm.resample={algorithm.resample}: groups of equal rewards teach with "
             f"config.algorithm.advantage={algorithm.advantage!r}; expected 0"
         )
-    if not 0 <= settings.reward.overlong <= sampling.max_length:
+    _check_lengths(sampling)
+    if not 0 <= settings.reward.overlong <= sampling.limit(1):
+        key = "lengths, at first " if sampling.lengths else "max_length="
         raise UsageError(
-            f"config.reward.overlong={settings.reward.overlong}: expected 0 to config.sampling.max_length="
-            f"{sampling.max_length}"
+            f"config.reward.overlong={settings.reward.overlong}: expected 0 to config.sampling.{key}{sampling.limit(1)}"
         )
     others = ("data.solutions", "data.row_length", *OF_REWARD_MODEL, *OF_COLLECTING, *OF_PREFERENCE)
     _unread(settings, others, "by policy-gradient training")
@@ -269,6 +271,22 @@ def check_policy_gradient(settings: Settings) -> None:
         by_critic = algorithm.advantage == "gae" and settings.critic.whiten
         divided = algorithm.advantage in (*WHITENED, "leave_one_out_std") or by_critic
         _unread(settings, ("algorithm.ddof", "algorithm.eps")[: 1 if divided else 2], reason)
+
+
+def _check_lengths(sampling: Sampling) -> None:
+    """A limit that grows ends at the one that all else is made for."""
+    stages = sampling.lengths
+    said = f"config.sampling.lengths={stages!r}"
+    flat = [number for stage in stages for number in (stage if isinstance(stage, tuple | list) else (None,))]
+    if any(type(number) is not int for number in flat) or len(flat) != 2 * len(stages):
+        raise UsageError(f"{said}: expected ((first step, tokens), …), whole numbers")
+    for numbers in (flat[::2], flat[1::2]):
+        if stages and (numbers[0] < 1 or any(a >= b for a, b in itertools.pairwise(numbers))):
+            raise UsageError(f"{said}: expected steps and tokens that grow from stage to stage")
+    if stages and flat[0] != 1:
+        raise UsageError(f"{said}: begins at step {flat[0]}; expected 1")
+    if stages and flat[-1] != sampling.max_length:
+        raise UsageError(f"{said}: ends with {flat[-1]}; expected config.sampling.max_length={sampling.max_length}")
 
 
 def _check_critic(settings: Settings) -> None:

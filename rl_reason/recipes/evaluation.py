@@ -58,7 +58,13 @@ of each completion, float [B]."""
 
 
 def start_sampling(
-    sampler: Sampler, model: Model, weights: Moved, prompts: Sequence[EncodedPrompt], length: int, key: jax.Array
+    sampler: Sampler,
+    model: Model,
+    weights: Moved,
+    prompts: Sequence[EncodedPrompt],
+    length: int,
+    key: jax.Array,
+    limit: int | None = None,
 ) -> Callable[[], Completions]:
     """Puts the prompts on the mesh and dispatches the sampler's first part; what it returns does the rest."""
     tokens_QP, lengths_Q = left_pad([prompt.prompt_ids for prompt in prompts], length, model.pad_id)
@@ -67,7 +73,7 @@ def start_sampling(
     rows = sharding(model.mesh, ("batch", "time"), tokens_QP.shape)
     everywhere = replicated(model.mesh)
     return sampler.begin(
-        weights, hosts.place(tokens_QP, rows), hosts.place(mask_QP, rows), hosts.place(ids_Q, everywhere), key
+        weights, hosts.place(tokens_QP, rows), hosts.place(mask_QP, rows), hosts.place(ids_Q, everywhere), key, limit
     )
 
 

@@ -49,7 +49,7 @@ from rl_reason.recipes.loop import Loop, forward_flops
 from rl_reason.recipes.optimizer import TrainState, make_optimizer
 from rl_reason.recipes.policy_update import Update, make_update
 from rl_reason.recipes.rollout import Batch, advantages, cut_minibatches, make_batch, weigh
-from rl_reason.recipes.rollout_records import rollout_metrics, sample_records
+from rl_reason.recipes.rollout_records import Corrections, rollout_metrics, sample_records
 from rl_reason.recipes.setup import Model, check_length, describe_model, encode_prompts
 from rl_reason.recipes.state import (
     Learner,
@@ -101,8 +101,9 @@ def _train(settings: Settings, workdir_path: str | Path, rewarder: Rewarder) -> 
     bookkeeping.make_run(workdir, settings, model)
 
     judged = workdir.path / retraining.FILE
-    judged_files = [judged] if settings.retraining.steps else []
-    with Loop(settings, model, workdir, start, SHOWN, judged_files) as loop:
+    others = [workdir.corrections, *([judged] if settings.retraining.steps else [])]
+    with Loop(settings, model, workdir, start, SHOWN, others) as loop:
+        corrections = Corrections(workdir.corrections)
         explore = _make_explore(settings, task, rewarder, steps.micro_batch)
         retrain = _make_retrain(settings, task, steps, judged) if settings.retraining.steps else None
         evaluate = bookkeeping.make_evaluate(
@@ -156,7 +157,8 @@ def _train(settings: Settings, workdir_path: str | Path, rewarder: Rewarder) -> 
             loop.update(clock)
             updated = _update(batch, state, steps, settings, step)
 
-            values = rollout_metrics(drawn, batch) | watched
+            values = rollout_metrics(drawn, batch) | watched | {"sampling/limit": settings.sampling.limit(step)}
+            loop.metrics.write_others(workdir.corrections, corrections.records(step, drawn, model))
             is_end = algorithm.reference_every > 0 and step % algorithm.reference_every == 0
             if retrain:
                 loop.metrics.write_others(judged, retraining.judged_records(step, drawn))
@@ -318,8 +320,8 @@ def _make_sample(settings: Settings, task: _Task, steps: Steps) -> Callable:
         key = jax.random.fold_in(key, draw) if draw else key
         parts = [asked[i : i + task.rows // group] for i in range(0, len(asked), task.rows // group)]
         length = padded_length(asked, task.prompt_length)
-        weights = sampler.move(state["train"].policy)
-        begin = lambda part: start_sampling(sampler, model, weights, part, length, key)  # noqa: E731
+        weights, limit = sampler.move(state["train"].policy), settings.sampling.limit(step)
+        begin = lambda part: start_sampling(sampler, model, weights, part, length, key, limit)  # noqa: E731
         # Each has its own caches: a part begins when the one before it has finished.
         return [begin(parts[0]), *(lambda part=part: begin(part)() for part in parts[1:])]
 
@@ -331,7 +333,7 @@ def _make_explore(settings: Settings, task: _Task, rewarder: Rewarder, micro_bat
 
     A clock is told when this host has graded its share and waits for the others'."""
     reward = settings.reward
-    group, limit = settings.algorithm.group_size, settings.sampling.max_length
+    group = settings.algorithm.group_size
     step_ends = make_step_ends(task.model.tokenizer, reward.step_separator)
     judge = frozen = None
     if task.reward_model:
@@ -373,6 +375,7 @@ def _make_explore(settings: Settings, task: _Task, rewarder: Rewarder, micro_bat
                 graded = dataclasses.replace(graded, steps=judge.of_steps(scores_BT, ends))
                 check_finite(graded.steps, problems, step)
         if reward.overlong:
+            limit = settings.sampling.limit(step)
             graded = graded.plus(OVERLONG, overlong_penalty(samples.lengths, limit, reward.overlong))
         for failure in graded.failures[:3]:
             progress.note(f"step {step}: {failure_line(failure, problems[failure['index']]['id'])}")
@@ -436,7 +439,7 @@ def _update(batch: Batch, state: State, steps: Steps, settings: Settings, step: 
     metrics: list[dict[str, jax.Array]] = []
     for inner in range(algorithm.updates):
         for part in cut_minibatches(batch, algorithm.minibatches, (settings.seed, step, inner)):
-            part, denominator = weigh(part, algorithm.reduction, settings.sampling.max_length)
+            part, denominator = weigh(part, algorithm.reduction, settings.sampling.limit(step))
             made: dict[str, jax.Array] = {}
             if steps.update_critic:
                 state["critic"], made = steps.update_critic(state["critic"], part, denominator)

@@ -184,7 +184,7 @@ def test_no_weight_travels_for_a_token(describe):
     prompts = np.full((2, 3), 7, np.int32)
     moved = sampler.move(model.load_params(0))
     made = sampler.start(*moved, prompts, prompts > 0, np.arange(2), jax.random.key(0))
-    text = sampler.decode.lower(moved.decoding, *made, np.int32(0)).compile().as_text()
+    text = sampler.decode.lower(moved.decoding, *made, np.int32(0), np.int32(5)).compile().as_text()
     found = [one for one in compiled.collectives(text) if one.in_loop]
     of_logits = 4 * 8 * 512 // 4
     matrices = [layer[name].matrix for layer in moved.decoding["layers"] for name in ("query", "key", "gate", "down")]

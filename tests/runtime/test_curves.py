@@ -13,7 +13,7 @@ from rl_reason.runtime.workdir import Workdir
 
 def titles(folder):
     workdir = Workdir(folder)
-    return [panel.title for panel in panels(read_series(workdir), bool(read_evals(workdir)))]
+    return [panel.title for panel in panels(read_series(workdir), read_evals(workdir))]
 
 
 def picture(folder):
@@ -36,7 +36,7 @@ def test_supervised_run_has_its_own_panels(tmp_path):
 
 
 def test_reward_panel_has_the_parts_and_no_spread_or_counts():
-    (panel,) = panels({"reward/mean", "reward/std", "reward/timeout", "reward/format", "reward/accuracy"}, False)
+    (panel,) = panels({"reward/mean", "reward/std", "reward/timeout", "reward/format", "reward/accuracy"}, {})
     assert [label for _, label in panel.lines] == ["total", "accuracy", "format"]
 
 
