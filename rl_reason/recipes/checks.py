@@ -275,18 +275,21 @@ def check_policy_gradient(settings: Settings) -> None:
 
 def _check_lengths(sampling: Sampling) -> None:
     """A limit that grows ends at the one that all else is made for."""
-    stages = sampling.lengths
-    said = f"config.sampling.lengths={stages!r}"
-    flat = [number for stage in stages for number in (stage if isinstance(stage, tuple | list) else (None,))]
-    if any(type(number) is not int for number in flat) or len(flat) != 2 * len(stages):
-        raise UsageError(f"{said}: expected ((first step, tokens), …), whole numbers")
-    for numbers in (flat[::2], flat[1::2]):
-        if stages and (numbers[0] < 1 or any(a >= b for a, b in itertools.pairwise(numbers))):
+    stages, said = sampling.lengths, f"config.sampling.lengths={sampling.lengths!r}"
+    for stage in stages:
+        if not isinstance(stage, tuple | list) or [type(number) for number in stage] != [int, int]:
+            raise UsageError(f"{said}: expected ((first step, tokens), …), whole numbers")
+    if not stages:
+        return
+    for numbers in zip(*stages, strict=True):
+        if numbers[0] < 1 or any(a >= b for a, b in itertools.pairwise(numbers)):
             raise UsageError(f"{said}: expected steps and tokens that grow from stage to stage")
-    if stages and flat[0] != 1:
-        raise UsageError(f"{said}: begins at step {flat[0]}; expected 1")
-    if stages and flat[-1] != sampling.max_length:
-        raise UsageError(f"{said}: ends with {flat[-1]}; expected config.sampling.max_length={sampling.max_length}")
+    if stages[0][0] != 1:
+        raise UsageError(f"{said}: begins at step {stages[0][0]}; expected 1")
+    if stages[-1][1] != sampling.max_length:
+        raise UsageError(
+            f"{said}: ends with {stages[-1][1]}; expected config.sampling.max_length={sampling.max_length}"
+        )
 
 
 def _check_critic(settings: Settings) -> None:

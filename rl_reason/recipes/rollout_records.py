@@ -116,7 +116,7 @@ class Corrections:
                     "sample": row % group,
                     "prompt": decode(model.tokenizer, drawn.asked[row // group].prompt_ids),
                     "completion": drawn.texts[row],
-                    "answer": problem["answer"],
+                    "answer": problem.get("answer"),
                     "verdict": drawn.graded.verdicts[row],
                     "wrong": first.before,
                     "right": first.after,
