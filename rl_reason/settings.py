@@ -126,8 +126,8 @@ class Reward:
     aggregation: str = "product"
     """What a model that judges steps says of a completion: "product", "minimum" or "last" of its probabilities."""
     overlong: float = 0.0
-    """Tokens before `sampling.max_length` over which a penalty rises to 1 (DAPO's soft one); below 1 their share of
-    that length; 0: none."""
+    """Tokens before the limit of a completion (`sampling.max_length`, or that of the step) over which a penalty rises
+    to 1 (DAPO's soft one); below 1 their share of the limit; 0: none."""
     max_characters: int = 4000
     """Where the part "length" reaches −1, for problems that do not say it themselves."""
     timeout: float = 0.0
@@ -208,6 +208,10 @@ class Sampling:
 
     max_length: int = 1024
     """Tokens of a completion, the end-of-sequence token counted."""
+    lengths: tuple = ()
+    """A limit that grows: stages (first step, tokens), the first at step 1, the last with `max_length`; empty:
+    `max_length` throughout. Evaluations have `max_length` in all stages, so that they can be compared; arrays and
+    caches have its size, so that nothing is compiled anew."""
     temperature: float = 1.0
     top_k: int = 0
     top_p: float = 1.0
@@ -217,6 +221,10 @@ class Sampling:
     ahead: int = 0
     """Steps that sampling is ahead of training, by policy gradients: 0; 1: those of the next step are sampled before a
     step's update and graded while it runs, one update old (`recipes.ahead`), which `algorithm.correction` weighs."""
+
+    def limit(self, step: int) -> int:
+        """Tokens of a completion at a step."""
+        return [tokens for start, tokens in self.lengths or ((1, self.max_length),) if start <= step][-1]
 
 
 @dataclass(frozen=True)
@@ -328,7 +336,7 @@ class Algorithm:
     "sequence_token": the same with gradients by token (GSPO-token)."""
     reduction: str = "sequence_mean"
     """How losses of tokens become one: "sequence_mean" (the paper: over a completion's tokens, then over completions),
-    "sequence_sum": sum / completions, "token_mean", or "length_normalized": sum / (completions · max_length)."""
+    "sequence_sum": sum / completions, "token_mean", or "length_normalized": sum / (completions · limit of the step)."""
     old_logprobs: str = "trainer"
     """Where log π_old of the ratio is from: "trainer": a pass over the completions by the weights that the step begins
     with, or none where there is one update; "sampler": what decoding computed, which saves the pass and counts its

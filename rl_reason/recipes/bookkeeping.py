@@ -52,8 +52,8 @@ def load_held_out(settings: Settings, model: Model, rewarder: Rewarder) -> list[
     template = find_template(data.template)
     loaded = []
     for one in [name] if sources.is_file(name) else name.split("+"):
-        problems = sources.load(one, evaluation.split, data.dir, settings.seed)
-        problems = take_problems(problems, evaluation.problems)
+        everything = sources.load(one, evaluation.split, data.dir, settings.seed)
+        problems = take_problems(everything, evaluation.problems)
         prompts = encode_prompts(problems, template, model, data.max_prompt_length, data.long_prompts)
         longest = max(len(prompt.prompt_ids) for prompt in prompts)
         if settings.recipe != "supervised" or data.row_length:

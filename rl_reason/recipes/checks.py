@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
+import itertools
 import logging
 import operator
 
@@ -25,7 +26,7 @@ from rl_reason.rewards.judge import check_options
 from rl_reason.runtime.endpoint import check as check_endpoint
 from rl_reason.runtime.trace import parse_steps
 from rl_reason.sampling import logits
-from rl_reason.settings import Algorithm, Settings
+from rl_reason.settings import Algorithm, Sampling, Settings
 
 log = logging.getLogger(__name__)
 
@@ -62,7 +63,7 @@ OF_POLICY_GRADIENT = tuple(
         "minibatches",
         "reference_every",
     )
-) + (*_keys("critic"), *_keys("retraining"), *_keys("prompts"), "data.joins", "sampling.ahead")
+) + (*_keys("critic"), *_keys("retraining"), *_keys("prompts"), "data.joins", "sampling.ahead", "sampling.lengths")
 """What a policy gradient alone reads. Who reads `algorithm.group_size` and `algorithm.reduction` beside it differs."""
 OF_REWARD_MODEL, OF_COLLECTING, OF_PREFERENCE = map(_keys, ("reward_model", "collect", "preference"))
 OF_PIPELINES = ("selection", "pipeline", "stages")
@@ -236,10 +237,11 @@ def check_policy_gradient(settings: Settings) -> None:
             f"config.algorithm.resample={algorithm.resample}: groups of equal rewards teach with "
             f"config.algorithm.advantage={algorithm.advantage!r}; expected 0"
         )
-    if not 0 <= settings.reward.overlong <= sampling.max_length:
+    _check_lengths(sampling)
+    if not 0 <= settings.reward.overlong <= sampling.limit(1):
+        key = "lengths, at first " if sampling.lengths else "max_length="
         raise UsageError(
-            f"config.reward.overlong={settings.reward.overlong}: expected 0 to config.sampling.max_length="
-            f"{sampling.max_length}"
+            f"config.reward.overlong={settings.reward.overlong}: expected 0 to config.sampling.{key}{sampling.limit(1)}"
         )
     others = ("data.solutions", "data.row_length", *OF_REWARD_MODEL, *OF_COLLECTING, *OF_PREFERENCE)
     unread(settings, others, "by policy-gradient training")
@@ -340,6 +342,25 @@ def _check_ahead(settings: Settings) -> None:
         raise UsageError(
             f"config.sampling.ahead={ahead}: config.algorithm.resample={algorithm.resample} draws again when a step's "
             "rewards are known, which is not ahead of it; expected 0 of one of them"
+        )
+
+
+def _check_lengths(sampling: Sampling) -> None:
+    """A limit that grows ends at the one that all else is made for."""
+    stages, said = sampling.lengths, f"config.sampling.lengths={sampling.lengths!r}"
+    for stage in stages:
+        if not isinstance(stage, tuple | list) or [type(number) for number in stage] != [int, int]:
+            raise UsageError(f"{said}: expected ((first step, tokens), …), whole numbers")
+    if not stages:
+        return
+    for numbers in zip(*stages, strict=True):
+        if numbers[0] < 1 or any(a >= b for a, b in itertools.pairwise(numbers)):
+            raise UsageError(f"{said}: expected steps and tokens that grow from stage to stage")
+    if stages[0][0] != 1:
+        raise UsageError(f"{said}: begins at step {stages[0][0]}; expected 1")
+    if stages[-1][1] != sampling.max_length:
+        raise UsageError(
+            f"{said}: ends with {stages[-1][1]}; expected config.sampling.max_length={sampling.max_length}"
         )
 
 

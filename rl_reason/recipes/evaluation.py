@@ -58,7 +58,13 @@ of each completion, float [B]."""
 
 
 def start_sampling(
-    sampler: Sampler, model: Model, weights: Moved, prompts: Sequence[EncodedPrompt], length: int, key: jax.Array
+    sampler: Sampler,
+    model: Model,
+    weights: Moved,
+    prompts: Sequence[EncodedPrompt],
+    length: int,
+    key: jax.Array,
+    limit: int | None = None,
 ) -> Callable[[], Completions]:
     """Puts the prompts on the mesh and dispatches the sampler's first part; what it returns does the rest."""
     tokens_QP, lengths_Q = left_pad([prompt.prompt_ids for prompt in prompts], length, model.pad_id)
@@ -67,7 +73,7 @@ def start_sampling(
     rows = sharding(model.mesh, ("batch", "time"), tokens_QP.shape)
     everywhere = replicated(model.mesh)
     return sampler.begin(
-        weights, hosts.place(tokens_QP, rows), hosts.place(mask_QP, rows), hosts.place(ids_Q, everywhere), key
+        weights, hosts.place(tokens_QP, rows), hosts.place(mask_QP, rows), hosts.place(ids_Q, everywhere), key, limit
     )
 
 
@@ -97,8 +103,8 @@ def questions_at_once(rows: int, samples: int, questions: int) -> int:
 class Completed(NamedTuple):
     """A completion of a problem that is to be graded."""
 
-    index: int
-    """The place of its problem."""
+    place: int
+    """Of its problem."""
     sample: int
     """Its number among those of its problem."""
     prompt: str | list
@@ -114,7 +120,7 @@ class Completed(NamedTuple):
 
 def grade_records(asked: HeldOut, rewarder: Rewarder, completed: Sequence[Completed]) -> list[dict]:
     """One record a completion, in this order: what it is, whose it is, and what the grader says of it."""
-    owners = [asked.problems[one.index] for one in completed]
+    owners = [asked.problems[one.place] for one in completed]
     graded = grade(rewarder, [one.text for one in completed], owners)
     failed = {failure["index"]: failure for failure in graded.failures}
     return [
@@ -177,7 +183,7 @@ def sample_records(
         shown = [decode(model.tokenizer, prompt.prompt_ids) for prompt in batch]
         completed = [
             Completed(
-                index=batch[row // samples].index,
+                place=batch[row // samples].index,
                 sample=row % samples,
                 prompt=shown[row // samples],
                 text=texts[row],

@@ -89,8 +89,8 @@ def evaluate(flags: Mapping[str, Any]) -> dict[str, Any] | None:
 
 
 def _prepare(asked: Mapping[str, Any]) -> _Task:
-    problems = sources.load(asked["data"], asked["split"], asked["dir"], asked["seed"])
-    problems = take_problems(problems, asked["problems"])
+    everything = sources.load(asked["data"], asked["split"], asked["dir"], asked["seed"])
+    problems = take_problems(everything, asked["problems"])
     _check_ratings(problems)
     flags = settle(asked, problems)
     logits.check(flags["temperature"], 0, flags["top_p"], 0.0, "--")

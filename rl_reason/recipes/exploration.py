@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 
@@ -10,6 +11,7 @@ import numpy as np
 from rl_reason.data.iterators import EncodedPrompt
 from rl_reason.recipes.evaluation import Samples
 from rl_reason.rewards.combination import Graded
+from rl_reason.rewards.reflection import Reflection, reflect
 
 OVERLONG = "overlong"
 """The part of a reward that `config.reward.overlong` adds."""
@@ -42,6 +44,16 @@ class Exploration:
     @property
     def group_size(self) -> int:
         return len(self.texts) // len(self.asked)
+
+    @functools.cached_property
+    def correct(self) -> np.ndarray:
+        """bool [B]."""
+        return np.array([verdict == "correct" for verdict in self.graded.verdicts])
+
+    @functools.cached_property
+    def reflections(self) -> list[Reflection]:
+        """[B], of each completion."""
+        return [reflect(text) for text in self.texts]
 
     def differing(self) -> np.ndarray:
         """The questions whose completions have different rewards, int [Q']: the others teach nothing within a group.

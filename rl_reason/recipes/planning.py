@@ -329,8 +329,8 @@ def _sampling(settings: Settings, model: Model, sampler: Sampler, params: weight
     places = jax.tree.map(lambda x: x.sharding, state.own)
     state = dataclasses.replace(state, own=jax.tree.map(_placed, _grown(sampler, state.own), places))
     within = {"cache": _cache_bytes(model, rows, algorithm.group_size, prompt, length)}
-    wanted = jax.ShapeDtypeStruct((), jnp.int32)
-    arguments = decoding, prompts, state, wanted
+    number = jax.ShapeDtypeStruct((), jnp.int32)
+    arguments = decoding, prompts, state, number, number
     return [*made, Call("decode", sampler.decode, arguments, calls, rows, length - 1, within, reads_state=False)]
 
 

@@ -42,7 +42,7 @@ from rl_reason.recipes.loop import Loop, forward_flops
 from rl_reason.recipes.optimizer import TrainState
 from rl_reason.recipes.policy_steps import Steps, make_steps, scores_old_logprobs
 from rl_reason.recipes.rollout import Batch, advantages, cut_minibatches, make_batch, weigh
-from rl_reason.recipes.rollout_records import rollout_metrics, sample_records
+from rl_reason.recipes.rollout_records import Corrections, rollout_metrics, sample_records
 from rl_reason.recipes.setup import Model, check_length, describe_model, encode_prompts, take_problems
 from rl_reason.recipes.state import State, final_weights, make_reference, reference_of, restore_or_start
 from rl_reason.rewards.combination import MODEL, Rewarder, failure_line, is_given
@@ -83,8 +83,9 @@ def _train(settings: Settings, workdir_path: str | Path, rewarder: Rewarder) -> 
     bookkeeping.make_run(workdir, settings, model)
 
     judged = workdir.path / retraining.FILE
-    judged_files = [judged] if settings.retraining.steps else []
-    with Loop(settings, model, workdir, start, SHOWN, judged_files) as loop:
+    others = [workdir.corrections, *([judged] if settings.retraining.steps else [])]
+    with Loop(settings, model, workdir, start, SHOWN, others) as loop:
+        corrections = Corrections(workdir.corrections)
         explore = _make_explore(settings, task, rewarder, steps.micro_batch)
         retrain = _make_retrain(settings, task, steps, judged) if settings.retraining.steps else None
         evaluate = bookkeeping.make_evaluate(
@@ -151,9 +152,11 @@ def _train(settings: Settings, workdir_path: str | Path, rewarder: Rewarder) -> 
             updated = _update(batch, state, steps, settings, step)
 
             values = rollout_metrics(drawn, batch, settings.reward) | watched | measured | judge_metrics(rewarder)
+            values["sampling/limit"] = settings.sampling.limit(step)
             if settings.sampling.ahead:
                 values["staleness/steps"] = staleness
                 updated = name_apart(updated) if staleness else updated
+            loop.metrics.write_others(workdir.corrections, corrections.records(step, drawn, model))
             is_end = algorithm.reference_every > 0 and step % algorithm.reference_every == 0
             if retrain:
                 loop.metrics.write_others(judged, retraining.judged_records(step, drawn))
@@ -243,8 +246,8 @@ def _make_sample(settings: Settings, task: _Task, steps: Steps) -> Callable:
         key = jax.random.fold_in(key, draw) if draw else key
         parts = [asked[i : i + task.rows // group] for i in range(0, len(asked), task.rows // group)]
         length = padded_length(asked, task.prompt_length)
-        weights = sampler.move(state["train"].policy)
-        begin = lambda part: start_sampling(sampler, model, weights, part, length, key)  # noqa: E731
+        weights, limit = sampler.move(state["train"].policy), settings.sampling.limit(step)
+        begin = lambda part: start_sampling(sampler, model, weights, part, length, key, limit)  # noqa: E731
         # Each has its own caches: a part begins when the one before it has finished.
         return [begin(parts[0]), *(lambda part=part: begin(part)() for part in parts[1:])]
 
@@ -259,7 +262,7 @@ graded its share and waits for the others'."""
 def _make_explore(settings: Settings, task: _Task, rewarder: Rewarder, micro_batch: int) -> Callable[..., Explored]:
     """`explore(prompts, samples, state, step, progress)` begins to grade the samples."""
     reward = settings.reward
-    group, limit = settings.algorithm.group_size, settings.sampling.max_length
+    group = settings.algorithm.group_size
     step_ends = make_step_ends(task.model.tokenizer, reward.step_separator)
     judge = frozen = None
     if task.reward_model:
@@ -304,6 +307,7 @@ def _make_explore(settings: Settings, task: _Task, rewarder: Rewarder, micro_bat
                     graded = dataclasses.replace(graded, steps=judge.of_steps(scores_BT, ends))
                     check_finite(graded.steps, problems, step)
             if reward.overlong:
+                limit = settings.sampling.limit(step)
                 graded = graded.plus(OVERLONG, overlong_penalty(samples.lengths, limit, reward.overlong))
             for failure in graded.failures[:3]:
                 progress.note(f"step {step}: {failure_line(failure, problems[failure['index']]['id'])}")
@@ -369,7 +373,7 @@ def _update(batch: Batch, state: State, steps: Steps, settings: Settings, step: 
     metrics: list[dict[str, jax.Array]] = []
     for inner in range(algorithm.updates):
         for part in cut_minibatches(batch, algorithm.minibatches, (settings.seed, step, inner)):
-            part, denominator = weigh(part, algorithm.reduction, settings.sampling.max_length)
+            part, denominator = weigh(part, algorithm.reduction, settings.sampling.limit(step))
             made: dict[str, jax.Array] = {}
             if steps.update_critic:
                 state["critic"], made = steps.update_critic(state["critic"], part, denominator)

@@ -120,7 +120,8 @@ def cut_minibatches(batch: Batch, count: int, seed: Sequence[int]) -> list[Batch
     return [{name: array[rows] for name, array in batch.items()} for rows in np.split(order, count)]
 
 
-def weigh(batch: Batch, reduction: str, max_length: int) -> tuple[Batch, float]:
-    """Adds the `weights` [B, T] of a minibatch's tokens; returns their denominator beside it."""
-    weights_BT, denominator = token_weights(jnp.asarray(batch["mask"]), reduction, max_length)
+def weigh(batch: Batch, reduction: str, limit: int) -> tuple[Batch, float]:
+    """Adds the `weights` [B, T] of a minibatch's tokens; returns their denominator beside it. `limit`: tokens that a
+    completion could have."""
+    weights_BT, denominator = token_weights(jnp.asarray(batch["mask"]), reduction, limit)
     return {**batch, "weights": np.asarray(weights_BT)}, float(denominator)

@@ -1,6 +1,10 @@
-"""What a policy-gradient step leaves on record: numbers for metrics.jsonl, completions for samples.jsonl."""
+"""What a policy-gradient step leaves on record: numbers for metrics.jsonl, completions for samples.jsonl and
+corrections.jsonl."""
 
 from __future__ import annotations
+
+from collections.abc import Sequence
+from pathlib import Path
 
 import numpy as np
 
@@ -10,15 +14,21 @@ from rl_reason.recipes.rollout import Batch
 from rl_reason.recipes.setup import Model
 from rl_reason.rewards import VERDICTS
 from rl_reason.rewards.combination import UNJUDGED, describe_failure, is_given
+from rl_reason.rewards.estimators import majority
+from rl_reason.rewards.reflection import rates
+from rl_reason.runtime.metrics import read_jsonl
 from rl_reason.settings import Reward
+
+MOST_CORRECTIONS = 20
+"""Completions that correct themselves which are kept of a run, the first ones."""
 
 
 def rollout_metrics(drawn: Exploration, batch: Batch, reward: Reward) -> dict[str, float]:
     """Of all that was drawn, trained on or not: rewards and their parts (each over the problems that it is given to),
-    lengths, and what kept a group from teaching anything."""
-    samples, graded, group_size = drawn.samples, drawn.graded, drawn.group_size
+    lengths, what kept a group from teaching anything, votes of a group (`estimators.majority`), and signs of reflection
+    (`reflection.rates`)."""
+    samples, graded, group_size, correct = drawn.samples, drawn.graded, drawn.group_size, drawn.correct
     judged = np.array([verdict != UNJUDGED for verdict in graded.verdicts])
-    correct = np.array([verdict == "correct" for verdict in graded.verdicts])
     by_group = graded.total.reshape(-1, group_size)
     lengths = samples.lengths
     metrics = {
@@ -35,9 +45,14 @@ def rollout_metrics(drawn: Exploration, batch: Batch, reward: Reward) -> dict[st
         "tokens/sampled": lengths.sum(),
         "truncated": (~samples.finished).mean(),
     }
-    if correct.any() and not correct[judged].all():
-        metrics["tokens/correct"] = lengths[correct].mean()
-        metrics["tokens/wrong"] = lengths[judged & ~correct].mean()
+    for name, of_kind in (("right", correct), ("wrong", judged & ~correct)):
+        if of_kind.any():
+            metrics[f"tokens/{name}"] = lengths[of_kind].mean()
+    if group_size > 1 and all(one is not None for one, ok in zip(graded.extracted, correct, strict=True) if ok):
+        groups = np.flatnonzero(judged).reshape(-1, group_size)
+        votes = [majority([graded.extracted[row] for row in rows], correct[rows]) for rows in groups]
+        metrics[f"maj@{group_size}/train"] = _mean(np.array(votes))
+    metrics |= rates(drawn.reflections, correct)
     if graded.steps:
         metrics["reward/step"] = np.mean([reward for row in graded.steps for reward in row])
         metrics["steps/completion"] = np.mean([len(row) for row in graded.steps])
@@ -82,3 +97,40 @@ def sample_records(step: int, count: int, trained: Exploration, batch: Batch, mo
         | ({"failure": describe_failure(failed[row])} if row in failed else {})
         for row in rows
     ]
+
+
+class Corrections:
+    """The first completions of a run in which a wrong calculation is written again, rightly (`rewards.reflection`).
+
+    Args:
+        file: those that were kept so far, of steps that are not run again.
+    """
+
+    def __init__(self, file: Path):
+        self._left = MOST_CORRECTIONS - sum(1 for _ in read_jsonl(file))
+
+    def records(self, step: int, drawn: Exploration, model: Model) -> Sequence[dict]:
+        """Those of a step, as long as there is room for them. `wrong` and `right`: where the equations of the first
+        correction stand in the completion, first character and the one behind the last."""
+        if self._left <= 0:
+            return []
+        rows = [row for row, one in enumerate(drawn.reflections) if one.corrects][: self._left]
+        self._left -= len(rows)
+        made = []
+        for row in rows:
+            first = next(one for one in drawn.reflections[row].revisions if one.corrects)
+            problem, group = drawn.problems[row], drawn.group_size
+            made.append(
+                {
+                    "step": step,
+                    "id": problem["id"],
+                    "sample": row % group,
+                    "prompt": decode(model.tokenizer, drawn.asked[row // group].prompt_ids),
+                    "completion": drawn.texts[row],
+                    "answer": problem.get("answer"),
+                    "verdict": drawn.graded.verdicts[row],
+                    "wrong": first.before,
+                    "right": first.after,
+                }
+            )
+        return made

@@ -225,7 +225,7 @@ def _records(model: Model, asked: HeldOut, found: dict[int, Outcome], rewarder: 
     flat = [(number, rank, one) for number, outcome in found.items() for rank, one in enumerate(outcome.solutions)]
     completed = [
         Completed(
-            index=asked.prompts[number].index,
+            place=asked.prompts[number].index,
             sample=rank,
             prompt=decode(model.tokenizer, asked.prompts[number].prompt_ids),
             text=decode(model.tokenizer, one.tokens),

@@ -14,8 +14,12 @@ import numpy as np
 from rl_reason.rewards.estimators import best_of, between, majority, pass_at_k, resample, roc_auc
 from rl_reason.rewards.format import format_reward
 from rl_reason.rewards.rating import elo
+from rl_reason.rewards.reflection import reflect
 
-SHARES = ("pass@", "maj@", "bon@", "weighted_maj@", "format", "truncated", "unparseable", "timeout", "crash")
+SHARES = (
+    "pass@", "maj@", "bon@", "weighted_maj@", "format", "truncated", "unparseable", "timeout", "crash",
+    "reflection/rate", "correction/",
+)  # fmt: skip
 """How the names of figures begin that are shares of 1."""
 
 
@@ -39,7 +43,11 @@ def summarize(records: Sequence[dict], samples: int, without_scale: bool = False
           the answer with the most votes, weighed by the scores. `auc`: of the scores.
         - `format`, `truncated` (cut off by the limit), `unparseable`, `timeout`, `crash`: shares of samples.
         - `tokens/completion`, the greatest of which is `tokens/completion_max`; `tokens/correct`: tokens of all samples
-          for each right one, None where none is right.
+          for each right one, None where none is right; `tokens/right`, `tokens/wrong`: of a right one, of a wrong one,
+          None where there is none.
+        - `reflection/words`, `reflection/rate`, `correction/rate`, `correction/undone`: words of reflection, and the
+          samples that correct a calculation, as in `reflection.rates`; `correction/right`: the share of the latter
+          that are right, None where there is none.
         - `tokens/spent`, `tokens/scored`: where a search found the samples, the tokens of a problem that it drew, and
           that its reward model read.
         - `elo` (`rating.elo`) of the problems that have a rating.
@@ -76,6 +84,14 @@ def summarize(records: Sequence[dict], samples: int, without_scale: bool = False
         **{kind: share([r["verdict"] == kind for r in records]) for kind in ("unparseable", "timeout", "crash")},
         "tokens/completion": lengths_NK.mean(axis=1),
     }
+    reflected = [reflect(record["completion"]) for record in records]
+    corrects_NK = np.array([one.corrects for one in reflected]).reshape(-1, samples)
+    figures_N |= {
+        "reflection/words": share([one.words for one in reflected]),
+        "reflection/rate": share([one.words > 0 for one in reflected]),
+        "correction/rate": corrects_NK.mean(axis=1),
+        "correction/undone": share([one.undoes for one in reflected]),
+    }
     for name in ("spent", "scored"):
         if name in records[0]:
             figures_N[f"tokens/{name}"] = share([record[name] for record in records])
@@ -89,6 +105,9 @@ def summarize(records: Sequence[dict], samples: int, without_scale: bool = False
         each = drawn["tokens/completion"] / drawn["pass@1"]
     summary["tokens/correct"] = summary["tokens/completion"] / right if right else None
     summary["tokens/correct_ci95"] = list(between(each)) if right else [None, None]
+    among = {"tokens/right": (lengths_NK, correct_NK), "tokens/wrong": (lengths_NK, ~correct_NK)}
+    among["correction/right"] = correct_NK, corrects_NK
+    summary |= {name: float(x[chosen].mean()) if chosen.any() else None for name, (x, chosen) in among.items()}
     if scores_NK is not None:
         summary["auc"] = roc_auc(scores_NK.reshape(-1), correct_NK.reshape(-1))
     rated = [i for i, group in enumerate(groups) if group[0].get("rating") is not None]

@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import io
 import os
-from collections.abc import Collection, Mapping, Sequence
+import re
+from collections.abc import Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -31,6 +32,8 @@ _BETWEEN = ("evaluate", "save")
 
 Series = Mapping[str, tuple[np.ndarray, np.ndarray]]
 """Metric → (steps [N], values [N]), both float64; nulls left out."""
+Evals = Mapping[str, Sequence[Mapping[str, Any]]]
+"""Data set → its records of eval.jsonl, by step."""
 
 
 @dataclass(frozen=True)
@@ -44,23 +47,46 @@ class Panel:
     percent: bool = False
     log: bool = False
     stacked: bool = False
-    held_out: bool = False
-    """Also draws pass@1 of eval.jsonl with its interval."""
+    held_out: str = ""
+    """A measure of eval.jsonl that is drawn too, with its interval."""
 
 
-def panels(metrics: Collection[str], evaluated: bool) -> list[Panel]:
-    """The panels for which there is something to draw, of a run with these metrics; `evaluated`: with eval.jsonl."""
+def panels(metrics: Collection[str], evals: Evals) -> list[Panel]:
+    """The panels for which there is something to draw, of a run with these metrics and evaluations (`read_evals`)."""
+    records = [record for of_one in evals.values() for record in of_one]
+    votes = _votes([name for name in metrics if name.endswith("/train")])
+    # Where evaluations differ in their samples, votes that all of them have make one line.
+    measures = [set(record) for record in records] or [set()]
+    held_out_votes = _votes(set.intersection(*measures)) or _votes(set.union(*measures))
     rewards = (name.removeprefix("reward/") for name in metrics if name.startswith("reward/"))
     parts = [(f"reward/{part}", part) for part in sorted(rewards) if part not in _NOT_REWARD_PARTS]
     phases = [(f"time/{phase}_s", phase) for phase in (*_PHASES, "other")]
     planned = [
         Panel("Reward", "reward of a completion", (("reward/mean", "total"), *parts)),
-        Panel("pass@1", "share of right completions", (("pass@1/train", "training"),), percent=True, held_out=True),
+        Panel("pass@1", "share of right completions", (("pass@1/train", "training"),), percent=True, held_out="pass@1"),
+        Panel(
+            "Right by majority",
+            "share of questions",
+            tuple((f"maj@{k}/train", f"maj@{k}, training") for k in votes),
+            percent=True,
+            held_out=f"maj@{held_out_votes[-1]}" if held_out_votes else "",
+        ),
         Panel("Loss", "loss", (("loss", "loss"),)),
         Panel("Token accuracy", "share of tokens", (("accuracy/token", "training"),), percent=True),
         Panel("Preferred", "share of pairs, chosen ahead", (("preference/accuracy", "training"),), percent=True),
         Panel("Margin of the chosen", "β · difference of log-ratios", (("preference/margin", "mean"),)),
-        Panel("Completion length", "tokens", (("tokens/completion", "mean length"),)),
+        Panel(
+            "Completion length",
+            "tokens",
+            (("tokens/completion", "mean length"), ("tokens/right", "right"), ("tokens/wrong", "wrong")),
+        ),
+        Panel("Words of reflection", "in a completion", (("reflection/words", "words"),)),
+        Panel(
+            "Calculations taken back",
+            "share of completions",
+            (("correction/rate", "wrong → right"), ("correction/undone", "right → wrong")),
+            percent=True,
+        ),
         Panel("KL to the reference", "nats per token", (("kl/reference", "KL"),)),
         Panel("Entropy", "nats per token", (("entropy", "entropy"),)),
         Panel("Gradient norm", "L2 norm before clipping", (("optimizer/grad_norm", "gradient"),)),
@@ -100,9 +126,15 @@ def panels(metrics: Collection[str], evaluated: bool) -> list[Panel]:
     made = []
     for panel in planned:
         lines = tuple((metric, label) for metric, label in panel.lines if metric in metrics)
-        if lines or (panel.held_out and evaluated):
+        if lines or (panel.held_out and records):
             made.append(Panel(**{**vars(panel), "lines": lines}))
     return made
+
+
+def _votes(names: Iterable[str]) -> list[int]:
+    """The k of all maj@k among names of measures, or of metrics."""
+    found = (re.fullmatch(r"maj@(\d+)(?:/train)?", name) for name in names)
+    return sorted(int(match[1]) for match in found if match)
 
 
 def read_series(workdir: Workdir) -> dict[str, tuple[np.ndarray, np.ndarray]]:
@@ -146,7 +178,7 @@ def draw_curves(workdir: Workdir | str | os.PathLike) -> Path | None:
     """Draws metrics.jsonl and eval.jsonl of a run's folder to its `curves.png`; None if there is nothing to draw."""
     workdir = workdir if isinstance(workdir, Workdir) else Workdir(Path(workdir))
     series, evals = read_series(workdir), read_evals(workdir)
-    planned = panels(series, bool(evals))
+    planned = panels(series, evals)
     if not planned:
         return None
     columns = min(3, len(planned))
@@ -157,7 +189,7 @@ def draw_curves(workdir: Workdir | str | os.PathLike) -> Path | None:
     last = max(1.0, *(steps[-1] for steps, _ in series.values()), *(rs[-1]["step"] for rs in evals.values()))
     for index, panel in enumerate(planned):
         axes = figure.add_subplot(rows, columns, index + 1)
-        _draw_panel(axes, panel, series, evals if panel.held_out else {})
+        _draw_panel(axes, panel, series, held_out(panel, evals))
         axes.set_xlim(-0.03 * last, 1.03 * last)
     buffer = io.BytesIO()
     figure.savefig(buffer, format="png")
@@ -165,7 +197,7 @@ def draw_curves(workdir: Workdir | str | os.PathLike) -> Path | None:
     return workdir.curves
 
 
-def _draw_panel(axes: Axes, panel: Panel, series: Series, evals: Mapping[str, Sequence[Mapping[str, Any]]]) -> None:
+def _draw_panel(axes: Axes, panel: Panel, series: Series, evals: Evals) -> None:
     axes.set_xlabel("step", fontsize=9)
     axes.set_ylabel(panel.unit, fontsize=9)
     axes.tick_params(labelsize=8, color="#999999")
@@ -179,7 +211,7 @@ def _draw_panel(axes: Axes, panel: Panel, series: Series, evals: Mapping[str, Se
     else:
         for (metric, label), color in zip(panel.lines, _colors(len(evals)), strict=False):
             _draw_line(axes, *series[metric], label, color, panel.log)
-        _draw_held_out(axes, evals)
+        _draw_held_out(axes, panel.held_out, evals)
     if panel.log and axes.has_data():
         axes.set_yscale("log")
     if panel.percent:
@@ -206,24 +238,35 @@ def _draw_line(axes: Axes, steps: np.ndarray, values: np.ndarray, label: str, co
     axes.plot(steps, smoothed, color=color, linewidth=1.8, label=label, marker=marker, markersize=3)
 
 
-def _draw_held_out(axes: Axes, evals: Mapping[str, Sequence[Mapping[str, Any]]]) -> None:
+def held_out(panel: Panel, evals: Evals) -> Evals:
+    """The records that a panel draws: those with its measure."""
+    found = {name: [r for r in records if panel.held_out in r] for name, records in evals.items()}
+    return {name: records for name, records in found.items() if records}
+
+
+def _draw_held_out(axes: Axes, measure: str, evals: Evals) -> None:
     for (name, records), color in zip(evals.items(), COLORS * 9, strict=False):
         steps = [r["step"] for r in records]
-        values = np.array([r["pass@1"] for r in records], float)
-        intervals = [interval(r) for r in records]
+        values = np.array([r[measure] for r in records], float)
+        intervals = [interval(r, measure) for r in records]
         low, high = np.array(intervals, float).T
         axes.fill_between(steps, low, high, color=color, alpha=0.15, linewidth=0)
         errors = np.maximum(0.0, [values - low, high - values])
         axes.errorbar(steps, values, errors, color=color, linewidth=1.8, elinewidth=1.0, capsize=2, marker="o",
-                      markersize=4, label=f"{name} (held out, 95%)")  # fmt: skip
+                      markersize=4, label=label_of(name, measure))  # fmt: skip
 
 
-def interval(record: Mapping[str, Any]) -> tuple[float, float]:
-    """The 95% interval of a record's pass@1; the value itself where none is given."""
-    bounds = record.get("pass@1_ci95")
+def label_of(name: str, measure: str) -> str:
+    """What a data set's line is called: by the measure, where the panel's title does not say it."""
+    return f"{name} (held out, 95%)" if measure == "pass@1" else f"{measure}, {name} (held out, 95%)"
+
+
+def interval(record: Mapping[str, Any], measure: str = "pass@1") -> tuple[float, float]:
+    """The 95% interval of a record's measure; the value itself where none is given."""
+    bounds = record.get(f"{measure}_ci95")
     if isinstance(bounds, list) and len(bounds) == 2 and all(isinstance(b, int | float) for b in bounds):
         return bounds[0], bounds[1]
-    return record["pass@1"], record["pass@1"]
+    return record[measure], record[measure]
 
 
 def _draw_stack(axes: Axes, panel: Panel, series: Series) -> None:

@@ -32,11 +32,12 @@ def write_report(workdir: Workdir | str | os.PathLike) -> Path:
     name = workdir.path.resolve().name
     data = {
         "summary": _summary(config, series, evals),
-        "charts": [_chart(panel, series, evals) for panel in curves.panels(series, bool(evals))],
+        "charts": [_chart(panel, series, evals) for panel in curves.panels(series, evals)],
         "evaluations": _evaluations(evals),
         "stages": json.loads(workdir.stages.read_text()) if workdir.stages.exists() else [],
         "config": _flat(config),
         "environment": _flat(_read_json(workdir.environment) or {}),
+        "corrections": _corrections(workdir.corrections),
         "samples": [_sample(record, config) for record in read_jsonl(workdir.samples)],
     }
     page = (resources.files("rl_reason.runtime") / "report_page.html").read_text(encoding="utf-8")
@@ -76,7 +77,7 @@ def _summary(config: Mapping, series: curves.Series, evals: Mapping[str, Sequenc
 def _chart(panel: curves.Panel, series: curves.Series, evals: Mapping[str, Sequence[Mapping]]) -> dict[str, Any]:
     """A plotly figure's `data` and `layout`."""
     traces: list[dict[str, Any]] = []
-    shown = evals if panel.held_out else {}
+    shown = curves.held_out(panel, evals)
     colors = curves.COLORS * 9
     if panel.stacked:
         for (metric, label), color in zip(panel.lines, colors, strict=False):
@@ -85,7 +86,7 @@ def _chart(panel: curves.Panel, series: curves.Series, evals: Mapping[str, Seque
         for (metric, label), color in zip(panel.lines, colors[len(shown) :], strict=False):
             traces += _line(*series[metric], label, color)
     for (name, records), color in zip(shown.items(), colors, strict=False):
-        traces.append(_held_out(name, records, color))
+        traces.append(_held_out(name, panel.held_out, records, color))
     layout: dict[str, Any] = {
         "title": {"text": panel.title},
         "xaxis": {"title": {"text": "step"}},
@@ -118,13 +119,13 @@ def _stacked(steps: np.ndarray, values: np.ndarray, label: str, color: str) -> d
     return {"x": steps.tolist(), "y": values.tolist(), **look}
 
 
-def _held_out(name: str, records: Sequence[Mapping], color: str) -> dict[str, Any]:
-    values = [record["pass@1"] for record in records]
-    bounds = [curves.interval(record) for record in records]
+def _held_out(name: str, measure: str, records: Sequence[Mapping], color: str) -> dict[str, Any]:
+    values = [record[measure] for record in records]
+    bounds = [curves.interval(record, measure) for record in records]
     return {
         "x": [record["step"] for record in records],
         "y": values,
-        "name": f"{html.escape(name)} (held out, 95%)",
+        "name": html.escape(curves.label_of(name, measure)),
         "mode": "lines+markers",
         "line": {"color": color, "width": 2},
         "error_y": {
@@ -189,6 +190,20 @@ def _sample(record: Mapping[str, Any], config: Mapping[str, Any]) -> dict[str, A
         "length": tokens if isinstance(tokens, int | float) else len(completion),
         "right": _right(record, rewards),
     }
+
+
+def _corrections(path: Path) -> list[dict[str, Any]] | None:
+    """Completions that correct themselves, cut into pieces (kind, text) of which those of kind "wrong" and "right" are
+    the equations; None for a run that does not look for them."""
+    if not path.exists():
+        return None
+    made = []
+    for record in read_jsonl(path):
+        (a, b), (c, d), text = record["wrong"], record["right"], record["completion"]
+        pieces = [["", text[:a]], ["wrong", text[a:b]], ["", text[b:c]], ["right", text[c:d]], ["", text[d:]]]
+        shown = {name: record[name] for name in ("step", "id", "answer", "verdict")}
+        made.append(shown | {"prompt": _text(record["prompt"]), "pieces": pieces})
+    return made
 
 
 def _total(record: Mapping, rewards: Any, config: Mapping) -> float | None:

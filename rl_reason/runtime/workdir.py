@@ -57,6 +57,11 @@ class Workdir:
         return self.path / "samples.jsonl"
 
     @property
+    def corrections(self) -> Path:
+        """The first completions of policy-gradient training that correct themselves."""
+        return self.path / "corrections.jsonl"
+
+    @property
     def tensorboard(self) -> Path:
         return self.path / "tensorboard"
 

@@ -84,16 +84,17 @@ class Sampler:
     log-probability is then that at temperature 1.
 
     The function's arguments: float32 master weights; int32 prompts padded on the left; bool mask of their tokens;
-    int32 number of each question in its data set; a key.
+    int32 number of each question in its data set; a key; `limit`, where completions shall end sooner than at
+    `max_length` tokens. It is not compiled: arrays and caches are those of `max_length`.
     """
 
     to_decoding: Callable[[Params], Params]
     """Jitted: weights in the dtype and the layout of decoding."""
     start: Callable[..., tuple[cache.PromptCache, Decoding]]
     """Jitted, of the arguments above, weights for decoding behind the first: the prompts' cache, the first tokens."""
-    decode: Callable[[Params, cache.PromptCache, Decoding, jax.Array], Decoding]
-    """Jitted: goes on until the limit, a full cache, or until so many samples go on, int32 [] (0: none). Takes the
-    buffers of `Decoding`."""
+    decode: Callable[[Params, cache.PromptCache, Decoding, jax.Array, jax.Array], Decoding]
+    """Jitted: goes on until so many samples go on, int32 [] (0: none), until the limit, int32 [], or a full cache.
+    Takes the buffers of `Decoding`."""
     grow: Callable[[cache.CompletionCache, int], cache.CompletionCache]
     take: Callable[[cache.PromptCache, Decoding, jax.Array], tuple[cache.PromptCache, Decoding]]
     """Jitted: some rows of the samples, int32 [B']."""
@@ -101,23 +102,26 @@ class Sampler:
     least_multiple: int
     """The number of samples that go on is a multiple of it: the devices that they are shared out to."""
 
-    def __call__(self, params: Params, tokens_QP: Any, mask_QP: Any, question_ids_Q: Any, key: Any) -> Completions:
-        return self.begin(self.move(params), tokens_QP, mask_QP, question_ids_Q, key)()
+    def __call__(
+        self, params: Params, tokens_QP: Any, mask_QP: Any, question_ids_Q: Any, key: Any, limit: int | None = None
+    ) -> Completions:
+        return self.begin(self.move(params), tokens_QP, mask_QP, question_ids_Q, key, limit)()
 
     def move(self, params: Params) -> Moved:
         """What `begin` takes: once for weights that several batches are sampled with."""
         return Moved(params, self.to_decoding(params))
 
     def begin(
-        self, weights: Moved, tokens_QP: Any, mask_QP: Any, question_ids_Q: Any, key: Any
+        self, weights: Moved, tokens_QP: Any, mask_QP: Any, question_ids_Q: Any, key: Any, limit: int | None = None
     ) -> Callable[[], Completions]:
         """Dispatches what does not need the host; what it returns does the rest."""
+        limit = self.max_length if limit is None else limit
         prompts, state = self.start(*weights, tokens_QP, mask_QP, question_ids_Q, key)
         rows = len(state.last_B)
-        state = self.decode(weights.decoding, prompts, state, self._wanted(prompts, state, rows))
-        return functools.partial(self._finish, weights.decoding, prompts, state)
+        state = self.decode(weights.decoding, prompts, state, self._wanted(prompts, state, rows), jnp.int32(limit))
+        return functools.partial(self._finish, weights.decoding, prompts, state, limit)
 
-    def _finish(self, weights: Params, prompts: cache.PromptCache, state: Decoding) -> Completions:
+    def _finish(self, weights: Params, prompts: cache.PromptCache, state: Decoding, limit: int) -> Completions:
         rows = len(state.last_B)
         where_B = np.arange(rows)  # row of each sample that goes on
         made = _empty(rows, self.max_length)
@@ -126,7 +130,7 @@ class Sampler:
             for to, from_ in zip(jax.tree.leaves(made), jax.tree.leaves(out), strict=True):
                 to[where_B] = from_
             live_B = np.flatnonzero(~out.finished)
-            if not len(live_B) or t >= self.max_length:
+            if not len(live_B) or t >= limit:
                 return made
             fewer = self._fewer(prompts, state, rows, len(live_B))
             if fewer < len(where_B):
@@ -137,7 +141,7 @@ class Sampler:
             if t > room:
                 grown = self.grow(state.own, min(2 * room, self.max_length))
                 state = dataclasses.replace(state, own=grown)
-            state = self.decode(weights, prompts, state, self._wanted(prompts, state, rows))
+            state = self.decode(weights, prompts, state, self._wanted(prompts, state, rows), jnp.int32(limit))
 
     def _fewer(self, prompts: cache.PromptCache, state: Decoding, rows: int, live: int) -> int:
         """The rows that `live` of them can go on in: halved as often as it helps, if that needs no more memory."""
@@ -246,11 +250,13 @@ def make_sampler(
         return prompts, place(Decoding(zero + 1, tokens_B, keys_B, own, write(zero, tokens_B, logprobs_B, empty)))
 
     @functools.partial(jax.jit, donate_argnums=2)
-    def decode(params: Params, prompts: cache.PromptCache, state: Decoding, wanted: jax.Array) -> Decoding:
-        limit = min(state.own.keys[0].shape[3] + 1, max_length)
+    def decode(
+        params: Params, prompts: cache.PromptCache, state: Decoding, wanted: jax.Array, limit: jax.Array
+    ) -> Decoding:
+        until = jnp.minimum(limit, state.own.keys[0].shape[3] + 1)
 
         def go_on(state: Decoding) -> jax.Array:
-            return (state.t < limit) & (jnp.sum(~state.done_B) > wanted)
+            return (state.t < until) & (jnp.sum(~state.done_B) > wanted)
 
         def step(state: Decoding) -> Decoding:
             t = state.t

@@ -35,10 +35,10 @@ def sample(describe, params):
         defaults = {"group_size": GROUP, "max_length": LENGTH, "stop_ids": model.stop_ids, "pad_id": model.pad_id}
         return make_sampler(model.config, **defaults | options)
 
-    def run(questions=tuple(QUESTIONS), width=6, key=0, weights=None, **options):
+    def run(questions=tuple(QUESTIONS), width=6, key=0, weights=None, limit=None, **options):
         prompts = [EncodedPrompt(q, list(QUESTIONS[q])) for q in questions]
-        one = sampler(**options)
-        return to_host([start_sampling(one, model, one.move(weights or params), prompts, width, jax.random.key(key))])
+        one, key = sampler(**options), jax.random.key(key)
+        return to_host([start_sampling(one, model, one.move(weights or params), prompts, width, key, limit)])
 
     return run
 
@@ -100,6 +100,27 @@ def test_an_end_on_the_last_position_counts_as_finished(sample):
     np.testing.assert_array_equal(short.lengths, np.minimum(long.lengths, limit))
     np.testing.assert_array_equal(short.finished, long.finished & (long.lengths <= limit))
     assert (short.finished & (short.lengths == limit)).any()
+
+
+def test_a_limit_below_the_greatest_ends_samples_and_compiles_nothing(sample, monkeypatch):
+    """The same as a sampler that has no room for more, in arrays of the greatest length."""
+    monkeypatch.setattr(sampler_module, "FIRST_ROOM", 3)
+    whole, events = sample(top_k=30), []
+    listen = lambda event, *_, **__: events.append(event)  # noqa: E731
+    jax.monitoring.register_event_duration_secs_listener(listen)
+    try:
+        made = {limit: sample(top_k=30, limit=limit) for limit in (1, 2, 3, 4, 9, LENGTH)}
+    finally:
+        jax.monitoring.unregister_event_duration_listener(listen)
+    assert "/jax/core/compile/backend_compile_duration" not in events
+    for limit, one in made.items():
+        kept = np.minimum(whole.lengths, limit)
+        np.testing.assert_array_equal(one.lengths, kept)
+        np.testing.assert_array_equal(one.finished, whole.finished & (whole.lengths <= limit))
+        until = np.arange(LENGTH) < kept[:, None]
+        np.testing.assert_array_equal(one.tokens, np.where(until, whole.tokens, 0))
+        np.testing.assert_allclose(one.logprobs, np.where(until, whole.logprobs, 0), atol=1e-6)
+    assert (~made[4].finished).any() and made[4].finished.any()
 
 
 @pytest.mark.parametrize(("questions", "width"), [((12, 3), 11), ((8, 0, 3, 7, 12), 6), ((0,), 6)])
@@ -184,7 +205,7 @@ def test_no_weight_travels_for_a_token(describe):
     prompts = np.full((2, 3), 7, np.int32)
     moved = sampler.move(model.load_params(0))
     made = sampler.start(*moved, prompts, prompts > 0, np.arange(2), jax.random.key(0))
-    text = sampler.decode.lower(moved.decoding, *made, np.int32(0)).compile().as_text()
+    text = sampler.decode.lower(moved.decoding, *made, np.int32(0), np.int32(5)).compile().as_text()
     found = [one for one in compiled.collectives(text) if one.in_loop]
     of_logits = 4 * 8 * 512 // 4
     matrices = [layer[name].matrix for layer in moved.decoding["layers"] for name in ("query", "key", "gate", "down")]

@@ -56,6 +56,23 @@ def test_nothing_right():
     assert ["tokens/correct", "12.0 [4.0, –]"] in figures(some)
 
 
+def test_lengths_and_reflection():
+    """Of right and wrong samples, and of those that take a calculation back."""
+    records = [
+        record(True, "1+1=3 wait 1+1=2 so 2", tokens=2),
+        record(False, "1+1=3, check: 1+1=2 so 3", tokens=4),
+        record(True, "1+1=2 so 2", tokens=8),
+        record(False, "1+1=2 but 1+1=3 so 3", tokens=6),
+    ]
+    made = summarize(records, 2)
+    assert (made["tokens/right"], made["tokens/wrong"]) == (5.0, 5.0)
+    assert (made["reflection/words"], made["reflection/rate"]) == (0.75, 0.75)
+    assert (made["correction/rate"], made["correction/right"], made["correction/undone"]) == (0.5, 0.5, 0.25)
+    assert ["correction/rate", "50.0% [0.0, 100.0]"] in figures(made)
+    none = summarize([record(True)] * 2, 1)
+    assert none["tokens/wrong"] is none["correction/right"] is None and none["correction/rate"] == 0
+
+
 @pytest.mark.parametrize("without_scale", [False, True])
 def test_choosing_by_scores(without_scale):
     """One problem: two wrong answers that agree, one right answer that scores higher than both together."""

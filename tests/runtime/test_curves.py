@@ -13,7 +13,7 @@ from rl_reason.runtime.workdir import Workdir
 
 def titles(folder):
     workdir = Workdir(folder)
-    return [panel.title for panel in panels(read_series(workdir), bool(read_evals(workdir)))]
+    return [panel.title for panel in panels(read_series(workdir), read_evals(workdir))]
 
 
 def picture(folder):
@@ -36,7 +36,7 @@ def test_supervised_run_has_its_own_panels(tmp_path):
 
 
 def test_reward_panel_has_the_parts_and_no_spread_or_counts():
-    (panel,) = panels({"reward/mean", "reward/std", "reward/timeout", "reward/format", "reward/accuracy"}, False)
+    (panel,) = panels({"reward/mean", "reward/std", "reward/timeout", "reward/format", "reward/accuracy"}, {})
     assert [label for _, label in panel.lines] == ["total", "accuracy", "format"]
 
 
@@ -89,3 +89,19 @@ def test_evaluations_are_in_the_order_of_steps_for_each_data_set(tmp_path):
     )
     evals = read_evals(Workdir(tmp_path))
     assert {name: [r["step"] for r in records] for name, records in evals.items()} == {"b": [5], "a": [0, 5, 10]}
+
+
+def of_votes(metrics, *records):
+    (panel,) = [panel for panel in panels(metrics, {"d": records}) if panel.title == "Right by majority"]
+    return panel, curves.held_out(panel, {"d": records, "e": [{"step": 0, "pass@1": 0.5}]})
+
+
+def test_votes_that_all_evaluations_have_make_a_line():
+    few, many = {"step": 1, "maj@2": 0.5, "maj@4": 0.6}, {"step": 2, "maj@2": 0.5, "maj@4": 0.7, "maj@8": 0.8}
+    panel, drawn = of_votes({"maj@16/train", "pass@1/train"}, few, many)
+    assert panel.lines == (("maj@16/train", "maj@16, training"),) and panel.held_out == "maj@4"
+    assert drawn == {"d": [few, many]}
+    # Where some have none, those of the others.
+    panel, drawn = of_votes(set(), {"step": 1}, many)
+    assert panel.held_out == "maj@8" and drawn == {"d": [many]}
+    assert not [panel for panel in panels({"reward/mean"}, {"d": [{"step": 1}]}) if "majority" in panel.title]

@@ -149,3 +149,21 @@ def test_many_samples(made_run):
     assert page.stat().st_size < 40e6
     # What keeps the page quick: it draws so many rows and no more.
     assert re.search(r"const PAGE = \d\d;", page.read_text())
+
+
+def test_corrections_are_cut_into_what_is_marked(made_run, hostile):
+    folder = made_run()
+    assert page_of(folder).data["corrections"] is None  # of a run that does not look for them
+    (folder / "corrections.jsonl").write_text("")
+    assert page_of(folder).data["corrections"] == []
+    text = f"{hostile} 1+1=3 wait 1+1=2 so"
+    spans = {name: [text.index(what), text.index(what) + 5] for name, what in (("wrong", "1+1=3"), ("right", "1+1=2"))}
+    record = {"step": 7, "id": "a", "sample": 0, "prompt": "p", "completion": text, "answer": "2", "verdict": "correct"}
+    (folder / "corrections.jsonl").write_text(json.dumps(record | spans) + "\n")
+    page = page_of(folder)
+    (shown,) = page.data["corrections"]
+    assert shown["pieces"] == [
+        ["", f"{hostile} "], ["wrong", "1+1=3"], ["", " wait "], ["right", "1+1=2"], ["", " so"]
+    ]  # fmt: skip
+    assert (shown["step"], shown["prompt"], shown["verdict"]) == (7, "p", "correct")
+    assert len(page.scripts) == 3 and not {"b", "i", "mark"} & {tag for tag, _ in page.tags}

@@ -1,0 +1,150 @@
+"""R1-Zero on the laptop, on several seeds: the curves of the paper's figures, and the table of what was gained.
+
+    python -m experiments.r1_zero.run --seeds=3 --output=runs/r1_zero
+
+Each seed is a run of `configs/r1_zero_math.py:tiny` in a folder of its own; the same command again goes on where it
+stopped. Writes OUTPUT/results.json and OUTPUT/r1_zero.png and prints the table.
+"""
+
+from __future__ import annotations
+
+import json
+import math
+import subprocess
+import sys
+import time
+from collections.abc import Sequence
+from pathlib import Path
+
+import numpy as np
+from matplotlib.axes import Axes
+from matplotlib.backends.backend_agg import FigureCanvasAgg
+from matplotlib.figure import Figure
+
+from experiments.methods.run import interval
+from rl_reason.errors import RunError, run_command
+from rl_reason.runtime.curves import COLORS
+from rl_reason.runtime.flags import Spec, parse_flags
+from rl_reason.runtime.metrics import read_jsonl
+from rl_reason.runtime.progress import table
+from rl_reason.runtime.workdir import Workdir, write_atomic
+
+FLAGS: Spec = {
+    "seeds": (int, 3, "seeds 0, 1, … are run"),
+    "output": (str, "runs/r1_zero", "a folder for each seed, results.json and r1_zero.png"),
+    "config": (str, "configs/r1_zero_math.py:tiny", "the experiment"),
+    "draw": (bool, False, "run nothing; read the runs that are there"),
+}
+SHARES = ("pass@1", "pass@8", "maj@8", "format", "correction/rate")
+MEASURES = (*SHARES, "tokens/completion", "tokens/right", "tokens/wrong", "reflection/words")
+TRAINED = (
+    "tokens/completion", "tokens/right", "tokens/wrong", "sampling/limit", "reflection/words", "correction/rate",
+    "correction/undone",
+)  # fmt: skip
+"""Metrics of the rollouts that are drawn."""
+
+
+def main() -> None:
+    flags = parse_flags(sys.argv[1:], FLAGS, description=__doc__)
+    output = Path(flags["output"])
+    results = []
+    for seed in range(flags["seeds"]):
+        folder, began = output / f"seed{seed}", time.monotonic()
+        if not flags["draw"]:
+            _train(flags["config"], seed, folder)
+        results.append({"seed": seed, "seconds": round(time.monotonic() - began, 1), **_read(folder)})
+    write_atomic(output / "results.json", json.dumps(results, indent=2) + "\n")
+    draw(results, output / "r1_zero.png")
+    show(flags["config"], results)
+
+
+def _train(config: str, seed: int, folder: Path) -> None:
+    command = [sys.executable, "-m", "rl_reason.train", f"--config={config}", f"--config.seed={seed}"]
+    if subprocess.run([*command, f"--workdir={folder}"]).returncode:
+        raise RunError(f"seed {seed} failed; its folder is {folder}")
+
+
+def _read(folder: Path) -> dict:
+    """The evaluations of a run, metrics of its rollouts, and how many completions corrected themselves."""
+    workdir = Workdir(folder)
+    evaluations, metrics = list(read_jsonl(workdir.eval)), list(read_jsonl(workdir.metrics))
+    if len(evaluations) < 2:
+        raise RunError(f"{folder}: no evaluations before and after; run this command without --draw")
+    kept = ("step", *MEASURES, *(f"{name}_ci95" for name in MEASURES))
+    return {
+        "evaluations": [{name: record[name] for name in kept if name in record} for record in evaluations],
+        "rollouts": {name: [record.get(name) for record in metrics] for name in ("step", *TRAINED)},
+        "corrections_kept": sum(1 for _ in read_jsonl(workdir.corrections)),
+    }
+
+
+def show(config: str, results: Sequence[dict]) -> None:
+    """A row a seed, and the gains with their interval over seeds."""
+    rows = []
+    for result in results:
+        before, after = result["evaluations"][0], result["evaluations"][-1]
+        rows.append([result["seed"], *(f"{_cell(before, name)} → {_cell(after, name)}" for name in MEASURES)])
+    table(f"{config}, before → after", ["seed", *MEASURES], rows)
+    gains = []
+    for name in MEASURES:
+        ends = [(result["evaluations"][0].get(name), result["evaluations"][-1].get(name)) for result in results]
+        differences = [after - before for before, after in ends if before is not None and after is not None]
+        if not differences:
+            continue
+        scale = 100 if name in SHARES else 1
+        middle, width = interval([scale * difference for difference in differences])
+        unit = "points" if name in SHARES else "tokens" if name.startswith("tokens") else "words"
+        gains.append([name, f"{middle:+.1f}" + ("" if math.isnan(width) else f" ± {width:.1f}"), unit])
+    table(f"after − before, mean of {len(results)} seeds ± 95% interval", ["", "difference", ""], gains)
+
+
+def _cell(record: dict, name: str) -> str:
+    value = record.get(name)
+    return "–" if value is None else f"{100 * value:.1f}%" if name in SHARES else f"{value:.1f}"
+
+
+def draw(results: Sequence[dict], file: Path) -> None:
+    """Accuracy and majority on held-out problems, the length of right and wrong completions under the limit, words of
+    reflection and calculations taken back: each seed, and the mean, over rollouts."""
+    figure = Figure(figsize=(15, 4.5), layout="constrained")
+    FigureCanvasAgg(figure)
+    accuracy, length, words = (figure.add_subplot(1, 3, i) for i in (1, 2, 3))
+    steps = [record["step"] for record in results[0]["evaluations"]]
+    for name, label, color in (("pass@1", "pass@1", COLORS[0]), ("maj@8", "majority of 8", COLORS[1])):
+        series = [[100 * record[name] for record in result["evaluations"]] for result in results]
+        _draw_lines(accuracy, steps, series, label, color)
+    rollouts = results[0]["rollouts"]["step"]
+    of_all = lambda name: [result["rollouts"][name] for result in results]  # noqa: E731
+    for name, label, color in (
+        ("tokens/completion", "all", COLORS[0]),
+        ("tokens/right", "right", COLORS[2]),
+        ("tokens/wrong", "wrong", COLORS[1]),
+    ):
+        _draw_lines(length, rollouts, of_all(name), label, color)
+    length.step(rollouts, results[0]["rollouts"]["sampling/limit"], "k--", where="mid", linewidth=1, label="limit")
+    _draw_lines(words, rollouts, of_all("reflection/words"), "words of reflection in a completion", COLORS[0])
+    for name, label, color in (
+        ("correction/rate", "share that corrects a calculation", COLORS[2]),
+        ("correction/undone", "share that undoes one", COLORS[1]),
+    ):
+        _draw_lines(words, rollouts, of_all(name), label, color)
+    for axes, title, unit in (
+        (accuracy, "Held-out problems", "% right"), (length, "Length of completions", "tokens"),
+        (words, "Reflection", ""),
+    ):  # fmt: skip
+        axes.set(title=title, xlabel="rollouts", ylabel=unit)
+        axes.set_ylim(bottom=0)
+        axes.grid(alpha=0.3)
+        axes.legend(fontsize=9)
+    figure.savefig(file, dpi=130)
+
+
+def _draw_lines(axes: Axes, x: Sequence[int], series: Sequence[Sequence[float | None]], label: str, color: str) -> None:
+    values = np.array(series, np.float64)  # None: NaN, a gap
+    for of_seed in values:
+        axes.plot(x, of_seed, color=color, alpha=0.3, linewidth=1)
+    axes.plot(x, values.mean(axis=0), color=color, linewidth=2, label=label)
+
+
+if __name__ == "__main__":
+    run_command(main)
