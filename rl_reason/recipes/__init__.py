@@ -4,9 +4,10 @@ from __future__ import annotations
 
 from collections.abc import Callable
 
-from rl_reason.recipes import policy_gradient, preference, rejection, reward_model, supervised
+from rl_reason.recipes import distillation, policy_gradient, preference, rejection, reward_model, supervised
 
 RECIPES: dict[str, Callable] = {
+    "distillation": distillation.run,
     "policy_gradient": policy_gradient.run,
     "preference": preference.run,
     "rejection": rejection.run,

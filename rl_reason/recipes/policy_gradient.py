@@ -40,7 +40,8 @@ from rl_reason.recipes.critic import (
     make_critic_update,
     with_shared_critic,
 )
-from rl_reason.recipes.evaluation import HeldOut, Samples, start_sampling, to_host
+from rl_reason.recipes.drawing import make_policy_sampler, make_sample
+from rl_reason.recipes.evaluation import HeldOut, Samples, to_host
 from rl_reason.recipes.exploration import OVERLONG, Exploration
 from rl_reason.recipes.golds import readable
 from rl_reason.recipes.grading import grade
@@ -65,7 +66,7 @@ from rl_reason.rewards.combination import MODEL, Rewarder, failure_line
 from rl_reason.rewards.length import overlong_penalty
 from rl_reason.runtime.clock import Clock
 from rl_reason.runtime.progress import Progress
-from rl_reason.sampling.sampler import Sampler, make_sampler
+from rl_reason.sampling.sampler import Sampler
 from rl_reason.settings import Settings
 
 SHOWN = {
@@ -92,7 +93,7 @@ def _train(settings: Settings, workdir_path: str | Path, rewarder: Rewarder) -> 
     workdir = bookkeeping.find_run(workdir_path, settings, model)
 
     steps = make_steps(settings, model, task.critic, task.reward_model)
-    sample = _make_sample(settings, task, steps)
+    sample = make_sample(settings, model, steps.sampler, task.prompt_length)
     start, state, data_state = restore_or_start(
         steps.abstract, model, steps.optimizer, workdir.checkpoints, settings.seed, steps.others
     )
@@ -215,24 +216,10 @@ def make_steps(settings: Settings, model: Model, critic: Model | None, reward_mo
         update_critic = make_critic_update(critic, settings.critic, others["critic"][1], places_of_critic, micro_batch)
     if settings.critic.kind != "none":
         values = make_scoring(critic or model, completion_values, micro_batch)
-    sampler = make_sampler(
-        model.config,
-        group_size=algorithm.group_size,
-        max_length=sampling.max_length,
-        stop_ids=model.stop_ids,
-        pad_id=model.pad_id,
-        temperature=sampling.temperature,
-        top_k=sampling.top_k,
-        top_p=sampling.top_p,
-        min_p=sampling.min_p,
-        dtype=model.dtype,
-        constrain=model.constrain,
-        decoding=model.decoding,
-    )
     return Steps(
         optimizer=optimizer,
         abstract=abstract,
-        sampler=sampler,
+        sampler=make_policy_sampler(settings, model, algorithm.group_size),
         score=make_score(model, sampling.temperature, micro_batch),
         update=make_update(
             model,
@@ -305,25 +292,6 @@ def _prepare(settings: Settings, rewarder: Rewarder) -> _Task:
         reward_model=judge,
         critic=critic,
     )
-
-
-def _make_sample(settings: Settings, task: _Task, steps: Steps) -> Callable:
-    """`sample(state, prompts, step, draw)` dispatches the sampling of a batch of questions, some at a time; `to_host`
-    waits. `draw` numbers the batches of a step, which may hold a question twice."""
-    sampler, model, group = steps.sampler, task.model, settings.algorithm.group_size
-    seed_key = jax.random.key(settings.seed)
-
-    def sample(state: State, asked: Sequence[EncodedPrompt], step: int, draw: int = 0) -> list:
-        key = jax.random.fold_in(seed_key, step)
-        key = jax.random.fold_in(key, draw) if draw else key
-        parts = [asked[i : i + task.rows // group] for i in range(0, len(asked), task.rows // group)]
-        length = padded_length(asked, task.prompt_length)
-        weights = sampler.move(state["train"].policy)
-        begin = lambda part: start_sampling(sampler, model, weights, part, length, key)  # noqa: E731
-        # Each has its own caches: a part begins when the one before it has finished.
-        return [begin(parts[0]), *(lambda part=part: begin(part)() for part in parts[1:])]
-
-    return sample
 
 
 def _make_explore(settings: Settings, task: _Task, rewarder: Rewarder, micro_batch: int) -> Callable[..., Exploration]:

@@ -1,4 +1,4 @@
-"""What a policy-gradient step leaves on record: numbers for metrics.jsonl, completions for samples.jsonl."""
+"""What a step of sampled completions leaves on record: numbers for metrics.jsonl, completions for samples.jsonl."""
 
 from __future__ import annotations
 
@@ -26,13 +26,14 @@ def rollout_metrics(drawn: Exploration, batch: Batch) -> dict[str, float]:
         f"pass@{group_size}/train": correct.reshape(-1, group_size).any(axis=1).mean(),
         "groups/drawn": len(by_group),
         "groups/equal_rewards": (by_group.max(axis=1) == by_group.min(axis=1)).mean(),
-        "advantages/max": np.abs(batch["advantages"]).max(),
         "tokens/completion": lengths.mean(),
         "tokens/completion_max": lengths.max(),
         "tokens/prompt": float(np.mean([len(prompt.prompt_ids) for prompt in drawn.asked])),
         "tokens/sampled": lengths.sum(),
         "truncated": (~samples.finished).mean(),
     }
+    if "advantages" in batch:
+        metrics["advantages/max"] = np.abs(batch["advantages"]).max()
     if correct.any() and not correct.all():
         metrics["tokens/correct"] = lengths[correct].mean()
         metrics["tokens/wrong"] = lengths[~correct].mean()
@@ -65,7 +66,7 @@ def sample_records(step: int, count: int, trained: Exploration, batch: Batch, mo
             **({"step_rewards": graded.steps[row]} if graded.steps else {}),
             "verdict": graded.verdicts[row],
             # Of the first token, where they differ.
-            "advantage": float(np.ravel(batch["advantages"][row])[0]),
+            **({"advantage": float(np.ravel(batch["advantages"][row])[0])} if "advantages" in batch else {}),
             "tokens": int(samples.lengths[row]),
             "finish": "stop" if samples.finished[row] else "length",
         }
