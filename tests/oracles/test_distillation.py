@@ -22,7 +22,7 @@ def softmax(logits):
 
 
 def divergence(q, p, kind, beta):
-    """(D, dD/dq) of two lists of probabilities, q the student's. GKD, arXiv 2306.13649, equation 1 with P = p, Q = q."""
+    """(D, dD/dq) of two lists of probabilities, q the student's; GKD's equation 1 with P = p, Q = q."""
     if kind == "forward_kl":
         return np.sum(p * np.log(p / q)), -p / q
     if kind == "reverse_kl":
@@ -86,7 +86,9 @@ def test_what_is_kept_grows_to_the_whole(kind, beta):
     assert (np.diff(by_k, axis=0) > -1e-5).all() and (by_k[0] < 0.9 * by_k[-1]).any()
     whole = make(kind, beta, 0)
     np.testing.assert_allclose(by_k[-1], whole(student, teacher), rtol=1e-6)
-    gradients = [jax.grad(lambda z, of=of: jnp.sum(of(z, teacher)))(student) for of in (make(kind, beta, TOKENS), whole)]
+    gradients = [
+        jax.grad(lambda z, of=of: jnp.sum(of(z, teacher)))(student) for of in (make(kind, beta, TOKENS), whole)
+    ]
     np.testing.assert_allclose(*gradients, atol=1e-6)
 
 
