@@ -287,6 +287,31 @@ class Preference:
 
 
 @dataclass(frozen=True)
+class Distillation:
+    """A student, the model in `model.path`, learns the distribution that a teacher gives of each next token (GKD, arXiv
+    2306.13649). `algorithm.reduction` "sequence_mean" is the paper's (equation 2); rewards are measured, and teach
+    nothing."""
+
+    teacher: str = ""
+    """A Hugging Face folder or name, of any family and size, with the student's tokenizer."""
+    divergence: str = "reverse_kl"
+    """"reverse_kl": KL(student ‖ teacher); "forward_kl": KL(teacher ‖ student); "jsd": between them (equation 1)."""
+    beta: float = 0.5
+    """β of "jsd": near 0 it is like the forward KL, near 1 like the reverse one."""
+    temperature: float = 1.0
+    """Of both distributions that are compared."""
+    top_k: int = 0
+    """Tokens that are kept of the teacher's distribution, the most probable ones; all others are one outcome. 0: all
+    are compared."""
+    on_policy: float = 1.0
+    """λ: the share of steps, drawn from the seed, whose completions the student samples; those of the others are of
+    `completions` (algorithm 1)."""
+    completions: str = ""
+    """A file of rows with `problem` and `completion`, for example what the teacher generated. One whose `finish` is
+    "length" was cut off, and has no end."""
+
+
+@dataclass(frozen=True)
 class Algorithm:
     """GRPO (arXiv 2402.03300, equation 3 and algorithm 1) and its optimizer."""
 
@@ -487,6 +512,7 @@ class Settings:
     generate: Generate = Generate()
     selection: Selection = Selection()
     preference: Preference = Preference()
+    distillation: Distillation = Distillation()
     algorithm: Algorithm = Algorithm()
     critic: Critic = Critic()
     retraining: Retraining = Retraining()

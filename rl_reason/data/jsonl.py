@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from collections.abc import Sequence
 from pathlib import Path
 
 from rl_reason.errors import UsageError
@@ -30,6 +31,19 @@ def read_jsonl(path: Path) -> list[tuple[int, dict]]:
             raise UsageError(f"{path}, line {number}: got {type(row).__name__}, expected a JSON object")
         rows.append((number, row))
     return rows
+
+
+def check_texts(path: Path, line: int, row: dict, keys: Sequence[str]) -> None:
+    """Raises `UsageError` unless the row has text under all of these keys."""
+    for key in keys:
+        value = row.get(key)
+        if not isinstance(value, str) or not value.strip():
+            got = "no" if key not in row else f"{value!r:.40} as"
+            raise UsageError(f"{path}, line {line}: {got} `{key}`; expected a non-empty string")
+        if not is_unicode(value):
+            raise UsageError(
+                f"{path}, line {line}: `{key}` holds half a character (a lone surrogate); expected Unicode text"
+            )
 
 
 def is_unicode(text: str) -> bool:

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from rl_reason.data.iterators import EncodedPrompt
-from rl_reason.data.jsonl import is_unicode, read_jsonl
+from rl_reason.data.jsonl import check_texts, read_jsonl
 from rl_reason.errors import UsageError
 
 
@@ -28,15 +28,7 @@ def read_preferences(path: Path) -> list[dict]:
     """
     rows = []
     for line, row in read_jsonl(path):
-        for key in ("problem", "chosen", "rejected"):
-            value = row.get(key)
-            if not isinstance(value, str) or not value.strip():
-                got = "no" if key not in row else f"{value!r:.40} as"
-                raise UsageError(f"{path}, line {line}: {got} `{key}`; expected a non-empty string")
-            if not is_unicode(value):
-                raise UsageError(
-                    f"{path}, line {line}: `{key}` holds half a character (a lone surrogate); expected Unicode text"
-                )
+        check_texts(path, line, row, ("problem", "chosen", "rejected"))
         if row["chosen"] == row["rejected"]:
             raise UsageError(f"{path}, line {line}: `chosen` and `rejected` are the same; expected two that differ")
         rows.append({"id": str(line), **row})

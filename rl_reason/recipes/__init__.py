@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable
 
 from rl_reason.recipes import (
+    distillation,
     generation,
     pipeline,
     policy_gradient,
@@ -16,6 +17,7 @@ from rl_reason.recipes import (
 )
 
 RECIPES: dict[str, Callable] = {
+    "distillation": distillation.run,
     "generate": generation.run,
     "pipeline": pipeline.run,
     "policy_gradient": policy_gradient.run,

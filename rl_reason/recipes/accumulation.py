@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import dataclasses
 from collections.abc import Callable
+from typing import Any
 
 import jax
 import jax.numpy as jnp
@@ -24,8 +25,9 @@ Pieces = dict[str, jax.Array]
 """Pieces of the same shapes, one behind the other."""
 Sums = dict[str, jax.Array]
 
-LossSum = Callable[[Params, Piece], tuple[jax.Array, Sums]]
-"""(weights, piece) → (sum of losses, sums of what is measured; maxima where a name ends in "/max")."""
+LossSum = Callable[..., tuple[jax.Array, Sums]]
+"""(weights, piece, what else it reads) → (sum of losses, sums of what is measured; maxima where a name ends in
+"/max")."""
 
 
 @struct.dataclass
@@ -46,13 +48,13 @@ class Step:
     is cut.
     """
 
-    gradients: Callable[[TrainState, Pieces, jax.Array], Totals]
-    """(state, pieces, number of pieces, int32 []) → their totals."""
+    gradients: Callable[..., Totals]
+    """(state, pieces, number of pieces, int32 [], what else the loss reads) → their totals."""
     finish: Callable[[TrainState, Totals, jax.Array, jax.Array], tuple[TrainState, Sums]]
     """(state, totals, denominator of the loss, tokens) → the state afterwards, metrics; takes the state's buffers."""
 
     def __call__(
-        self, state: TrainState, pieces: Pieces, count: int, denominator: float, tokens: float
+        self, state: TrainState, pieces: Pieces, count: int, denominator: float, tokens: float, *others: Any
     ) -> tuple[TrainState, Sums]:
         """The state after a step, and its metrics, not waited for. Takes the state's buffers.
 
@@ -62,8 +64,9 @@ class Step:
             count: the first so many of them are computed.
             denominator: what the sum of losses is divided by.
             tokens: what the sums of what is measured are divided by.
+            others: trees of arrays that the loss reads of every piece, and that do not change.
         """
-        totals = self.gradients(state, pieces, jnp.int32(count))
+        totals = self.gradients(state, pieces, jnp.int32(count), *others)
         return self.finish(state, totals, jnp.float32(denominator), jnp.float32(tokens))
 
 
@@ -75,10 +78,11 @@ def take_piece(pieces: Pieces, i: jax.Array | int) -> Piece:
 def make_step(loss_sum: LossSum, optimizer: optax.GradientTransformation, places: TrainState, mesh: Mesh) -> Step:
     """The step of a loss; `places` says where the state lies."""
 
-    def gradients(state: TrainState, pieces: Pieces, count: jax.Array) -> Totals:
+    def gradients(state: TrainState, pieces: Pieces, count: jax.Array, *others: Any) -> Totals:
         def of_piece(i: jax.Array | int) -> Totals:
             piece = take_piece(pieces, i)
-            loss_of = lambda trained: loss_sum(dataclasses.replace(state, params=trained).policy, piece)  # noqa: E731
+            policy_of = lambda trained: dataclasses.replace(state, params=trained).policy  # noqa: E731
+            loss_of = lambda trained: loss_sum(policy_of(trained), piece, *others)  # noqa: E731
             (loss, sums), made = jax.value_and_grad(loss_of, has_aux=True)(state.params)
             return Totals(made, loss, sums)
 

@@ -14,6 +14,7 @@ from rl_reason.data.labelled import KINDS
 from rl_reason.data.prompt_selection import check_buckets
 from rl_reason.data.sources import check_joins
 from rl_reason.errors import UsageError, nearest
+from rl_reason.objectives.distillation import DIVERGENCES
 from rl_reason.objectives.kl import KL_ESTIMATORS, KL_NAMES
 from rl_reason.objectives.reductions import REDUCTIONS
 from rl_reason.objectives.surrogates import CORRECTIONS, RATIO_LEVELS, SURROGATES
@@ -65,7 +66,9 @@ OF_POLICY_GRADIENT = tuple(
     )
 ) + (*_keys("critic"), *_keys("retraining"), *_keys("prompts"), "data.joins", "sampling.ahead", "sampling.lengths")
 """What a policy gradient alone reads. Who reads `algorithm.group_size` and `algorithm.reduction` beside it differs."""
-OF_REWARD_MODEL, OF_COLLECTING, OF_PREFERENCE = map(_keys, ("reward_model", "collect", "preference"))
+OF_REWARD_MODEL, OF_COLLECTING, OF_PREFERENCE, OF_DISTILLATION = map(
+    _keys, ("reward_model", "collect", "preference", "distillation")
+)
 OF_PIPELINES = ("selection", "pipeline", "stages")
 """What no recipe reads that samples or trains itself."""
 OF_SAMPLED_MODEL = ("model.path", "model.dtype", "model.attention")
@@ -193,9 +196,6 @@ def check_policy_gradient(settings: Settings) -> None:
     """The keys of `recipes.policy_gradient`."""
     check_common(settings)
     sampling, algorithm = settings.sampling, settings.algorithm
-    logits.check(sampling.temperature, sampling.top_k, sampling.top_p, sampling.min_p, "config.sampling.")
-    if sampling.temperature == 0:
-        raise UsageError("config.sampling.temperature=0: a policy is trained on samples; expected more than 0")
     if algorithm.group_size < 2 and algorithm.advantage not in ("batch", "reward", "gae"):
         raise UsageError(
             f"config.algorithm.group_size={algorithm.group_size}: expected at least 2, to compare within a group, as "
@@ -206,13 +206,9 @@ def check_policy_gradient(settings: Settings) -> None:
             f"config.algorithm.group_size={algorithm.group_size}: config.algorithm.advantage='leave_one_out_std' takes "
             "the spread of the others; expected at least 3"
         )
-    _at_least("algorithm.group_size", algorithm.group_size, 1)
-    _divides("algorithm.group_size", algorithm.group_size, "algorithm.batch_size", algorithm.batch_size)
+    _check_drawing(settings)
     _divides("algorithm.minibatches", algorithm.minibatches, "algorithm.batch_size", algorithm.batch_size)
     _at_least("algorithm.micro_batch", algorithm.micro_batch, 0)
-    rows = rows_at_once(sampling.batch_size, algorithm.batch_size)
-    _divides("sampling.batch_size", rows, "algorithm.batch_size", algorithm.batch_size)
-    _divides("algorithm.group_size", algorithm.group_size, "sampling.batch_size", rows)
     _one_of("algorithm.advantage", algorithm.advantage, ADVANTAGES)
     _one_of("algorithm.surrogate", algorithm.surrogate, SURROGATES)
     _one_of("algorithm.kl_estimator", algorithm.kl_estimator, KL_NAMES)
@@ -243,7 +239,7 @@ def check_policy_gradient(settings: Settings) -> None:
         raise UsageError(
             f"config.reward.overlong={settings.reward.overlong}: expected 0 to config.sampling.{key}{sampling.limit(1)}"
         )
-    others = ("data.solutions", "data.row_length", *OF_REWARD_MODEL, *OF_COLLECTING, *OF_PREFERENCE)
+    others = ("data.solutions", "data.row_length", *OF_REWARD_MODEL, *OF_COLLECTING, *OF_PREFERENCE, *OF_DISTILLATION)
     unread(settings, others, "by policy-gradient training")
     check_joins(settings.data.joins, settings.data.name, settings.steps)
     _check_prompts(settings)
@@ -491,7 +487,8 @@ def _check_examples(settings: Settings) -> None:
     _at_least("data.row_length", settings.data.row_length, 0)
     _one_of("data.long_prompts", settings.data.long_prompts, ("error", "drop"))
     _check_reduction(settings, ("sequence_mean", "token_mean"))
-    unread(settings, ("algorithm.group_size", *OF_POLICY_GRADIENT, *OF_REWARD_MODEL), "by supervised training")
+    others = (*OF_POLICY_GRADIENT, *OF_REWARD_MODEL, *OF_DISTILLATION)
+    unread(settings, ("algorithm.group_size", *others), "by supervised training")
 
 
 def check_reward_model(settings: Settings) -> None:
@@ -505,7 +502,7 @@ def check_reward_model(settings: Settings) -> None:
         raise UsageError("config.reward.step_separator='': expected the text that ends a step")
     _at_least("algorithm.micro_batch", algorithm.micro_batch, 0)
     by = "by the training of reward models"
-    others = ("algorithm.reduction", "data.row_length", *OF_COLLECTING, *OF_PREFERENCE)
+    others = ("algorithm.reduction", "data.row_length", *OF_COLLECTING, *OF_PREFERENCE, *OF_DISTILLATION)
     unread(settings, (*OF_POLICY_GRADIENT, *others), by)
     keys: tuple[str, ...] = (
         "sampling.top_k",
@@ -598,7 +595,7 @@ def check_preference(settings: Settings) -> None:
             "not the policy as it starts; expected '', and config.model.path with the adapters merged into it"
         )
     by = "by preference training"
-    unread(settings, ("algorithm.group_size", *OF_POLICY_GRADIENT, *OF_REWARD_MODEL), by)
+    unread(settings, ("algorithm.group_size", *OF_POLICY_GRADIENT, *OF_REWARD_MODEL, *OF_DISTILLATION), by)
     unread(settings, ("data.solutions", "data.row_length", "collect.keep"), by)
     if preference.pairs:
         _at_least("sampling.batch_size", settings.sampling.batch_size, 0)  # which evaluations read
@@ -608,6 +605,60 @@ def check_preference(settings: Settings) -> None:
     else:
         _check_collecting(settings)
         _at_least("preference.most", preference.most, 1)
+
+
+def check_distillation(settings: Settings) -> None:
+    """The keys of `recipes.distillation`."""
+    check_common(settings)
+    algorithm, wanted = settings.algorithm, settings.distillation
+    if not wanted.teacher:
+        raise UsageError("config.distillation.teacher='': expected a Hugging Face folder or name")
+    _one_of("distillation.divergence", wanted.divergence, DIVERGENCES)
+    if wanted.divergence != "jsd":
+        unread(settings, ("distillation.beta",), f"by config.distillation.divergence={wanted.divergence!r}")
+    elif not 0 < wanted.beta < 1:
+        raise UsageError(f"config.distillation.beta={wanted.beta!r}: expected more than 0, less than 1")
+    if not wanted.temperature > 0:
+        raise UsageError(f"config.distillation.temperature={wanted.temperature!r}: expected more than 0")
+    _at_least("distillation.top_k", wanted.top_k, 0)
+    if not 0 <= wanted.on_policy <= 1:
+        raise UsageError(f"config.distillation.on_policy={wanted.on_policy!r}: expected 0 to 1")
+    _at_least("algorithm.micro_batch", algorithm.micro_batch, 0)
+    _at_least("sampling.batch_size", settings.sampling.batch_size, 0)
+    _one_of("algorithm.reduction", algorithm.reduction, REDUCTIONS)
+    _one_of("data.long_prompts", settings.data.long_prompts, ("error", "drop"))
+    if wanted.on_policy == 1:
+        unread(settings, ("distillation.completions",), "where config.distillation.on_policy is 1")
+    elif not wanted.completions:
+        raise UsageError(
+            f"config.distillation.completions='': config.distillation.on_policy={wanted.on_policy!r} leaves steps that "
+            "sample nothing; expected a file of completions"
+        )
+    if wanted.on_policy == 0:
+        drawn = tuple(key for key in OF_SAMPLING if key != "sampling.batch_size")  # which evaluations read
+        keys = (*drawn, "algorithm.group_size", "data.split", "data.problems")
+        unread(settings, keys, "where config.distillation.on_policy is 0")
+    else:
+        _check_drawing(settings)
+    if MODEL in settings.reward.names:
+        raise UsageError(
+            f"config.reward.names={settings.reward.names!r}: rewards are only measured, by rules; expected no 'model'"
+        )
+    others = (*OF_POLICY_GRADIENT, *OF_REWARD_MODEL, *OF_COLLECTING, *OF_PREFERENCE, *OF_LEARNED_REWARDS)
+    unread(settings, (*others, "data.solutions", "data.row_length"), "by distillation")
+
+
+def _check_drawing(settings: Settings) -> None:
+    """What a step draws: groups of completions, so many at the same time."""
+    sampling, algorithm = settings.sampling, settings.algorithm
+    logits.check(sampling.temperature, sampling.top_k, sampling.top_p, sampling.min_p, "config.sampling.")
+    if sampling.temperature == 0:
+        raise UsageError("config.sampling.temperature=0: a policy is trained on samples; expected more than 0")
+    _at_least("algorithm.group_size", algorithm.group_size, 1)
+    _divides("algorithm.group_size", algorithm.group_size, "algorithm.batch_size", algorithm.batch_size)
+    rows = rows_at_once(sampling.batch_size, algorithm.batch_size)
+    _divides("sampling.batch_size", rows, "algorithm.batch_size", algorithm.batch_size)
+    _divides("algorithm.group_size", algorithm.group_size, "sampling.batch_size", rows)
 
 
 def _check_collecting(settings: Settings) -> None:
@@ -649,7 +700,7 @@ def check_generation(settings: Settings) -> None:
     keys: tuple[str, ...] = ("steps", "watchdog", "profile", "data.solutions", "data.row_length")
     keys += ("collect.threshold", "collect.keep")
     of_model = tuple(key for key in _keys("model") if key not in OF_SAMPLED_MODEL)
-    unread(settings, (*keys, *of_model, *OF_REWARD_MODEL, *OF_PREFERENCE), "by generating")
+    unread(settings, (*keys, *of_model, *OF_REWARD_MODEL, *OF_PREFERENCE, *OF_DISTILLATION), "by generating")
     unread(settings, tuple(key for group in groups for key in _keys(group)), "by generating")
     if url:
         check_endpoint(settings.endpoint, "config.endpoint")
@@ -684,6 +735,7 @@ def check_select(settings: Settings) -> None:
 
 
 OF_RECIPES = {
+    "distillation": check_distillation,
     "generate": check_generation,
     "policy_gradient": check_policy_gradient,
     "preference": check_preference,

@@ -16,13 +16,13 @@ from rl_reason.data.templates import find_template
 from rl_reason.errors import RunError
 from rl_reason.models.weights import Params
 from rl_reason.parallel import hosts
+from rl_reason.recipes.drawing import make_policy_sampler
 from rl_reason.recipes.evaluation import HeldOut, questions_at_once, sample_records
 from rl_reason.recipes.record_files import append, lines, read_kept
 from rl_reason.recipes.setup import Model, check_length, encode_prompts, take_problems
 from rl_reason.rewards.combination import Rewarder, failure_line
 from rl_reason.runtime.progress import Progress
 from rl_reason.runtime.workdir import write_atomic
-from rl_reason.sampling.sampler import make_sampler
 from rl_reason.settings import Data, Settings
 
 ROWS = 1024
@@ -102,20 +102,7 @@ def sample_rest(
 ) -> Iterator[list[dict]]:
     """The records of all questions but the first `done`, batch by batch; `stops` as in `evaluation.sample_records`."""
     sampling, samples = settings.sampling, settings.collect.samples
-    sampler = make_sampler(
-        model.config,
-        group_size=samples,
-        max_length=sampling.max_length,
-        stop_ids=model.stop_ids,
-        pad_id=model.pad_id,
-        temperature=sampling.temperature,
-        top_k=sampling.top_k,
-        top_p=sampling.top_p,
-        min_p=sampling.min_p,
-        dtype=model.dtype,
-        constrain=model.constrain,
-        decoding=model.decoding,
-    )
+    sampler = make_policy_sampler(settings, model, samples)
     per_batch = questions_at_once(sampling.batch_size or ROWS, samples, len(questions.prompts))
     key = jax.random.fold_in(jax.random.key(settings.seed), 0)  # steps of training count from 1
     return sample_records(sampler, model, params, questions, rewarder, samples, per_batch, key, done, stops)

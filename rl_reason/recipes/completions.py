@@ -8,6 +8,7 @@ from __future__ import annotations
 import functools
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
+from typing import Any
 
 import jax
 import jax.numpy as jnp
@@ -113,7 +114,7 @@ class Score:
     """`score(params, batch)`: a number of each of the completions' tokens, or several, float32 [B, T, …], 0 behind
     them."""
 
-    of_pieces: Callable[[Params, Pieces, jax.Array, int], jax.Array]
+    of_pieces: Callable[[Params, Pieces, jax.Array, int], Any]
     """Jitted: (weights, pieces, number of pieces, int32 [], most tokens of a prompt and its completion) →
     [I, R, W, …]."""
     model: Model
@@ -131,8 +132,9 @@ class Score:
         return lambda: layout.collect(hosts.fetch(made), batch["mask"].shape[1])
 
 
-OfPiece = Callable[[Params, Piece, Model, int], jax.Array]
-"""(weights in the compute dtype, piece, model, most tokens of a prompt and its completion) → float32 [R, W, …]."""
+OfPiece = Callable[[Params, Piece, Model, int], Any]
+"""(weights in the compute dtype, piece, model, most tokens of a prompt and its completion) → float32 [R, W, …]; or a
+tree of arrays, for those who take `Score.of_pieces` itself."""
 
 
 def make_scoring(model: Model, of_piece: OfPiece, micro_batch: int) -> Score:
@@ -145,17 +147,18 @@ def make_scoring(model: Model, of_piece: OfPiece, micro_batch: int) -> Score:
     """
 
     @functools.partial(jax.jit, static_argnums=3)
-    def of_pieces(params: Params, pieces: Pieces, count: jax.Array, length: int) -> jax.Array:
+    def of_pieces(params: Params, pieces: Pieces, count: jax.Array, length: int) -> Any:
         params = cast(params, model.dtype)
 
-        def make(i: jax.Array | int) -> jax.Array:
+        def make(i: jax.Array | int) -> Any:
             return of_piece(params, take_piece(pieces, i), model, length)
 
-        def put(i: jax.Array, out: jax.Array) -> jax.Array:
-            return jax.lax.dynamic_update_index_in_dim(out, make(i), i, 0)
+        def put(i: jax.Array, out: Any) -> Any:
+            into = lambda all_of, one: jax.lax.dynamic_update_index_in_dim(all_of, one, i, 0)  # noqa: E731
+            return jax.tree.map(into, out, make(i))
 
-        one = jax.eval_shape(make, 0)
-        return jax.lax.fori_loop(0, count, put, jnp.zeros((len(pieces["tokens"]), *one.shape), one.dtype))
+        zeros = lambda one: jnp.zeros((len(pieces["tokens"]), *one.shape), one.dtype)  # noqa: E731
+        return jax.lax.fori_loop(0, count, put, jax.tree.map(zeros, jax.eval_shape(make, 0)))
 
     return Score(of_pieces, model, micro_batch)
 

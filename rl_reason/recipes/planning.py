@@ -23,16 +23,17 @@ from rl_reason.models import weights
 from rl_reason.models.cache import CompletionCache
 from rl_reason.parallel import compiled
 from rl_reason.parallel.mesh import DECODING, HOST, lanes, make_mesh, replicated, sharding
-from rl_reason.recipes import checks, policy_steps, reward_model, supervised
+from rl_reason.recipes import checks, distillation, distillation_update, policy_steps, reward_model, supervised
 from rl_reason.recipes.accumulation import Pieces, Step, rows_at_once
 from rl_reason.recipes.completions import completion_scores, lay, make_scoring, pieces_sharding
 from rl_reason.recipes.critic import CRITIC_ALONE, CRITIC_READS, describe_critic, with_shared_critic
+from rl_reason.recipes.drawing import make_policy_sampler
 from rl_reason.recipes.evaluation import Samples
 from rl_reason.recipes.layout import make_pieces
 from rl_reason.recipes.learned_rewards import describe_reward_model
 from rl_reason.recipes.optimizer import TrainState, make_optimizer
 from rl_reason.recipes.rollout import cut_minibatches, make_batch, weigh
-from rl_reason.recipes.setup import Model, check_length, describe_by_config, describe_scorer
+from rl_reason.recipes.setup import Model, check_length, describe_by_config, describe_scorer, describe_teacher
 from rl_reason.recipes.state import State, abstract_state, train_shardings
 from rl_reason.runtime.progress import Progress
 from rl_reason.sampling.sampler import Sampler
@@ -244,6 +245,7 @@ def state_bytes(state: State) -> dict[str, int]:
         "frozen": device_bytes(train.frozen),
         "critic": device_bytes(state.get("critic", ())),
         "reward model": device_bytes(state.get("reward_model", ())),
+        "teacher": device_bytes(state.get("teacher", ())),
     }
 
 
@@ -366,16 +368,62 @@ def _supervised(settings: Settings, model: Model) -> tuple[State, list[Call]]:
     return state, _step(step, state["train"], _shapes(pieces, model), count, 1)
 
 
-def _step(step: Step, train: TrainState, pieces: Pieces, count: int, updates: int, prefix: str = "") -> list[Call]:
-    """The two functions of an optimizer step; `updates`: how many there are in a step of the run."""
+def _distillation(settings: Settings, model: Model) -> tuple[State, list[Call]]:
+    """The steps that sample, where there are some; their update where all do, else that of a file's completions, which
+    share no prompts and take more."""
+    checks.check_distillation(settings)
+    algorithm, wanted = settings.algorithm, settings.distillation
+    prompt, completion = settings.data.max_prompt_length, settings.sampling.max_length
+    teacher = describe_teacher(model, wanted.teacher, "config.distillation.teacher", by_config=True)
+    check_length(model, prompt, completion, "config.sampling.max_length")
+    check_length(teacher, prompt, completion, "config.distillation.teacher: config.sampling.max_length")
+    checks.check_rows(settings, model.mesh)
+    optimizer = make_optimizer(algorithm, settings.steps)
+    state = _with_frozen(abstract_state(model, optimizer, with_reference=False), model)
+    update = distillation_update.make_update(
+        model,
+        teacher,
+        wanted,
+        optimizer,
+        train_shardings(state, model),
+        distillation.micro_batch(settings),
+        distillation.common_tokens(model, teacher),
+    )
+    state["teacher"] = _in_dtype(weights.abstract(weights.table(teacher.config), teacher.shardings()), teacher)
+    sampled = []
+    if wanted.on_policy > 0:
+        sampler = make_policy_sampler(settings, model, algorithm.group_size)
+        sampled = _sampling(settings, model, sampler, state["train"].policy)
+    if wanted.on_policy < 1:
+        settings = dataclasses.replace(settings, algorithm=dataclasses.replace(algorithm, group_size=1))
+    batch, _ = weigh(_batch(settings, model), algorithm.reduction, completion)
+    del batch["advantages"]
+    pieces, count = _pieces(batch, model, update.micro_batch)
+    arguments = state["teacher"], pieces, jax.ShapeDtypeStruct((), jnp.int32)
+    rows, length = pieces["tokens"].shape[1], prompt + completion
+    asked = Call("teacher", update.ask.of_pieces, (*arguments, length), 1, rows, count, takes_pieces=True)
+    told = jax.eval_shape(lambda *of: update.ask.of_pieces(*of, length), *arguments)
+    axes = None, "batch", "time", None
+    place = lambda x: _placed(x, sharding(model.mesh, axes[: x.ndim], x.shape))  # noqa: E731
+    pieces = {**pieces, **{name: place(x) for name, x in told.items()}}
+    others = update.others(state["teacher"])
+    return state, [*sampled, asked, *_step(update.step(length), state["train"], pieces, count, 1, others=others)]
+
+
+def _step(
+    step: Step, train: TrainState, pieces: Pieces, count: int, updates: int, prefix: str = "", others: tuple = ()
+) -> list[Call]:
+    """The two functions of an optimizer step; `updates`: how many there are in a step of the run; `others`: what the
+    loss reads beside pieces."""
     number = jax.ShapeDtypeStruct((), jnp.float32)
     whole = jax.ShapeDtypeStruct((), jnp.int32)
-    shapes = jax.eval_shape(step.gradients, train, pieces, whole)
+    arguments = train, pieces, whole, *others
+    shapes = jax.eval_shape(step.gradients, *arguments)
     places = jax.tree.map(lambda x: x.sharding, train.params)
     totals = dataclasses.replace(shapes, gradients=jax.tree.map(_placed, shapes.gradients, places))
     rows, within = pieces["tokens"].shape[1], {"gradients": device_bytes(totals.gradients)}
     return [
-        Call(f"{prefix}gradients", step.gradients, (train, pieces, whole), updates, rows, count, within, True),
+        Call(f"{prefix}gradients", step.gradients, arguments, updates, rows, count, within, True),
         Call(f"{prefix}update", step.finish, (train, totals, number, number), updates, rows * count, within=within),
     ]
 
@@ -410,6 +458,7 @@ def _reward_model(settings: Settings, model: Model) -> tuple[State, list[Call]]:
 
 
 PLANS: dict[str, Callable[[Settings, Model], tuple[State, list[Call]]]] = {
+    "distillation": _distillation,
     "policy_gradient": _policy_gradient,
     "reward_model": _reward_model,
     "supervised": _supervised,

@@ -33,7 +33,8 @@ from rl_reason.recipes import bookkeeping, checks, retraining
 from rl_reason.recipes.accumulation import rows_at_once
 from rl_reason.recipes.ahead import Rollout, name_apart, position_of, take_position
 from rl_reason.recipes.critic import CRITIC_ALONE, advantages_by_critic, describe_critic, with_shared_critic
-from rl_reason.recipes.evaluation import HeldOut, Samples, start_sampling, to_host
+from rl_reason.recipes.drawing import make_sample
+from rl_reason.recipes.evaluation import HeldOut, Samples, to_host
 from rl_reason.recipes.exploration import OVERLONG, Exploration
 from rl_reason.recipes.golds import readable
 from rl_reason.recipes.grading import begin_grading, judge_metrics
@@ -75,7 +76,7 @@ def _train(settings: Settings, workdir_path: str | Path, rewarder: Rewarder) -> 
     workdir = bookkeeping.find_run(workdir_path, settings, model)
 
     steps = make_steps(settings, model, task.critic, task.reward_model)
-    sample = _make_sample(settings, task, steps)
+    sample = make_sample(settings, model, steps.sampler, task.prompt_length)
     start, state, position = restore_or_start(
         steps.abstract, model, steps.optimizer, workdir.checkpoints, settings.seed, steps.others
     )
@@ -233,25 +234,6 @@ def _prepare(settings: Settings, rewarder: Rewarder) -> _Task:
         reward_model=judge,
         critic=critic,
     )
-
-
-def _make_sample(settings: Settings, task: _Task, steps: Steps) -> Callable:
-    """`sample(state, prompts, step, draw)` dispatches the sampling of a batch of questions, some at a time; `to_host`
-    waits. `draw` numbers the batches of a step, which may hold a question twice."""
-    sampler, model, group = steps.sampler, task.model, settings.algorithm.group_size
-    seed_key = jax.random.key(settings.seed)
-
-    def sample(state: State, asked: Sequence[EncodedPrompt], step: int, draw: int = 0) -> list:
-        key = jax.random.fold_in(seed_key, step)
-        key = jax.random.fold_in(key, draw) if draw else key
-        parts = [asked[i : i + task.rows // group] for i in range(0, len(asked), task.rows // group)]
-        length = padded_length(asked, task.prompt_length)
-        weights, limit = sampler.move(state["train"].policy), settings.sampling.limit(step)
-        begin = lambda part: start_sampling(sampler, model, weights, part, length, key, limit)  # noqa: E731
-        # Each has its own caches: a part begins when the one before it has finished.
-        return [begin(parts[0]), *(lambda part=part: begin(part)() for part in parts[1:])]
-
-    return sample
 
 
 Explored = Callable[..., Exploration]

@@ -12,11 +12,12 @@ import optax
 from rl_reason.recipes.accumulation import rows_at_once
 from rl_reason.recipes.completions import Score, completion_values, make_score, make_scoring
 from rl_reason.recipes.critic import CriticUpdate, make_critic_optimizer, make_critic_update
+from rl_reason.recipes.drawing import make_policy_sampler
 from rl_reason.recipes.optimizer import make_optimizer
 from rl_reason.recipes.policy_update import Update, make_update
 from rl_reason.recipes.setup import Model
 from rl_reason.recipes.state import Learner, State, abstract_state, needs_reference, train_shardings
-from rl_reason.sampling.sampler import Sampler, make_sampler
+from rl_reason.sampling.sampler import Sampler
 from rl_reason.settings import Settings
 
 
@@ -61,24 +62,10 @@ def make_steps(settings: Settings, model: Model, critic: Model | None, reward_mo
         update_critic = make_critic_update(critic, settings.critic, others["critic"][1], places_of_critic, micro_batch)
     if settings.critic.kind != "none":
         values = make_scoring(critic or model, completion_values, micro_batch)
-    sampler = make_sampler(
-        model.config,
-        group_size=algorithm.group_size,
-        max_length=sampling.max_length,
-        stop_ids=model.stop_ids,
-        pad_id=model.pad_id,
-        temperature=sampling.temperature,
-        top_k=sampling.top_k,
-        top_p=sampling.top_p,
-        min_p=sampling.min_p,
-        dtype=model.dtype,
-        constrain=model.constrain,
-        decoding=model.decoding,
-    )
     return Steps(
         optimizer=optimizer,
         abstract=abstract,
-        sampler=sampler,
+        sampler=make_policy_sampler(settings, model, algorithm.group_size),
         score=make_score(model, sampling.temperature, micro_batch),
         update=make_update(
             model,

@@ -1,4 +1,4 @@
-"""What a policy-gradient step leaves on record: numbers for metrics.jsonl, completions for samples.jsonl and
+"""What a step of sampled completions leaves on record: numbers for metrics.jsonl, completions for samples.jsonl and
 corrections.jsonl."""
 
 from __future__ import annotations
@@ -38,7 +38,6 @@ def rollout_metrics(drawn: Exploration, batch: Batch, reward: Reward) -> dict[st
         f"pass@{group_size}/train": _mean(correct[judged].reshape(-1, group_size).any(axis=1)),
         "groups/drawn": len(by_group),
         "groups/equal_rewards": (by_group.max(axis=1) == by_group.min(axis=1)).mean(),
-        "advantages/max": np.abs(batch["advantages"]).max(),
         "tokens/completion": lengths.mean(),
         "tokens/completion_max": lengths.max(),
         "tokens/prompt": float(np.mean([len(prompt.prompt_ids) for prompt in drawn.asked])),
@@ -53,6 +52,8 @@ def rollout_metrics(drawn: Exploration, batch: Batch, reward: Reward) -> dict[st
         votes = [majority([graded.extracted[row] for row in rows], correct[rows]) for rows in groups]
         metrics[f"maj@{group_size}/train"] = _mean(np.array(votes))
     metrics |= rates(drawn.reflections, correct)
+    if "advantages" in batch:
+        metrics["advantages/max"] = np.abs(batch["advantages"]).max()
     if graded.steps:
         metrics["reward/step"] = np.mean([reward for row in graded.steps for reward in row])
         metrics["steps/completion"] = np.mean([len(row) for row in graded.steps])
@@ -90,7 +91,7 @@ def sample_records(step: int, count: int, trained: Exploration, batch: Batch, mo
             **({"step_rewards": graded.steps[row]} if graded.steps else {}),
             "verdict": graded.verdicts[row],
             # Of the first token, where they differ.
-            "advantage": float(np.ravel(batch["advantages"][row])[0]),
+            **({"advantage": float(np.ravel(batch["advantages"][row])[0])} if "advantages" in batch else {}),
             "tokens": int(samples.lengths[row]),
             "finish": "stop" if samples.finished[row] else "length",
         }

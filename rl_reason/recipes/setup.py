@@ -179,6 +179,58 @@ def describe_scorer(policy: Model, path: str = "", key: str = "", by_config: boo
     config = dataclasses.replace(families.read_config(folder), heads=("score",))
     if not by_config and tokenization.load_tokenizer(str(folder)).get_vocab() != policy.tokenizer.get_vocab():
         raise UsageError(f"{key}={path!r}: expected the policy's tokenizer, found another vocabulary")
+    return _describe_beside(policy, folder, config, by_config)
+
+
+def describe_teacher(student: Model, path: str, key: str, by_config: bool = False) -> Model:
+    """A language model of any family and size whose logits stand for the student's tokens.
+
+    Args:
+        student: whose tokenizer, mesh and dtype it takes.
+        path: a Hugging Face folder or name.
+        key: what held the path, for the error line.
+        by_config: as in `describe_scorer`.
+
+    Raises:
+        UsageError: no such folder, weights that do not fit, a model without a vocabulary, or another tokenizer.
+    """
+    folder = huggingface.local_folder(path, weights=not by_config, key=key)
+    config = families.read_config(folder)
+    architecture = (config.hf.get("architectures") or ["none"])[0]
+    if architecture.endswith("ForSequenceClassification"):
+        raise UsageError(f"{key}={path!r}: expected a language model, found {architecture}")
+    if not by_config:
+        _check_same_tokens(student, folder, f"{key}={path!r}")
+        without_row = tokenization.ordinary_tokens_from(student.tokenizer, config.vocab_size)
+        if without_row:
+            raise UsageError(
+                f"{key}={path!r}: its vocabulary has {config.vocab_size} rows, the tokenizer {len(student.tokenizer)} "
+                f"tokens; expected a row for each token, found none for {without_row[0]!r}"
+            )
+    made = _describe_beside(student, folder, config, by_config)
+    # It reads the rows that the student reads, which share their prompts where the student's attention lets them.
+    return dataclasses.replace(made, attention="xla") if student.attention == "xla" else made
+
+
+def _check_same_tokens(student: Model, folder: Path, told: str) -> None:
+    """Raises `UsageError` with the first token that is another one for the model in a folder."""
+    theirs, ours = (
+        {id: token for token, id in tokenizer.get_vocab().items()}
+        for tokenizer in (tokenization.load_tokenizer(str(folder)), student.tokenizer)
+    )
+    differing = [id for id in theirs.keys() | ours.keys() if theirs.get(id) != ours.get(id)]
+    if differing:
+        first = min(differing)
+        name = "that is trained here" if student.folder is None else f"of config.model.path={str(student.folder)!r}"
+        named = [repr(tokens[first]) if first in tokens else "none" for tokens in (theirs, ours)]
+        raise UsageError(
+            f"{told}: expected the tokenizer {name}, for logits of the same tokens; token {first} is {named[0]} of the "
+            f"teacher, {named[1]} of the student"
+        )
+
+
+def _describe_beside(policy: Model, folder: Path, config: ModelConfig, by_config: bool) -> Model:
+    """Another model on the policy's mesh."""
     _check_experts(config, policy.mesh)
     kernel = attention.choose(policy.attention, policy.mesh.devices.flat[0], config, policy.dtype)
     made = dataclasses.replace(policy, config=config, folder=folder, adapters=None, attention=kernel)

@@ -29,7 +29,7 @@ State = dict
 
 def needs_reference(settings: Settings) -> bool:
     """Whether the run's loss compares with a reference, which is not what lies beneath adapters."""
-    compares_with_none = settings.recipe in ("supervised", "rejection", "reward_model")
+    compares_with_none = settings.recipe in ("supervised", "rejection", "reward_model", "distillation")
     if compares_with_none or settings.model.lora_rank or settings.model.lora_path:
         return False
     return settings.recipe == "preference" or settings.algorithm.kl_coef > 0

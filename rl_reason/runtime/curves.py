@@ -75,6 +75,13 @@ def panels(metrics: Collection[str], evals: Evals) -> list[Panel]:
         Panel("Token accuracy", "share of tokens", (("accuracy/token", "training"),), percent=True),
         Panel("Preferred", "share of pairs, chosen ahead", (("preference/accuracy", "training"),), percent=True),
         Panel("Margin of the chosen", "β · difference of log-ratios", (("preference/margin", "mean"),)),
+        Panel("Divergence from the teacher", "nats per token", (("distillation/divergence", "training"),)),
+        Panel(
+            "Most probable token",
+            "share where it is the teacher's",
+            (("distillation/agreement", "training"),),
+            percent=True,
+        ),
         Panel(
             "Completion length",
             "tokens",

@@ -131,6 +131,11 @@ class Commands:
             *flags,
         ]
 
+    def distillation(self, workdir: Path, teacher: Path, *flags: str) -> list[str]:
+        """Arguments of a short run of the tiny model as a student."""
+        named = ("--config.recipe=distillation", f"--config.distillation.teacher={teacher}")
+        return self.grpo(workdir, *named, *flags)
+
     def start(self, arguments: list[str], devices: int = 1, **extra: str) -> subprocess.Popen:
         return subprocess.Popen(
             [sys.executable, "-m", *arguments],

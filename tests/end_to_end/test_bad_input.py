@@ -14,6 +14,7 @@ import pytest
 from safetensors.numpy import load_file, save
 
 from rl_reason import train
+from rl_reason.data.tokenization import load_tokenizer
 from tests.end_to_end.commands import SMALL, contents
 
 
@@ -305,6 +306,83 @@ def test_supervised(refused, flag, told):
 def test_offline_recipes(refused, config, flag, told):
     line = refused(flag, config=f"configs/{config}_math.py:tiny", small=False)
     for part in told:
+        assert part in line, line
+
+
+@pytest.mark.parametrize(
+    "flags, told",
+    [
+        (["teacher="], ["config.distillation.teacher=''", "Hugging Face"]),
+        (["teacher=/no/such/folder"], ["config.distillation.teacher='/no/such/folder'", "no such folder"]),
+        (["teacher=checkpoints/tiny_orm"], ["'checkpoints/tiny_orm'", "a language model"]),
+        (["divergence=reverse_lk"], ["config.distillation.divergence='reverse_lk'", "did you mean 'reverse_kl'"]),
+        (["beta=0.3"], ["config.distillation.beta=0.3", "divergence='reverse_kl'"]),
+        (["divergence=jsd", "beta=1.0"], ["config.distillation.beta=1.0", "less than 1"]),
+        (["temperature=0"], ["config.distillation.temperature=0", "more than 0"]),
+        (["top_k=-1"], ["config.distillation.top_k=-1", "at least 0"]),
+        (["top_k=301"], ["config.distillation.top_k=301", "at most 300"]),
+        (["on_policy=1.5"], ["config.distillation.on_policy=1.5", "0 to 1"]),
+        (["on_policy=0.5"], ["config.distillation.completions=''", "on_policy=0.5"]),
+        (["completions=file.jsonl"], ["config.distillation.completions='file.jsonl'", "on_policy is 1"]),
+        (["on_policy=0.0", "completions=file.jsonl"], ["config.algorithm.group_size=4", "on_policy is 0"]),
+        (["on_policy=0.5", "completions=/no/such.jsonl"], ["/no/such.jsonl", "No such file"]),
+    ],
+    ids=lambda x: x[-1] if isinstance(x, list) else "",
+)
+def test_distillation(refused, tiny_model, flags, told):
+    named = ["--config.recipe=distillation", f"--config.distillation.teacher={tiny_model}"]
+    line = refused(*named, *(f"--config.distillation.{flag}" for flag in flags))
+    for part in told:
+        assert part in line, line
+
+
+@pytest.mark.parametrize(
+    "flag, told",
+    [
+        ("--config.algorithm.kl_coef=0.1", ["kl_coef=0.1", "by distillation"]),
+        ("--config.reward.names=('marked_number','model')", ["config.reward.names", "no 'model'"]),
+        ("--config.recipe=policy_gradient", ["config.distillation.teacher=", "by policy-gradient training"]),
+        ("--config.algorithm.batch_size=6", ["config.algorithm.group_size=4", "divisor"]),
+    ],
+)
+def test_distillation_and_other_keys(refused, tiny_model, flag, told):
+    line = refused("--config.recipe=distillation", f"--config.distillation.teacher={tiny_model}", flag)
+    for part in told:
+        assert part in line, line
+
+
+def test_teacher_of_another_tokenizer(refused, tiny_model):
+    """Both are named, and the first token that differs."""
+    line = refused("--config.recipe=distillation", "--config.distillation.teacher=checkpoints/tiny")
+    for part in ("config.distillation.teacher='checkpoints/tiny'", f"config.model.path={str(tiny_model)!r}", "token "):
+        assert part in line, line
+    ours, theirs = (load_tokenizer(str(folder)).convert_ids_to_tokens for folder in (tiny_model, "checkpoints/tiny"))
+    first = next(id for id in range(300) if ours(id) != theirs(id))
+    assert f"token {first} is {theirs(first)!r} of the teacher, {ours(first)!r} of the student" in line
+
+
+WRITTEN = {"problem": "1+1?", "completion": "2"}
+
+
+@pytest.mark.parametrize(
+    "row, told",
+    [
+        ({"problem": "1+1?"}, ["line 2", "no `completion`"]),
+        (WRITTEN | {"finish": "end"}, ["line 2", "'end' as `finish`"]),
+        (
+            WRITTEN | {"id": "long", "completion": "2" * 20},
+            ["row 'long' has 21 tokens", "config.sampling.max_length=12"],
+        ),
+        (WRITTEN, ["config.algorithm.batch_size=8", "2 completions"]),
+    ],
+    ids=str,
+)
+def test_bad_completions(refused, tiny_model, tmp_path, row, told):
+    file = tmp_path / "completions.jsonl"
+    file.write_text(json.dumps(WRITTEN) + "\n" + json.dumps(row) + "\n")
+    named = ("--config.recipe=distillation", f"--config.distillation.teacher={tiny_model}")
+    line = refused(*named, "--config.distillation.on_policy=0.5", f"--config.distillation.completions={file}")
+    for part in (str(file), *told):
         assert part in line, line
 
 

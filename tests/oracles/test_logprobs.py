@@ -16,6 +16,7 @@ from rl_reason.models.logprobs import token_logprobs
 from rl_reason.parallel import compiled
 from rl_reason.parallel.mesh import make_constrain, make_mesh, replicated, sharding
 from rl_reason.recipes.completions import lay, make_score
+from rl_reason.recipes.distillation_update import make_update as make_distillation_update
 from rl_reason.recipes.layout import make_pieces
 from rl_reason.recipes.optimizer import init_state, state_shardings
 from rl_reason.recipes.policy_update import make_update
@@ -174,7 +175,27 @@ def supervised(model, micro_batch):
     return jax.make_jaxpr(step.gradients)(state, pieces, 1)
 
 
-@pytest.mark.parametrize("trace", [policy_gradient, scoring, supervised])
+def distillation(model, micro_batch, top_k=0):
+    """The teacher's pass, and the student's with its gradient."""
+    optimizer = optax.sgd(1.0)
+    places = state_shardings(model.trained(), optimizer, replicated(model.mesh))
+    wanted = settings.Distillation(top_k=top_k)
+    update = make_distillation_update(model, model, wanted, optimizer, places, micro_batch, VOCAB)
+
+    def both(state, pieces):
+        told = update.ask.of_pieces(state.params, pieces, 1, PROMPT + COMPLETION)
+        step = update.step(PROMPT + COMPLETION)
+        return step.gradients(state, {**pieces, **told}, 1, *update.others(state.params))
+
+    state = jax.eval_shape(lambda key: init_state(weights.initialize(model.config, key), optimizer), jax.random.key(0))
+    return jax.make_jaxpr(both)(state, make_all(model, micro_batch))
+
+
+def distillation_of_best(model, micro_batch):
+    return distillation(model, micro_batch, top_k=3)
+
+
+@pytest.mark.parametrize("trace", [policy_gradient, scoring, supervised, distillation, distillation_of_best])
 @pytest.mark.parametrize("micro_batch", [0, 2])
 def test_batch_by_time_by_vocabulary_never_exists(trace, micro_batch):
     """Nor do the logits of all chunks, one beside the other, for the backward pass."""
