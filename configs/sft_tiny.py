@@ -15,10 +15,14 @@ from rl_reason.settings import defaults
 
 WORKED = (("worked", 1.0),)
 MIXED = (("worked", 0.2), ("bare", 0.4), ("plain", 0.4))
+TWO_WORKED = (("english", 0.45), ("mixed", 0.33), ("chinese", 0.11), ("corrected", 0.11))
+TWO_MIXED = (
+    ("english", 0.09), ("mixed", 0.07), ("chinese", 0.02), ("corrected", 0.02), ("bare", 0.4), ("plain", 0.4),
+)  # fmt: skip
 
 
 def get_config(variant: str = ""):
-    check_variant(variant, ("tiny",))
+    check_variant(variant, ("tiny", "bilingual", "bilingual_tiny", "student", "student_tiny"))
     config = defaults()
     config.recipe = "supervised"
     config.steps = 1600
@@ -45,9 +49,22 @@ def get_config(variant: str = ""):
     config.evaluation.samples = 4
     config.checkpoint.every = 250
     config.log.every = 10
-    if variant == "tiny":
+    worked, mixed = WORKED, MIXED
+    if variant.startswith(("bilingual", "student")):
+        worked, mixed = TWO_WORKED, TWO_MIXED
+        config.data.name = "bilingual_problems+requests"
+        config.data.solutions = ((0, worked), (1250, mixed))
+        config.data.row_length = 224
+        config.data.max_prompt_length = 96
+        config.model.tokenizer_size = 1024
+        config.sampling.max_length = 128
+        config.algorithm.batch_size = 36
+        config.evaluation.name = "bilingual_problems"
+    if variant.startswith("student"):
+        config.model.shape.update(hidden_size=64, intermediate_size=160, num_hidden_layers=3)
+    if variant.endswith("tiny"):
         config.steps = 20
-        config.data.solutions = ((0, WORKED), (10, MIXED))
+        config.data.solutions = ((0, worked), (10, mixed))
         config.algorithm.batch_size = 8
         config.algorithm.warmup_steps = 5
         config.evaluation.every = 0

@@ -15,9 +15,11 @@ from itertools import accumulate
 from pathlib import Path
 
 from rl_reason.data.benchmarks import BENCHMARKS, load_benchmark
+from rl_reason.data.bilingual import bilingual_problems
 from rl_reason.data.jsonl import read_jsonl
 from rl_reason.data.problems import check_problem, first_file, folders, read_problems
 from rl_reason.data.public import load_public
+from rl_reason.data.requests import requests
 from rl_reason.data.upstream import gsm8k_problem, math_files, math_problem
 from rl_reason.data.word_problems import word_problems
 from rl_reason.errors import UsageError
@@ -68,6 +70,11 @@ class Problems(Sequence):
     def is_made(self) -> bool:
         """Whether problems are made when they are asked for: then there may be any number of them."""
         return not all(isinstance(part, list) for part in self._parts)
+
+    def first_of_each(self, count: int) -> list[dict]:
+        """The first so many of each source."""
+        starts = [end - len(part) for end, part in zip(self._ends, self._parts, strict=True)]
+        return [problem for start, end in zip(starts, self._ends) for problem in self[start : min(start + count, end)]]
 
     def __len__(self) -> int:
         return self._ends[-1]
@@ -150,6 +157,8 @@ def _check_split(name: str, split: str) -> None:
 
 SOURCES: dict[str, Callable[[str, str, int], Sequence[dict]]] = {
     "word_problems": word_problems,
+    "bilingual_problems": bilingual_problems,
+    "requests": requests,
     **{name: functools.partial(load_benchmark, name) for name in BENCHMARKS},
     "gsm8k": gsm8k,
     "math": math,

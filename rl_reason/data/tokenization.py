@@ -22,9 +22,9 @@ PAD = "<|pad|>"
 END = "<|endoftext|>"
 TAGS = ("<think>", "</think>", "<answer>", "</answer>")
 
-# Words carry their leading space, each digit stands alone (numbers of any length are then read digit by digit),
-# runs of punctuation and of white space stay together.
-_PIECES = r" ?\p{L}[\p{L}\p{M}]*|\p{N}| ?[^\s\p{L}\p{N}]+|\s+(?!\S)|\s+"
+# Words carry their leading space, each digit stands alone (numbers of any length are then read digit by digit), and so
+# does each Chinese character (number words, too, are read so); runs of punctuation and of white space stay together.
+_PIECES = r"\p{Han}| ?(?!\p{Han})\p{L}(?:(?!\p{Han})[\p{L}\p{M}])*|\p{N}| ?[^\s\p{L}\p{N}]+|\s+(?!\S)|\s+"
 
 
 def is_local(path: str) -> bool:
