@@ -53,12 +53,14 @@ def get_config(variant: str = ""):
     if variant.startswith(("bilingual", "student")):
         worked, mixed = TWO_WORKED, TWO_MIXED
         config.data.name = "bilingual_problems+requests"
-        config.data.solutions = ((0, worked), (1250, mixed))
-        config.data.row_length = 224
+        config.steps = 1000
+        config.data.solutions = ((0, worked), (820, mixed))
+        config.data.row_length = 200
+        config.data.long_prompts = "drop"
         config.data.max_prompt_length = 96
         config.model.tokenizer_size = 1024
         config.sampling.max_length = 128
-        config.algorithm.batch_size = 36
+        config.algorithm.batch_size = 26
         config.evaluation.name = "bilingual_problems"
     if variant.startswith("student"):
         config.model.shape.update(hidden_size=64, intermediate_size=160, num_hidden_layers=3)

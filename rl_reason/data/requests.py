@@ -1,8 +1,8 @@
 """Short requests without a number to find, in English and Chinese, and pairs of a good reply and a bad one.
 
-Somebody is to be greeted, thanked, asked for something. A good reply is polite, in the language of the request, and does
-what it asks for; a bad one is curt, in the other language, or does something else. What is right no rule decides: of
-such replies a preference model learns.
+Somebody is to be greeted, thanked, asked for something. A good reply is polite, in the language of the request, and
+does what it asks for; a bad one is curt, in the other language, or does something else. What is right no rule decides:
+of such replies a preference model learns.
 
 A request belongs to the split of what it asks for (what, to whom, about which thing), in whatever words and language.
 """
@@ -20,6 +20,7 @@ from rl_reason.data.word_problems import HELD_OUT
 from rl_reason.errors import UsageError
 
 SIZES = {"train": 20_000, "test": 500}
+PAIRS = {"train": 4_000, "test": 500}
 
 REQUESTS: dict[str, dict[str, tuple[str, ...]]] = {
     "greet": {
@@ -69,6 +70,8 @@ CURT = {
 THOUGHTS = {"en": "A kind reply in English", "zh": "用中文好好回答"}
 FAULTS = ("curt", "language", "off topic")
 """What is wrong with a bad reply."""
+FORMS = (worked, bare, plain)
+"""How both replies of a pair are written, so that the form does not tell them apart."""
 
 
 def make_request(split: str, index: int, seed: int) -> dict:
@@ -76,12 +79,10 @@ def make_request(split: str, index: int, seed: int) -> dict:
 
     Returns:
         `id`, `problem`, `answer` (a good reply), `curt` (one that is not), `language`, `solution` and `told` (a thought
-        before the reply), `kind` ("general"), `topic` and `source`.
+        before the reply), `kind` ("general"), `topic`, `about` (the places of the name and of the thing in the lists of
+        `data.bilingual`) and `source`.
     """
-    return _request(f"{split}/{seed}/{index}", split)
-
-
-def _request(place: str, split: str) -> dict:
+    place = f"{split}/{seed}/{index}"
     rng = random.Random(f"requests/{place}")
     topic, name, thing = _draw(split, rng)
     language = rng.choice(LANGUAGES)
@@ -95,6 +96,7 @@ def _request(place: str, split: str) -> dict:
         "told": {code: [thought] for code, thought in THOUGHTS.items()},
         "kind": "general",
         "topic": topic,
+        "about": [name, thing],
         "source": "requests",
     }
 
@@ -126,3 +128,39 @@ def requests(split: str, dir: str, seed: int) -> MadeRows:
         raise UsageError(f"config.data.split={split!r}: requests has {', '.join(SIZES)}")
     made_from = 0 if split == "test" else seed
     return MadeRows(SIZES[split], lambda index: make_request(split, index, made_from))
+
+
+def make_pair(split: str, index: int, seed: int) -> dict:
+    """Pair number `index` of a split: `problem`, `chosen` and `rejected`, two replies of the same form of which one is
+    good, and the `fault` of the other (`FAULTS`)."""
+    request = make_request(split, index, seed)
+    rng = random.Random(f"{request['id']}/pair")
+    fault, write = rng.choice(FAULTS), rng.choice(FORMS)
+    bad = _with_fault(request, fault, rng)
+    return {
+        "id": f"{request['id']}/pair",
+        "problem": request["problem"],
+        "chosen": write(request | {"curt": request["answer"]}),
+        "rejected": write(request | {"answer": bad, "curt": bad}),
+        "language": request["language"],
+        "fault": fault,
+    }
+
+
+def _with_fault(request: Mapping, fault: str, rng: random.Random) -> str:
+    if fault == "curt":
+        return request["curt"]
+    language = request["language"]
+    if fault == "language":
+        other = next(code for code in LANGUAGES if code != language)
+        return _polite(request["topic"], other, *request["about"])
+    topic = rng.choice([topic for topic in POLITE if topic != request["topic"]])
+    return _polite(topic, language, *request["about"])
+
+
+def request_pairs(split: str, dir: str, seed: int) -> MadeRows:
+    """Pairs for a preference model (`data.labelled`), of the requests of the split."""
+    if split not in PAIRS:
+        raise UsageError(f"config.data.split={split!r}: request_pairs has {', '.join(PAIRS)}")
+    made_from = 0 if split == "test" else seed
+    return MadeRows(PAIRS[split], lambda index: make_pair(split, index, made_from))

@@ -8,7 +8,6 @@ from collections.abc import Callable, Mapping, Sequence
 
 from rl_reason.errors import UsageError, nearest
 
-
 REFLECTIONS = {"en": "Wait, that is wrong: ", "zh": "等等，不对："}
 """What stands between a wrong calculation and the right one."""
 _ANSWER = {"en": "The answer is {}.", "zh": "答案是{}。"}

@@ -73,8 +73,8 @@ class Problems(Sequence):
 
     def first_of_each(self, count: int) -> list[dict]:
         """The first so many of each source."""
-        starts = [end - len(part) for end, part in zip(self._ends, self._parts, strict=True)]
-        return [problem for start, end in zip(starts, self._ends) for problem in self[start : min(start + count, end)]]
+        places = [(end - len(part), end) for end, part in zip(self._ends, self._parts, strict=True)]
+        return [problem for start, end in places for problem in self[start : min(start + count, end)]]
 
     def __len__(self) -> int:
         return self._ends[-1]

@@ -10,6 +10,7 @@ from rl_reason.recipes.rollout import Batch
 from rl_reason.recipes.setup import Model
 from rl_reason.rewards import VERDICTS
 from rl_reason.rewards.combination import describe_failure
+from rl_reason.rewards.language import mixes
 
 
 def rollout_metrics(drawn: Exploration, batch: Batch) -> dict[str, float]:
@@ -39,6 +40,10 @@ def rollout_metrics(drawn: Exploration, batch: Batch) -> dict[str, float]:
     if graded.steps:
         metrics["reward/step"] = np.mean([reward for row in graded.steps for reward in row])
         metrics["steps/completion"] = np.mean([len(row) for row in graded.steps])
+    mixing = [mixes(text, problem) for text, problem in zip(drawn.texts, drawn.problems, strict=True)]
+    in_words = [one for one in mixing if one is not None]
+    if in_words:
+        metrics["language/mixed"] = np.mean(in_words)
     metrics |= {f"reward/{name}": scores.mean() for name, scores in graded.parts.items()}
     metrics |= {f"verdict/{verdict}": graded.verdicts.count(verdict) for verdict in VERDICTS}
     metrics |= {f"grader/{kind}": count for kind, count in graded.counts.items()}
