@@ -1,13 +1,22 @@
-"""Makes the shipped checkpoint `checkpoints/tiny`: a base model in small, trained from random weights.
+"""Makes the shipped checkpoints: base models in small, trained from random weights.
 
-About 0.8M parameters (Qwen2's layout) and a tokenizer of 512 tokens, on generated word problems. It learns to work
-problems out, then its text becomes a mixture in which most answers are blurted out: like a base model it can
-reason and mostly does not, so that reinforcement has something to find.
+`checkpoints/tiny` has about 0.8M parameters (Qwen2's layout) and a tokenizer of 512 tokens, on generated word problems.
+It learns to work problems out, then its text becomes a mixture in which most answers are blurted out: like a base model
+it can reason and mostly does not, so that reinforcement has something to find.
 
     python -m rl_reason.train --config=configs/sft_tiny.py --workdir=runs/sft_tiny
     cp runs/sft_tiny/export/* checkpoints/tiny/
 
-Variants: `tiny` is a smoke test of one minute.
+Variant `bilingual` makes `checkpoints/bilingual`: problems in English and Chinese, and a share of short requests, which
+are mostly answered curtly. Its text works problems out in English four times as often as in Chinese, whatever language
+the question is in, nearly as often in both at once, and now and then with a wrong calculation that is corrected. So it
+mixes languages, and reasons best in the one that its text has most of. Variant `student` makes
+`checkpoints/bilingual_student` on the same text, with the same tokenizer and less than a quarter of the parameters.
+
+    python -m rl_reason.train --config=configs/sft_tiny.py:bilingual --workdir=runs/sft_bilingual
+    cp runs/sft_bilingual/export/* checkpoints/bilingual/
+
+Variants `tiny`, `bilingual_tiny` and `student_tiny` are smoke tests of one minute.
 """
 
 from rl_reason.runtime.config import check_variant
