@@ -1,13 +1,22 @@
-"""Makes the shipped checkpoint `checkpoints/tiny`: a base model in small, trained from random weights.
+"""Makes the shipped checkpoints: base models in small, trained from random weights.
 
-About 0.8M parameters (Qwen2's layout) and a tokenizer of 512 tokens, on generated word problems. It learns to work
-problems out, then its text becomes a mixture in which most answers are blurted out: like a base model it can
-reason and mostly does not, so that reinforcement has something to find.
+`checkpoints/tiny` has about 0.8M parameters (Qwen2's layout) and a tokenizer of 512 tokens, on generated word problems.
+It learns to work problems out, then its text becomes a mixture in which most answers are blurted out: like a base model
+it can reason and mostly does not, so that reinforcement has something to find.
 
     python -m rl_reason.train --config=configs/sft_tiny.py --workdir=runs/sft_tiny
     cp runs/sft_tiny/export/* checkpoints/tiny/
 
-Variants: `tiny` is a smoke test of one minute.
+Variant `bilingual` makes `checkpoints/bilingual`: problems in English and Chinese, and a share of short requests, which
+are mostly answered curtly. Its text works problems out in English four times as often as in Chinese, whatever language
+the question is in, nearly as often in both at once, and now and then with a wrong calculation that is corrected. So it
+mixes languages, and reasons best in the one that its text has most of. Variant `student` makes
+`checkpoints/bilingual_student` on the same text, with the same tokenizer and less than a quarter of the parameters.
+
+    python -m rl_reason.train --config=configs/sft_tiny.py:bilingual --workdir=runs/sft_bilingual
+    cp runs/sft_bilingual/export/* checkpoints/bilingual/
+
+Variants `tiny`, `bilingual_tiny` and `student_tiny` are smoke tests of one minute.
 """
 
 from rl_reason.runtime.config import check_variant
@@ -15,10 +24,14 @@ from rl_reason.settings import defaults
 
 WORKED = (("worked", 1.0),)
 MIXED = (("worked", 0.2), ("bare", 0.4), ("plain", 0.4))
+TWO_WORKED = (("english", 0.45), ("mixed", 0.33), ("chinese", 0.11), ("corrected", 0.11))
+TWO_MIXED = (
+    ("english", 0.09), ("mixed", 0.07), ("chinese", 0.02), ("corrected", 0.02), ("bare", 0.4), ("plain", 0.4),
+)  # fmt: skip
 
 
 def get_config(variant: str = ""):
-    check_variant(variant, ("tiny",))
+    check_variant(variant, ("tiny", "bilingual", "bilingual_tiny", "student", "student_tiny"))
     config = defaults()
     config.recipe = "supervised"
     config.steps = 1600
@@ -45,9 +58,24 @@ def get_config(variant: str = ""):
     config.evaluation.samples = 4
     config.checkpoint.every = 250
     config.log.every = 10
-    if variant == "tiny":
+    worked, mixed = WORKED, MIXED
+    if variant.startswith(("bilingual", "student")):
+        worked, mixed = TWO_WORKED, TWO_MIXED
+        config.data.name = "bilingual_problems+requests"
+        config.steps = 1000
+        config.data.solutions = ((0, worked), (820, mixed))
+        config.data.row_length = 200
+        config.data.long_prompts = "drop"
+        config.data.max_prompt_length = 96
+        config.model.tokenizer_size = 1024
+        config.sampling.max_length = 128
+        config.algorithm.batch_size = 26
+        config.evaluation.name = "bilingual_problems"
+    if variant.startswith("student"):
+        config.model.shape.update(hidden_size=64, intermediate_size=160, num_hidden_layers=3)
+    if variant.endswith("tiny"):
         config.steps = 20
-        config.data.solutions = ((0, WORKED), (10, MIXED))
+        config.data.solutions = ((0, worked), (10, mixed))
         config.algorithm.batch_size = 8
         config.algorithm.warmup_steps = 5
         config.evaluation.every = 0

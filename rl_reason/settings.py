@@ -187,7 +187,8 @@ class RewardModel:
     labels: str = "rules"
     """Where they come from: "rules": completions are sampled and judged by `reward.names`, or their steps by
     `reward.steps`; "rollouts": they are sampled, and a step is judged by how often the policy ends right from there
-    (Math-Shepherd); "file": `data.name` and `evaluation.name` are files that hold them (`data.labelled`)."""
+    (Math-Shepherd); "file": `data.name` and `evaluation.name` are files that hold them, or `request_pairs`
+    (`data.labelled`)."""
     policy: str = ""
     """Folder of the policy that completions are sampled from; empty: `model.path`."""
     every_token: bool = False

@@ -1,4 +1,4 @@
-"""Solutions with labels, from which reward models learn: files with one JSON object a line.
+"""Solutions with labels, from which reward models learn: files with one JSON object a line, or made pairs (`MADE`).
 
 Each row has `problem`, and by the kind of the reward model
 
@@ -25,6 +25,7 @@ from typing import Any
 from transformers import PreTrainedTokenizerBase
 
 from rl_reason.data.jsonl import is_unicode, read_jsonl
+from rl_reason.data.requests import request_pairs
 from rl_reason.data.steps import StepEnds, join_steps, make_step_ends
 from rl_reason.data.templates import Template
 from rl_reason.data.tokenization import decode, encode_prompt
@@ -95,18 +96,24 @@ class Encoding:
 
 
 def read_labelled(path: Path, learned: RewardModel, encoding: Encoding) -> list[Item]:
-    """The rows of a file, encoded; those without a rating, or too long ones where they are dropped, are counted.
+    """The rows of a file, encoded as by `encode_labelled`, whose errors name the line."""
+    rows = [(f"{path}, line {line}", row) for line, row in read_jsonl(path)]
+    return encode_labelled(rows, str(path), learned, encoding)
+
+
+def encode_labelled(
+    rows: Sequence[tuple[str, Mapping]], name: str, learned: RewardModel, encoding: Encoding
+) -> list[Item]:
+    """Rows, each with its place, encoded; those without a rating, or too long ones where they are dropped, are counted.
 
     Raises:
-        UsageError: names the file and the line.
+        UsageError: names the place of the row, or `name` for all of them.
     """
     make = _KINDS[learned.kind]
     step_ends = encoding.step_ends()
     items: list[Item] = []
     unrated = dropped = 0
-    rows = read_jsonl(path)
-    for line, row in rows:
-        place = f"{path}, line {line}"
+    for place, row in rows:
         item = None if "failure" in row else make(row, place, learned, encoding, step_ends)
         if item is None:
             unrated += 1
@@ -115,13 +122,17 @@ def read_labelled(path: Path, learned: RewardModel, encoding: Encoding) -> list[
         else:
             dropped += 1
     if unrated:
-        log.warning("%s: left out %d of %d rows, which have no rating", path, unrated, len(rows))
+        log.warning("%s: left out %d of %d rows, which have no rating", name, unrated, len(rows))
     if dropped:
         limits = encoding.max_prompt, encoding.max_completion
-        log.warning("%s: left out %d of %d rows, longer than %d + %d tokens", path, dropped, len(rows), *limits)
+        log.warning("%s: left out %d of %d rows, longer than %d + %d tokens", name, dropped, len(rows), *limits)
     if not items:
-        raise UsageError(f"{path}: holds no labels to learn from in its {len(rows)} rows ({_EXPECTED[learned.kind]})")
+        raise UsageError(f"{name}: holds no labels to learn from in its {len(rows)} rows ({_EXPECTED[learned.kind]})")
     return items
+
+
+MADE: dict[str, Callable[[str, str, int], Sequence[Mapping]]] = {"request_pairs": request_pairs}
+"""Rows of labels that are made: functions of (split, dir, seed), as the sources of problems are (`data.sources`)."""
 
 
 def first_problems(items: Sequence[Item], count: int) -> list[Item]:

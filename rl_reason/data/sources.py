@@ -15,11 +15,13 @@ from itertools import accumulate
 from pathlib import Path
 
 from rl_reason.data.benchmarks import BENCHMARKS, load_benchmark
+from rl_reason.data.bilingual import bilingual_problems
 from rl_reason.data.generated import is_generated, solutions
 from rl_reason.data.gym import PREFIX, GymProblems
 from rl_reason.data.jsonl import read_jsonl
 from rl_reason.data.problems import check_problem, first_file, folders, read_problems
 from rl_reason.data.public import load_public
+from rl_reason.data.requests import requests
 from rl_reason.data.upstream import gsm8k_problem, math_files, math_problem
 from rl_reason.data.word_problems import word_problems
 from rl_reason.errors import UsageError
@@ -121,6 +123,11 @@ class Problems(Sequence):
         """The data set of a problem, as `config.data.name` has it."""
         return self._names[bisect_right(self._ends, index)]
 
+    def first_of_each(self, count: int) -> list[dict]:
+        """The first so many of each source."""
+        places = [(end - len(part), end) for end, part in zip(self._ends, self._parts, strict=True)]
+        return [problem for start, end in places for problem in self[start : min(start + count, end)]]
+
     def __len__(self) -> int:
         return self._ends[-1]
 
@@ -202,6 +209,8 @@ def _check_split(name: str, split: str) -> None:
 
 SOURCES: dict[str, Callable[[str, str, int], Sequence[dict]]] = {
     "word_problems": word_problems,
+    "bilingual_problems": bilingual_problems,
+    "requests": requests,
     **{name: functools.partial(load_benchmark, name) for name in BENCHMARKS},
     "gsm8k": gsm8k,
     "math": math,

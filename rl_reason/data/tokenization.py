@@ -22,9 +22,13 @@ PAD = "<|pad|>"
 END = "<|endoftext|>"
 TAGS = ("<think>", "</think>", "<answer>", "</answer>")
 
-# Words carry their leading space, each digit stands alone (numbers of any length are then read digit by digit),
-# runs of punctuation and of white space stay together.
-_PIECES = r" ?\p{L}[\p{L}\p{M}]*|\p{N}| ?[^\s\p{L}\p{N}]+|\s+(?!\S)|\s+"
+# Words carry their leading space, each digit stands alone (numbers of any length are then read digit by digit), and so
+# does each character of a Chinese number word; runs of punctuation and of white space stay together.
+_NUMERALS = "零一二两三四五六七八九十百千万"
+_PIECES = (
+    rf"[{_NUMERALS}]| ?(?![{_NUMERALS}])\p{{L}}(?:(?![{_NUMERALS}])[\p{{L}}\p{{M}}])*"
+    r"|\p{N}| ?[^\s\p{L}\p{N}]+|\s+(?!\S)|\s+"
+)
 
 
 def is_local(path: str) -> bool:

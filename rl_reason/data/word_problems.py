@@ -10,9 +10,9 @@ from __future__ import annotations
 
 import hashlib
 import random
-from collections.abc import Sequence
 from dataclasses import dataclass
 
+from rl_reason.data.made import MadeRows
 from rl_reason.errors import UsageError
 
 LARGEST = 99
@@ -68,7 +68,7 @@ def _draw_event(total: int, rng: random.Random) -> Event | None:
     return Event(kind, n) if possible else None
 
 
-def _apply(total: int, event: Event) -> tuple[int, list[str]]:
+def apply_event(total: int, event: Event) -> tuple[int, list[str]]:
     """The new total and the calculations that lead to it."""
     if event.kind == "times":
         return total * event.n, [f"{total}*{event.n}={total * event.n}"]
@@ -82,7 +82,7 @@ def _apply(total: int, event: Event) -> tuple[int, list[str]]:
     return result, [*lines, f"{total}{sign}{change}={result}"]
 
 
-def _arithmetic(split: str, rng: random.Random, lengths: tuple[int, int]) -> tuple[int, list[Event]]:
+def draw_arithmetic(split: str, rng: random.Random, lengths: tuple[int, int]) -> tuple[int, list[Event]]:
     """A start and a chain of events that belong to the split."""
     while True:
         start = rng.randint(2, 60)
@@ -93,7 +93,7 @@ def _arithmetic(split: str, rng: random.Random, lengths: tuple[int, int]) -> tup
             event = _draw_event(total, rng)
             if event is not None:
                 events.append(event)
-                total, _ = _apply(total, event)
+                total, _ = apply_event(total, event)
         signature = repr((start, [(e.kind, e.n, e.m) for e in events]))
         held_out = int.from_bytes(hashlib.sha256(signature.encode()).digest()[:4]) % HELD_OUT == 0
         if held_out == (split == "test"):
@@ -104,14 +104,14 @@ def make_problem(split: str, index: int, seed: int, lengths: tuple[int, int] = L
     """Problem number `index` of a split: `id`, `problem`, `answer`, `solution`, `level` (the number of events)."""
     others = "" if lengths == LENGTHS else "/{}-{}".format(*lengths)
     rng = random.Random(f"{split}/{seed}/{index}{others}")
-    start, events = _arithmetic(split, rng, lengths)
+    start, events = draw_arithmetic(split, rng, lengths)
     name, friend = rng.sample(NAMES, 2)
     words = {"name": name, "friend": friend, "things": rng.choice(THINGS), "boxes": rng.choice(BOXES)}
     sentences = [rng.choice(STARTS).format(n=start, **words)]
     total, lines = start, []
     for event in events:
         sentences.append(rng.choice(EVENTS[event.kind]).format(n=event.n, m=event.m, **words))
-        total, more = _apply(total, event)
+        total, more = apply_event(total, event)
         lines += more
     sentences.append(rng.choice(QUESTIONS).format(**words))
     return {
@@ -124,21 +124,12 @@ def make_problem(split: str, index: int, seed: int, lengths: tuple[int, int] = L
     }
 
 
-class WordProblems(Sequence):
+class WordProblems(MadeRows):
     """The problems of a split, made when they are asked for."""
 
     def __init__(self, split: str, seed: int, lengths: tuple[int, int] = LENGTHS):
-        self.split, self.seed, self.lengths = split, seed, lengths
-
-    def __len__(self) -> int:
-        return SIZES[self.split]
-
-    def __getitem__(self, index):
-        if isinstance(index, slice):
-            return [self[i] for i in range(*index.indices(len(self)))]
-        if not -len(self) <= index < len(self):
-            raise IndexError(index)
-        return make_problem(self.split, index % len(self), self.seed, self.lengths)
+        super().__init__(SIZES[split], lambda index: make_problem(split, index, seed, lengths))
+        self.seed = seed
 
 
 def word_problems(split: str, dir: str, seed: int) -> WordProblems:

@@ -18,6 +18,7 @@ from rl_reason.parallel.mesh import replicated, sharding
 from rl_reason.recipes.grading import grade
 from rl_reason.recipes.setup import Model
 from rl_reason.rewards.combination import Rewarder, describe_failure
+from rl_reason.rewards.language import mixes
 from rl_reason.rewards.summary import summarize
 from rl_reason.sampling.sampler import Completions, Moved, Sampler, make_sampler
 
@@ -138,6 +139,7 @@ def grade_records(asked: HeldOut, rewarder: Rewarder, completed: Sequence[Comple
             "finish": one.finish,
         }
         | ({"rating": problem["rating"]} if "rating" in problem else {})
+        | ({"language": problem["language"], "mixes": mixes(one.text, problem)} if "language" in problem else {})
         | ({"failure": describe_failure(failed[row])} if row in failed else {})
         for row, (one, problem) in enumerate(zip(completed, owners, strict=True))
     ]

@@ -25,7 +25,7 @@ import optax
 
 from rl_reason.data import sources
 from rl_reason.data.iterators import left_pad, prompt_iterator
-from rl_reason.data.labelled import Encoding, Item, first_problems, read_labelled
+from rl_reason.data.labelled import MADE, Encoding, Item, encode_labelled, first_problems, read_labelled
 from rl_reason.data.templates import find_template
 from rl_reason.errors import UsageError
 from rl_reason.models import decoder
@@ -311,18 +311,25 @@ def _prepare(settings: Settings, rewarder: Rewarder | None) -> _Task:
 
 
 def _read(settings: Settings, encoding: Encoding) -> _Labelled:
-    """The labels of files."""
-    data, evaluation = settings.data, settings.evaluation
+    """The labels of files, or made ones."""
+    data, evaluation, learned = settings.data, settings.evaluation, settings.reward_model
 
-    def read(name: str, problems: int, key: str) -> list[Item]:
+    def read(name: str, split: str, problems: int, key: str) -> list[Item]:
+        if name in MADE:
+            rows = [(f"{key}={name!r}, {row['id']}", row) for row in MADE[name](split, data.dir, settings.seed)]
+            return first_problems(encode_labelled(rows, name, learned, encoding), problems)
         if not name.endswith(".jsonl"):
-            raise UsageError(f"{key}={name!r}: expected a file, .jsonl, as config.reward_model.labels='file' says")
-        return first_problems(read_labelled(Path(name).expanduser(), settings.reward_model, encoding), problems)
+            raise UsageError(
+                f"{key}={name!r}: expected a file, .jsonl, as config.reward_model.labels='file' says, or labels that "
+                f"are made: {', '.join(MADE)}"
+            )
+        return first_problems(read_labelled(Path(name).expanduser(), learned, encoding), problems)
 
     held_out = {}
     if evaluation.name:
-        held_out[evaluation.name] = read(evaluation.name, evaluation.problems, "config.evaluation.name")
-    return _Labelled(read(data.name, data.problems, "config.data.name"), held_out)
+        read_one = (evaluation.name, evaluation.split, evaluation.problems)
+        held_out[evaluation.name] = read(*read_one, "config.evaluation.name")
+    return _Labelled(read(data.name, data.split, data.problems, "config.data.name"), held_out)
 
 
 def _label(settings: Settings, task: _Task, workdir: Workdir, rewarder: Rewarder | None) -> _Labelled:

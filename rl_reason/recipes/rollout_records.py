@@ -15,6 +15,7 @@ from rl_reason.recipes.setup import Model
 from rl_reason.rewards import VERDICTS
 from rl_reason.rewards.combination import UNJUDGED, describe_failure, is_given
 from rl_reason.rewards.estimators import majority
+from rl_reason.rewards.language import mixes
 from rl_reason.rewards.reflection import rates
 from rl_reason.runtime.metrics import read_jsonl
 from rl_reason.settings import Reward
@@ -61,6 +62,10 @@ def rollout_metrics(drawn: Exploration, batch: Batch, reward: Reward) -> dict[st
         given = np.array([is_given(reward, name, problem) for problem in drawn.problems])
         if given.any():
             metrics[f"reward/{name}"] = scores[given].mean()
+    mixing = [mixes(text, problem) for text, problem in zip(drawn.texts, drawn.problems, strict=True)]
+    in_words = [one for one in mixing if one is not None]
+    if in_words:
+        metrics["language/mixed"] = np.mean(in_words)
     metrics |= {f"verdict/{verdict}": graded.verdicts.count(verdict) for verdict in VERDICTS}
     metrics |= {f"grader/{kind}": count for kind, count in graded.counts.items()}
     return {name: float(value) for name, value in metrics.items()}

@@ -41,7 +41,7 @@ from rl_reason.rewards.combination import Rewarder
 from rl_reason.settings import Settings
 
 TOKENIZER_PROBLEMS = 5000
-"""Problems whose text a new tokenizer is trained on."""
+"""Problems, of each source that makes them, whose text a new tokenizer is trained on."""
 EVALUATION_ROWS = 1024
 SHOWN = {"loss": "loss", "entropy": "entropy", "epoch": "epoch", "tokens/s": "tokens/s"}
 """Beside the progress bar: label → metric."""
@@ -118,7 +118,8 @@ def run(settings: Settings, workdir_path: str | Path) -> None:
     styles = sorted({style for _, mixture in data.solutions for style, _ in mixture})
 
     def texts() -> Iterator[str]:
-        for problem in problems[:TOKENIZER_PROBLEMS]:
+        whole = isinstance(problems, sources.Problems)
+        for problem in problems.first_of_each(TOKENIZER_PROBLEMS) if whole else problems[:TOKENIZER_PROBLEMS]:
             yield from (message["content"] for message in problem.get("messages", ()))
             if "messages" not in problem:
                 yield problem["problem"]

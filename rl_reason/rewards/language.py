@@ -5,6 +5,7 @@ from __future__ import annotations
 import re
 from collections import Counter
 from collections.abc import Mapping
+from typing import Any
 
 _HAN, _KANA = "\u3400-\u4dbf\u4e00-\u9fff\uf900-\ufaff\U00020000-\U0003134f", "\u3041-\u30fa\u30fc-\u30ff\u31f0-\u31ff"
 # A word: a run of letters of one script; of Chinese and Japanese, which put no spaces between words, a character.
@@ -58,6 +59,15 @@ def language(completion: str, problem: Mapping) -> float:
     return sum(found[script] for script in target) / total if total else 0.0
 
 
+def mixes(completion: str, problem: Mapping) -> bool | None:
+    """Whether a completion leaves the language of its problem: less than 19 of 20 words are in it, the rest being names
+    or quotations. None where that cannot be said: no words, or a problem whose `language` is not given or not known."""
+    known = _scripts_of(problem.get("language"))
+    if known is None or next(_scripts(_prose(completion)), None) is None:
+        return None
+    return language(completion, problem) < 0.95
+
+
 def check_gold(problem: Mapping) -> None:
     """Raises `ValueError` for a `language` that is not known."""
     _target({"language": problem.get("language")})
@@ -72,10 +82,15 @@ def _target(problem: Mapping) -> set[str]:
     if code is None:
         question = problem.get("problem")
         return _main(Counter(_scripts(_prose(question)))) if isinstance(question, str) else set()
-    scripts = _LANGUAGES.get(re.split("[-_]", code.lower())[0]) if isinstance(code, str) else None
+    scripts = _scripts_of(code)
     if scripts is None:
         raise ValueError(f"language={code!r:.80}: expected one of {', '.join(sorted(_LANGUAGES))}")
     return scripts
+
+
+def _scripts_of(code: Any) -> set[str] | None:
+    """The scripts of the language with a code; None for what is no known code."""
+    return _LANGUAGES.get(re.split("[-_]", code.lower())[0]) if isinstance(code, str) else None
 
 
 def _main(found: Counter[str]) -> set[str]:

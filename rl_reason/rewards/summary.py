@@ -17,7 +17,7 @@ from rl_reason.rewards.rating import elo
 from rl_reason.rewards.reflection import reflect
 
 SHARES = (
-    "pass@", "maj@", "bon@", "weighted_maj@", "format", "truncated", "unparseable", "timeout", "crash",
+    "pass@", "maj@", "bon@", "weighted_maj@", "format", "language/", "truncated", "unparseable", "timeout", "crash",
     "reflection/rate", "correction/",
 )  # fmt: skip
 """How the names of figures begin that are shares of 1."""
@@ -28,7 +28,8 @@ def summarize(records: Sequence[dict], samples: int, without_scale: bool = False
 
     Args:
         records: of samples: `correct`, `verdict`, `extracted`, `answer`, `completion`, `tokens`, `finish`; where a
-            reward model judged them `score`, where problems are rated `rating`.
+            reward model judged them `score`, where problems are rated `rating`, where they have a language
+            `language` and `mixes`.
         samples: of each problem.
         without_scale: whether scores are those of a preference model: a vote weighs their sigmoid. Else they are
             probabilities, and weigh as they are.
@@ -42,6 +43,9 @@ def summarize(records: Sequence[dict], samples: int, without_scale: bool = False
         - `bon@k`, `weighted_maj@k`: that of k the sample with the highest score is right (`estimators.best_of`), and
           the answer with the most votes, weighed by the scores. `auc`: of the scores.
         - `format`, `truncated` (cut off by the limit), `unparseable`, `timeout`, `crash`: shares of samples.
+        - `language/mixed`: of the samples that have words the share that leaves the language of its problem
+          (`language.mixes`), where problems have one. Where they have several, also of those in each: `pass@1/zh`,
+          `language/mixed/zh`.
         - `tokens/completion`, the greatest of which is `tokens/completion_max`; `tokens/correct`: tokens of all samples
           for each right one, None where none is right; `tokens/right`, `tokens/wrong`: of a right one, of a wrong one,
           None where there is none.
@@ -108,6 +112,7 @@ def summarize(records: Sequence[dict], samples: int, without_scale: bool = False
     among = {"tokens/right": (lengths_NK, correct_NK), "tokens/wrong": (lengths_NK, ~correct_NK)}
     among["correction/right"] = correct_NK, corrects_NK
     summary |= {name: float(x[chosen].mean()) if chosen.any() else None for name, (x, chosen) in among.items()}
+    summary |= _of_languages(groups, figures_N["pass@1"])
     if scores_NK is not None:
         summary["auc"] = roc_auc(scores_NK.reshape(-1), correct_NK.reshape(-1))
     rated = [i for i, group in enumerate(groups) if group[0].get("rating") is not None]
@@ -115,6 +120,30 @@ def summarize(records: Sequence[dict], samples: int, without_scale: bool = False
         ratings_N = np.array([groups[i][0]["rating"] for i in rated], np.float64)
         summary |= elo(ratings_N, figures_N["pass@1"][rated])
     return summary
+
+
+def _of_languages(groups: Sequence[Sequence[dict]], right_N: np.ndarray) -> dict[str, Any]:
+    """`language/mixed`; and of each language, where problems have several, that and `pass@1`."""
+    languages = [group[0].get("language") for group in groups]
+    codes = sorted({code for code in languages if isinstance(code, str)})
+    parts = {"": np.array([code is not None for code in languages])}
+    if len(codes) > 1:
+        parts |= {f"/{code}": np.array([one == code for one in languages]) for code in codes}
+    made: dict[str, Any] = {}
+    for end, chosen_N in parts.items():
+        told = [[record["mixes"] for record in group] for group, on in zip(groups, chosen_N, strict=True) if on]
+        mixed_N = np.array([sum(one is True for one in group) for group in told], np.float64)
+        in_words_N = np.array([sum(one is not None for one in group) for group in told], np.float64)
+        if in_words_N.any():
+            drawn = resample(np.stack([mixed_N, in_words_N]))
+            with np.errstate(divide="ignore", invalid="ignore"):
+                shares = np.where(drawn[:, 1] > 0, drawn[:, 0] / drawn[:, 1], np.nan)
+            made[f"language/mixed{end}"] = float(mixed_N.sum() / in_words_N.sum())
+            made[f"language/mixed{end}_ci95"] = list(between(shares[np.isfinite(shares)]))
+        if end:
+            made[f"pass@1{end}"] = float(right_N[chosen_N].mean())
+            made[f"pass@1{end}_ci95"] = list(between(resample(right_N[chosen_N][None])[:, 0]))
+    return made
 
 
 def figures(summary: dict[str, Any]) -> list[list[str]]:

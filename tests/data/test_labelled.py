@@ -6,7 +6,7 @@ import math
 
 import pytest
 
-from rl_reason.data.labelled import Encoding, first_problems, read_labelled
+from rl_reason.data.labelled import MADE, Encoding, encode_labelled, first_problems, read_labelled
 from rl_reason.data.templates import question
 from rl_reason.errors import UsageError
 from rl_reason.settings import RewardModel
@@ -209,3 +209,13 @@ def test_too_long(read, caplog):
             read([rows[0], row], PROCESS)
     assert len(read(rows, PROCESS, drops=True)) == 1
     assert "left out 2 of 3 rows, longer than 100 + 100 tokens" in caplog.text
+
+
+def test_made_pairs(read, tokenizer):
+    """Rows that are made become the same items as those of a file."""
+    rows = MADE["request_pairs"]("train", "", 0)[:20]
+    items = encode_labelled([(row["id"], row) for row in rows], "request_pairs", PREFERENCE, read.encoding)
+    assert items == read(rows, PREFERENCE) and len(items) == 20
+    broken = [("request_pairs, row 3", {**rows[3], "rejected": rows[3]["chosen"]})]
+    with pytest.raises(UsageError, match="request_pairs, row 3: `chosen` and `rejected` are equal"):
+        encode_labelled(broken, "request_pairs", PREFERENCE, read.encoding)

@@ -78,6 +78,14 @@ def test_names_are_joined_by_plus_in_order(shared_data, write_jsonl):
         problems[len(problems)]
 
 
+def test_the_first_of_each_source(write_jsonl):
+    path = write_jsonl("own.jsonl", [{**GOOD, "id": "a"}, {**GOOD, "id": "b"}, {**GOOD, "id": "c"}])
+    problems = sources.load(f"word_problems+{path}+{path}", "train", "", 0)
+    first = [problem["id"] for problem in problems.first_of_each(2)]
+    assert first == [problems[0]["id"], problems[1]["id"], "a", "b", "a", "b"]
+    assert [problem["id"] for problem in problems.first_of_each(4)[4:]] == ["a", "b", "c"] * 2
+
+
 def test_the_same_name_twice_counts_twice(write_jsonl):
     path = write_jsonl("own.jsonl", [GOOD])
     assert len(sources.load(f"{path}+{path}", "train", "", 0)) == 2

@@ -61,6 +61,13 @@ def test_digits_stand_alone_and_words_carry_their_space(tokenizer):
     assert pieces[4].startswith("Ġ") and len(pieces[4]) > 1
 
 
+def test_characters_of_number_words_stand_alone():
+    """As digits do: what is read of 十二 is the ten and the two; other Chinese words are tokens as a whole."""
+    made = tokenization.train_tokenizer(["小明有十二个苹果。", "小明有两个苹果。"] * 50, 400)
+    pieces = [made.decode([id]) for id in made("小明有十二个苹果。")["input_ids"]]
+    assert pieces == ["小明有", "十", "二", "个苹果", "。"]
+
+
 def test_tags_are_single_tokens_that_decoding_keeps_and_special_tokens_are_not(tokenizer):
     for tag in tokenization.TAGS:
         ids = encode(tokenizer, tag)

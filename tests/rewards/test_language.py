@@ -3,6 +3,7 @@
 import pytest
 
 from rl_reason.rewards import language
+from rl_reason.rewards.language import mixes
 
 EN, ZH = "How many apples are left?", "还剩多少个苹果？"
 
@@ -50,3 +51,19 @@ def test_unknown_language(code):
         with pytest.raises(ValueError, match="language="):
             call({"language": code, "problem": EN})
     language.check_gold({"problem": EN})
+
+
+@pytest.mark.parametrize("text, problem, expected", [
+    ("We add three and four", {"language": "en"}, False),
+    ("We add three and four", {"language": "zh"}, True),
+    ("<think>现在多了：3+4=7</think><answer>7</answer>", {"language": "zh"}, False),
+    ("<think>现在多了：3+4=7\nMore now: 7+1=8</think>", {"language": "zh"}, True),
+    ("现在多了" * 10 + "Anna", {"language": "zh"}, False),  # A name among forty words.
+    ("<think>3+4=7</think><answer>7</answer>", {"language": "zh"}, None),
+    ("", {"language": "en"}, None),
+    # Nothing says in which language it shall be; or the field means something else.
+    ("We add three", {"problem": EN}, None),
+    ("We add three", {"language": "python"}, None),
+])
+def test_what_mixes(text, problem, expected):
+    assert mixes(text, problem) is expected

@@ -85,6 +85,27 @@ def test_choosing_by_scores(without_scale):
     assert made["bon@2"] == pytest.approx(2 / 3) and made["maj@2"] == pytest.approx(1 / 3)
 
 
+def test_languages():
+    """Of what has words, which share mixes; and right ones by the language of the problem."""
+    english, chinese = {"language": "en"}, {"language": "zh"}
+    records = [record(True, mixes=False, **english), record(False, mixes=None, **english)]
+    records += [record(True, mixes=True, **chinese), record(True, mixes=True, **chinese)]
+    records += [record(False, mixes=False, **chinese), record(False, mixes=None, **chinese)]
+    made = summarize(records, 2)
+    assert (made["language/mixed"], made["language/mixed/en"]) == (0.5, 0.0)
+    assert made["language/mixed/zh"] == pytest.approx(2 / 3)
+    assert (made["pass@1/en"], made["pass@1/zh"], made["pass@1"]) == (0.5, 0.5, 0.5)
+    low, high = made["language/mixed/zh_ci95"]
+    assert 0 <= low < made["language/mixed/zh"] < high <= 1
+    assert ["language/mixed/en", "0.0% [0.0, 0.0]"] in figures(made)
+    one = summarize(records[:2], 2)
+    assert one["language/mixed"] == 0 and "pass@1/en" not in one
+    assert "language/mixed" not in summarize([record(True)], 1)
+    silent = summarize([record(True, mixes=None, **english)], 1)
+    assert "language/mixed" not in silent
+    json.dumps(made, allow_nan=False)
+
+
 def test_no_vote_without_answers():
     programs = [record(True, answer=None), record(False, answer=None)]
     assert "pass@2" in summarize(programs, 2) and "maj@2" not in summarize(programs, 2)
