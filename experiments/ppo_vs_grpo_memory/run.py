@@ -4,18 +4,21 @@
     python -m experiments.ppo_vs_grpo_memory.run --output=runs/memory --measure
 
 The first command compiles the functions of `configs/grpo_math.py` and `configs/ppo_math.py` for each shape and kind of
-critic (`rl_reason.plan`; needs libtpu). The second one runs two steps of each method on this machine, at a size
-that fits, beside the plan for it. The same command again goes on where it stopped. Writes a JSON file for each plan,
-OUTPUT/results.json and OUTPUT/memory.png, or OUTPUT/measured.json, and prints the table.
+critic (`rl_reason.plan`; needs libtpu). The second one runs two steps of each method on this machine's CPU, taken as a
+mesh of four devices, at a size that fits, beside the plan for it. The same command again goes on where it stopped.
+Writes a JSON file for each plan, OUTPUT/results.json and OUTPUT/memory.png, or OUTPUT/measured.json, and prints the
+table.
 """
 
 from __future__ import annotations
 
+import dataclasses
 import json
+import os
 import shutil
 import subprocess
 import sys
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -23,6 +26,7 @@ from matplotlib.backends.backend_agg import FigureCanvasAgg
 from matplotlib.figure import Figure
 
 from rl_reason.errors import RunError, UsageError, run_command
+from rl_reason.parallel import topologies
 from rl_reason.runtime.curves import COLORS
 from rl_reason.runtime.flags import Spec, parse_flags
 from rl_reason.runtime.progress import Progress, table
@@ -72,16 +76,21 @@ METHODS: dict[str, tuple[str, tuple[str, ...]]] = {
 """Name → config, and what is changed in it. All have a reference, and a reward model is as large as the policy."""
 
 MEASURED = Size(
-    QWEN | layers(768, 3072, 8, 12, 4, 512) | {"tie_word_embeddings": True},
-    "cpu:1",
+    QWEN | layers(1536, 6144, 2, 12, 4, 512) | {"tie_word_embeddings": True},
+    "cpu:4",
     (
-        "--config.model.tokenizer_size=512", "--config.steps=2", "--config.algorithm.batch_size=8",
-        "--config.algorithm.group_size=8", "--config.evaluation.every=0", "--config.evaluation.samples=0",
-        "--config.checkpoint.every=100", "--config.algorithm.minibatches=1", "--config.algorithm.micro_batch=2",
+        "--config.mesh.fsdp=4", "--config.steps=2", "--config.data.problems=64", "--config.algorithm.batch_size=8",
+        "--config.algorithm.group_size=8", "--config.algorithm.minibatches=1", "--config.algorithm.micro_batch=4",
+        "--config.evaluation.every=0", "--config.evaluation.samples=0", "--config.checkpoint.every=100",
         "--config.critic.pretrain_steps=0",
     ),
 )  # fmt: skip
 """What runs on this machine, from the `tiny` variants of the same configs."""
+NARROW = dataclasses.replace(MEASURED, shape=MEASURED.shape | layers(48, 48, 2, 4, 4, 512))
+"""The same programs, whose arrays are next to nothing."""
+WATCHED = {"MALLOC_MMAP_THRESHOLD_": str(2**20), "JAX_ENABLE_COMPILATION_CACHE": "false"}
+"""How runs are watched. glibc's allocator returns an array's pages when it is freed: left to itself it keeps those of
+less than 32 MiB for the next one that fits, and more is resident than is in use. And all runs compile alike."""
 
 FLAGS: Spec = {
     "sizes": (str, ",".join(SIZES), "which ones"),
@@ -142,9 +151,10 @@ def _plan(size: Size, name: str, method: str, output: Path, may_run: bool, varia
     return json.loads(file.read_text())
 
 
-def _call(command: Sequence[str], log: Path) -> None:
+def _call(command: Sequence[str], log: Path, environment: Mapping[str, str] | None = None) -> None:
     with log.open("w") as file:
-        if subprocess.run([sys.executable, "-m", *command], stdout=file, stderr=subprocess.STDOUT).returncode:
+        env = os.environ | (environment or {})
+        if subprocess.run([sys.executable, "-m", *command], stdout=file, stderr=subprocess.STDOUT, env=env).returncode:
             raise RunError(f"python -m {command[0]} failed; {log} says why")
 
 
@@ -200,22 +210,21 @@ def draw(results: dict[str, dict], file: Path) -> None:
 
 
 def measure(output: Path) -> None:
-    """Two steps of each method on this machine: the peak that was planned, and the one that was seen.
+    """Two steps of each method on this machine: the peak that was planned, and the one that was seen, of all devices.
 
-    What was seen is the process's peak resident memory until the last update less that of the same run with a model of
-    one layer and width 48: interpreter, libraries and compiled programs. What the checkpoint at the end takes is in
-    neither.
+    What was seen is the process's peak resident memory until the last update less that of the same run at width 48:
+    interpreter, libraries and compiled programs. What the checkpoint at the end takes is in neither.
     """
+    topologies.prepare(topologies.parse(MEASURED.topology))  # for the processes that are started
     rows, made = [], {}
-    small = Size(MEASURED.shape | layers(48, 48, 1, 12, 4, 512), "cpu:1", MEASURED.changes)
     for method in ("GRPO", "PPO, shared trunk", "PPO, critic of its own"):
         planned = _plan(MEASURED, "measured", method, output, True, ":tiny")
-        seen = _peak(MEASURED, method, output) - _peak(small, method, output)
-        peak = max(one["peak"] for one in planned["functions"].values())
+        seen = _peak(MEASURED, method, output) - _peak(NARROW, method, output)
+        peak = planned["devices"] * max(one["peak"] for one in planned["functions"].values())
         made[method] = {"planned": peak, "measured": seen}
         rows.append([method, f"{peak / GIB:.2f}", f"{seen / GIB:.2f}", f"{100 * (peak / seen - 1):+.0f}%"])
     write_atomic(output / "measured.json", json.dumps(made, indent=2) + "\n")
-    table("GiB, one CPU device", ["method", "planned peak", "measured peak", "planned is"], rows)
+    table("GiB, four CPU devices", ["method", "planned peak", "measured peak", "planned is"], rows)
 
 
 def _peak(size: Size, method: str, output: Path) -> int:
@@ -224,7 +233,7 @@ def _peak(size: Size, method: str, output: Path) -> int:
     workdir = output / name
     shutil.rmtree(workdir, ignore_errors=True)  # a run that is finished would do nothing
     flags = [*_flags(size, name, method, output, ":tiny"), f"--workdir={workdir}"]
-    _call(["rl_reason.train", *flags], output / f"{name}.log")
+    _call(["rl_reason.train", *flags], output / f"{name}.log", WATCHED)
     records = (workdir / "metrics.jsonl").read_text().splitlines()
     return round(json.loads(records[-1])["memory/host_GiB"] * GIB)
 

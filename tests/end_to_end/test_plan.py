@@ -7,6 +7,7 @@ import importlib.util
 import json
 import math
 import os
+import sys
 from pathlib import Path
 
 import jax
@@ -323,3 +324,18 @@ def test_the_planned_peak_is_the_measured_one(commands):
     seen = json.loads(done.stdout.splitlines()[-1])
     assert seen["measured"] > 5e8
     assert seen["planned"] == pytest.approx(seen["measured"], rel=0.1)
+
+
+@pytest.mark.slow
+@pytest.mark.skipif(sys.platform != "linux", reason="glibc's allocator is told to give back what is freed")
+def test_the_planned_peak_is_that_of_whole_runs(commands, tmp_path):
+    """With and without a critic, as the memory study measures them."""
+    study = ["experiments.ppo_vs_grpo_memory.run", f"--output={tmp_path}", "--measure"]
+    process = commands.start(study, JAX_DISABLE_MOST_OPTIMIZATIONS="0")
+    _, errors = process.communicate()
+    assert process.returncode == 0, errors
+    made = json.loads((tmp_path / "measured.json").read_text())
+    assert len(made) == 3
+    for method, seen in made.items():
+        assert seen["measured"] > 5e8
+        assert seen["planned"] == pytest.approx(seen["measured"], rel=0.1), method

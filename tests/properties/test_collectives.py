@@ -31,6 +31,7 @@ SMALL = (
 MESHES = [
     ("qwen2", {"fsdp": 8}),
     ("qwen2", {"sequence": 2, "fsdp": 4}),
+    ("qwen2", {"fsdp": 2, "tensor": 4}),
     ("qwen3_moe", {"fsdp": 2, "expert": 4}),
     ("qwen3_moe", {"expert": 8}),
 ]
