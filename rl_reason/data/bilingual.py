@@ -45,9 +45,9 @@ class Language:
 
 
 ENGLISH = Language(
-    names=word_problems.NAMES[:12],
+    names=tuple(word_problems.NAMES[:12]),
     things=tuple((thing, "") for thing in word_problems.THINGS),
-    boxes=word_problems.BOXES,
+    boxes=tuple(word_problems.BOXES),
     starts=word_problems.STARTS,
     events=word_problems.EVENTS,
     questions=word_problems.QUESTIONS,
@@ -107,7 +107,8 @@ def make_problem(split: str, index: int, seed: int, lengths: tuple[int, int] = L
     things, measure = rng.choice(told.things)
     words = {"name": name, "friend": friend, "things": things, "c": measure, "boxes": rng.choice(told.boxes)}
     sentences = [rng.choice(told.starts).format(n=_number(start, told, rng), **words)]
-    total, lines = start, {language: [] for language in LANGUAGES}
+    lines: dict[str, list] = {code: [] for code in LANGUAGES}
+    total = start
     for event in events:
         n, m = _number(event.n, told, rng), _number(event.m, told, rng)
         sentences.append(rng.choice(told.events[event.kind]).format(n=n, m=m, **words))

@@ -6,7 +6,7 @@ Measured, never rewarded. Nothing is evaluated but sums, differences, products a
 from __future__ import annotations
 
 import re
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from fractions import Fraction
 
@@ -90,7 +90,7 @@ def reflect(completion: str) -> Reflection:
     return Reflection(_words(completion.lower()), tuple(revisions))
 
 
-def rates(reflected: Sequence[Reflection], correct: Sequence[bool]) -> dict[str, float]:
+def rates(reflected: Sequence[Reflection], correct: Iterable[bool]) -> dict[str, float]:
     """Of B completions, of which it is known whether their final answers are right.
 
     Returns:
@@ -122,7 +122,7 @@ def _read(match: re.Match) -> tuple[tuple, bool]:
     left = (sign, *sorted((a, b))) if sign in "+*" else (sign, a, b)
     if sign == "/" and not b:
         return left, False
-    exact = a + b if sign == "+" else a - b if sign == "-" else a * b if sign == "*" else Fraction(a) / b
+    exact: int | Fraction = a + b if sign == "+" else a - b if sign == "-" else a * b if sign == "*" else Fraction(a) / b
     decimals = len(match["c"].partition(".")[2])
     return left, abs(exact - c) * 2 * 10**decimals <= (1 if decimals else 0)
 
