@@ -158,6 +158,13 @@ def _with_fault(request: Mapping, fault: str, rng: random.Random) -> str:
     return _polite(topic, language, *request["about"])
 
 
+def replies(split: str, dir: str, seed: int) -> MadeRows:
+    """Requests whose `solution` is all of a good completion, thought and reply: examples beside those that were
+    selected among completions."""
+    asked = requests(split, dir, seed)
+    return MadeRows(len(asked), lambda index: {**asked[index], "solution": worked(asked[index])})
+
+
 def request_pairs(split: str, dir: str, seed: int) -> MadeRows:
     """Pairs for a preference model (`data.labelled`), of the requests of the split."""
     if split not in PAIRS:

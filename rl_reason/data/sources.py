@@ -21,7 +21,7 @@ from rl_reason.data.gym import PREFIX, GymProblems
 from rl_reason.data.jsonl import read_jsonl
 from rl_reason.data.problems import check_problem, first_file, folders, read_problems
 from rl_reason.data.public import load_public
-from rl_reason.data.requests import requests
+from rl_reason.data.requests import replies, requests
 from rl_reason.data.upstream import gsm8k_problem, math_files, math_problem
 from rl_reason.data.word_problems import word_problems
 from rl_reason.errors import UsageError
@@ -210,6 +210,7 @@ def _check_split(name: str, split: str) -> None:
 SOURCES: dict[str, Callable[[str, str, int], Sequence[dict]]] = {
     "word_problems": word_problems,
     "bilingual_problems": bilingual_problems,
+    "replies": replies,
     "requests": requests,
     **{name: functools.partial(load_benchmark, name) for name in BENCHMARKS},
     "gsm8k": gsm8k,
