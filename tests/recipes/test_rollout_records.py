@@ -12,6 +12,7 @@ from rl_reason.recipes.evaluation import Samples
 from rl_reason.recipes.exploration import Exploration
 from rl_reason.recipes.rollout_records import MOST_CORRECTIONS, Corrections, rollout_metrics
 from rl_reason.rewards.combination import Graded
+from rl_reason.settings import Reward
 
 CORRECTED = "1+1=3\nWait: 1+1=2\nso"
 
@@ -32,7 +33,7 @@ def explore(texts, answers, right, group=4):
 
 
 def metrics(drawn):
-    return rollout_metrics(drawn, {"advantages": np.zeros(len(drawn.texts))})
+    return rollout_metrics(drawn, {"advantages": np.zeros(len(drawn.texts))}, Reward())
 
 
 def test_votes_lengths_and_corrections():
