@@ -76,9 +76,9 @@ def get_config(variant: str = ""):
     config.checkpoint.every = 5
     if variant == "tiny":
         config.steps = 18
-        config.model.path = "checkpoints/tiny"
+        config.model.path = "checkpoints/bilingual"
         config.model.remat = "none"
-        config.data.name = "word_problems"
+        config.data.name = "bilingual_problems"
         config.data.problems = 10_000
         config.data.template = "question"
         config.data.max_prompt_length = 96

@@ -19,6 +19,7 @@ _REFERENCE = re.compile(r"stage:(\w+)(?:/([\w.]+))?")
 _NAME = re.compile(r"[a-z]\w*")
 _EXPORT = ("export",)
 OUTPUTS: Mapping[str, tuple[str, ...]] = {
+    "distillation": _EXPORT,
     "policy_gradient": _EXPORT,
     "preference": _EXPORT,
     "reward_model": _EXPORT,

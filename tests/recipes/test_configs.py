@@ -8,13 +8,14 @@ from rl_reason.recipes import RECIPES, checks, pipeline
 from rl_reason.runtime.config import read
 from rl_reason.settings import Settings
 
-FILES = sorted((Path(__file__).parents[2] / "configs").glob("*_*.py"))
+OTHERS = [("distill_math", "on_policy"), ("sft_tiny", "bilingual"), ("sft_tiny", "student")]
+CONFIGS = Path(__file__).parents[2] / "configs"
+NAMES = sorted(file.stem for file in CONFIGS.glob("*.py"))
 
 
-@pytest.mark.parametrize("variant", ["", "tiny"])
-@pytest.mark.parametrize("file", FILES, ids=lambda file: file.stem)
-def test_settings_are_right_in_themselves(file, variant):
-    settings = Settings.from_config(read(str(file), variant))
+@pytest.mark.parametrize("name, variant", [*((name, variant) for name in NAMES for variant in ("", "tiny")), *OTHERS])
+def test_settings_are_right_in_themselves(name, variant):
+    settings = Settings.from_config(read(str(CONFIGS / f"{name}.py"), variant))
     assert settings.recipe in RECIPES
     if settings.recipe == "pipeline":
         pipeline.check(settings)
