@@ -6,7 +6,7 @@ Qwen2.5-32B distilled 72.6 / 94.3, and trained by reinforcement itself 47.0 / 91
 
 | setting | paper | here |
 |---|---|---|
-| data | 600K selected outputs of R1 and 200K others | 8 outputs of each question of GSM8K and MATH, the right ones that differ |
+| data | 600K selected outputs of R1, 200K others | 8 outputs of each question of GSM8K and MATH, the right ones |
 | learning rate | 8e-5 for 7B, cosine to a tenth | the same |
 | batch, context | 64, 32,768 | 64 rows, which examples share |
 | epochs | 2 to 3 | steps: 400 |

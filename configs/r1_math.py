@@ -6,7 +6,7 @@ little accuracy, and readers prefer what it gives.
 | stage of the paper | stages here |
 |---|---|
 | R1-Zero, from the base | `zero` |
-| cold start: long chains, filtered, rewritten to be read | `zero_samples`, `readable`, `rewritten`, `cold_data`, `cold_start` |
+| cold start: long chains, filtered, rewritten | `zero_samples`, `readable`, `rewritten`, `cold_data`, `cold_start` |
 | reinforcement learning of reasoning, with a reward for one language | `reasoning` |
 | rejection sampling and fine-tuning of the base again | `samples`, `chosen`, `tuned` |
 | reinforcement learning for all scenarios | `preferences`, `all` |
@@ -192,7 +192,8 @@ def tiny():
     one_language = ("marked_number", "format", "language"), (1.0, 0.1, 0.5)
     reasoning = _tiny_learning("stage:cold_start/export", *one_language, steps=25)
 
-    everything = _tiny_learning("stage:tuned/export", ("marked_number", "format", "language", "model"), (1.0, 0.1, 0.5, 0.5), 20)
+    names, weights = ("marked_number", "format", "language", "model"), (1.0, 0.1, 0.5, 0.5)
+    everything = _tiny_learning("stage:tuned/export", names, weights, steps=20)
     everything.data.name = "bilingual_problems+requests"
     everything.data.problems = 0
     everything.data.joins = (("requests", 11),)

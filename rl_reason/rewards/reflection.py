@@ -122,7 +122,8 @@ def _read(match: re.Match) -> tuple[tuple, bool]:
     left = (sign, *sorted((a, b))) if sign in "+*" else (sign, a, b)
     if sign == "/" and not b:
         return left, False
-    exact: int | Fraction = a + b if sign == "+" else a - b if sign == "-" else a * b if sign == "*" else Fraction(a) / b
+    made = {"+": lambda: a + b, "-": lambda: a - b, "*": lambda: a * b, "/": lambda: Fraction(a) / b}
+    exact: int | Fraction = made[sign]()
     decimals = len(match["c"].partition(".")[2])
     return left, abs(exact - c) * 2 * 10**decimals <= (1 if decimals else 0)
 
