@@ -123,9 +123,9 @@ def _read(match: re.Match) -> tuple[tuple, bool]:
     if sign == "/" and not b:
         return left, False
     made = {"+": lambda: a + b, "-": lambda: a - b, "*": lambda: a * b, "/": lambda: Fraction(a) / b}
-    exact: int | Fraction = made[sign]()
+    difference = Fraction(made[sign]()) - Fraction(c)
     decimals = len(match["c"].partition(".")[2])
-    return left, abs(exact - c) * 2 * 10**decimals <= (1 if decimals else 0)
+    return left, abs(difference) * 2 * 10**decimals <= (1 if decimals else 0)
 
 
 def _value(digits: str) -> int | Fraction:

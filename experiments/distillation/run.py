@@ -1,0 +1,57 @@
+"""A student of a large teacher against the same student that learns by reinforcement, on several seeds.
+
+    python -m experiments.distillation.run --seeds=3 --output=runs/distillation
+
+Each seed is the pipeline `configs/distill_math.py:tiny` in a folder of its own; the same command again goes on where it
+stopped. Writes OUTPUT/results.json and prints the table.
+"""
+
+from __future__ import annotations
+
+import json
+import sys
+from pathlib import Path
+
+from experiments.pipelines import read_stages, table_rows, train
+from rl_reason.errors import run_command
+from rl_reason.runtime.flags import Spec, parse_flags
+from rl_reason.runtime.progress import table
+from rl_reason.runtime.workdir import write_atomic
+
+FLAGS: Spec = {
+    "seeds": (int, 3, "seeds 0, 1, … are run"),
+    "output": (str, "runs/distillation", "a folder for each seed, and results.json"),
+    "draw": (bool, False, "run nothing; read the runs that are there"),
+}
+CONFIG = "configs/distill_math.py:tiny"
+ROWS = {
+    "teacher_base": "teacher, before reinforcement",
+    "teacher": "teacher",
+    "student_base": "student, as it starts",
+    "by_reinforcement": "student by reinforcement",
+    "student": "student on the teacher's selected completions",
+    "on_policy": "student on the teacher's distribution, on its own completions",
+}
+MEASURES = ("pass@1", "maj@4", "format", "tokens/completion")
+
+
+def main() -> None:
+    flags = parse_flags(sys.argv[1:], FLAGS, description=__doc__)
+    output = Path(flags["output"])
+    results = []
+    for seed in range(flags["seeds"]):
+        folder = output / f"seed{seed}"
+        if not flags["draw"]:
+            train(CONFIG, seed, folder)
+        stages = read_stages(folder)
+        stages["teacher_base"] = {"after": stages["teacher"]["before"]}
+        stages["student_base"] = {"after": stages["student"]["before"]}
+        selected = json.loads((folder / "chosen" / "selection.json").read_text())
+        results.append({"stages": stages, "selected": selected})
+    write_atomic(output / "results.json", json.dumps(results, indent=1) + "\n")
+    title = f"{CONFIG}, 3,200 completions each, mean of {len(results)} seeds ± 95% interval"
+    table(title, ["", *MEASURES], table_rows(results, ROWS, MEASURES))
+
+
+if __name__ == "__main__":
+    run_command(main)
