@@ -80,7 +80,8 @@ class Data:
 @dataclass(frozen=True)
 class Prompts:
     """Which questions a policy-gradient step asks, by their measured pass rates (`data.prompt_selection`). A completion
-    passes if its verdict is "correct", whatever else its reward is made of, as `pass@1/train` counts it."""
+    passes if its verdict is "correct", whatever else its reward is made of, as `pass@1/train` counts it. Problems that
+    no rule judges (`reward.kinds`) have no pass rate: "drop" leaves them in, "weights" and "buckets" refuse them."""
 
     select: str = "none"
     """"none": one permutation of all after another; "drop": the same without those whose last completions were all

@@ -128,7 +128,7 @@ class Selection:
 
     def tell(self, step: int, asked: Sequence[EncodedPrompt], passes_Q: np.ndarray, samples: int) -> dict[str, float]:
         """Takes down how many of the `samples` completions of each question of a step, all its draws together, were
-        right. The metrics of what was drawn are by what was known of it before."""
+        right; NaN: nobody knows, and it stays as it was. The metrics of what was drawn are by what was known before."""
         places_Q = np.array([self._place_of[prompt.index] for prompt in asked])
         known = places_Q[~np.isnan(self._rate_N[places_Q])]
         counts = np.bincount(self._buckets(known), minlength=len(self._settings.edges) + 1)
@@ -137,7 +137,8 @@ class Selection:
         if len(known):
             metrics["prompts/rate"] = self._rate_N[known].mean()
         for place, passes in zip(places_Q, passes_Q, strict=True):
-            self._measure(place, int(passes), samples)
+            if not np.isnan(passes):
+                self._measure(place, int(passes), samples)
         metrics["prompts/measured"] = (~np.isnan(self._rate_N)).sum()
         metrics["prompts/joined"] = (self._first_N <= step).sum()
         if self._settings.select == "drop":

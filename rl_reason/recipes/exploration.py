@@ -10,7 +10,7 @@ import numpy as np
 
 from rl_reason.data.iterators import EncodedPrompt
 from rl_reason.recipes.evaluation import Samples
-from rl_reason.rewards.combination import Graded
+from rl_reason.rewards.combination import UNJUDGED, Graded
 from rl_reason.rewards.reflection import Reflection, reflect
 
 OVERLONG = "overlong"
@@ -72,9 +72,9 @@ class Exploration:
         return np.flatnonzero([len(rewards) > 1 for rewards in of_groups])
 
     def passes(self) -> np.ndarray:
-        """How many completions of each question are correct, int [Q]."""
-        correct_B = np.array([verdict == "correct" for verdict in self.graded.verdicts])
-        return correct_B.reshape(-1, self.group_size).sum(axis=1)
+        """How many completions of each question are correct, float64 [Q]; NaN where no rule judges them."""
+        judged_B = [verdict != UNJUDGED for verdict in self.graded.verdicts]
+        return np.where(judged_B, self.correct, np.nan).reshape(-1, self.group_size).sum(axis=1)
 
     def step_rewards(self) -> tuple[np.ndarray, np.ndarray]:
         """The reward of each step at the token that ends it, float32 [B, T], and 1 at these tokens. What is given for

@@ -26,6 +26,7 @@ from rl_reason.data.prompt_selection import Questions, make_questions
 from rl_reason.data.steps import cut, make_step_ends
 from rl_reason.data.templates import find_template
 from rl_reason.data.tokenization import decode
+from rl_reason.errors import UsageError
 from rl_reason.models.flops import BACKWARD
 from rl_reason.models.huggingface import source_dtype
 from rl_reason.parallel.mesh import make_mesh
@@ -221,6 +222,7 @@ def _prepare(settings: Settings, rewarder: Rewarder) -> _Task:
         retraining.check_kind(judge, settings)
     checks.check_rows(settings, model.mesh)
     prompts = list(readable(rewarder, HeldOut(data.name, problems, prompts), data.unreadable).prompts)
+    _check_measurable(settings, rewarder, [problems[prompt.index] for prompt in prompts])
     starts = sources.first_steps(loaded, [prompt.index for prompt in prompts], data.joins)
     questions = algorithm.batch_size // algorithm.group_size
     return _Task(
@@ -234,6 +236,18 @@ def _prepare(settings: Settings, rewarder: Rewarder) -> _Task:
         reward_model=judge,
         critic=critic,
     )
+
+
+def _check_measurable(settings: Settings, rewarder: Rewarder, problems: Sequence[dict]) -> None:
+    """Tells of a problem that would have no pass rate where all are drawn by theirs: it would be asked once."""
+    if settings.prompts.select not in ("weights", "buckets"):
+        return
+    for problem in problems:
+        if not rewarder.judges(problem):
+            raise UsageError(
+                f"config.prompts.select={settings.prompts.select!r}: config.reward.kinds gives problem "
+                f"{problem['id']!r} to no rule, so it has no pass rate; expected 'drop' or 'none'"
+            )
 
 
 Explored = Callable[..., Exploration]

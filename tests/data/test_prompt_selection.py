@@ -187,6 +187,16 @@ def test_a_dropped_question_rests_for_so_many_steps():
     assert max(dropped) >= 60 and len(set(dropped[100:])) > 5
 
 
+def test_what_nobody_judges_is_not_dropped():
+    questions = make(64, Prompts(select="drop", drop_after=8, drop_steps=1000))
+    for step in range(1, 20):
+        asked = questions.draw(step)
+        passes = np.where(np.array(ids(asked)) < 32, np.nan, 8)
+        metrics = questions.tell(step, asked, passes, G)
+        assert step <= 4 or set(ids(asked)) <= set(range(32))
+    assert metrics["prompts/measured"] == metrics["prompts/dropped"] == 32
+
+
 def test_where_all_are_dropped_those_whose_turn_comes_first_are_asked():
     questions = make(20, Prompts(select="drop", drop_after=8, drop_steps=1000), batch_size=4)
     order = train(questions, np.zeros(20), 5)[0]

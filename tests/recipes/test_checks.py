@@ -9,6 +9,8 @@ import pytest
 from rl_reason.errors import UsageError
 from rl_reason.recipes import checks
 from rl_reason.recipes.checks import check_policy_gradient, check_supervised
+from rl_reason.recipes.policy_gradient import _check_measurable
+from rl_reason.rewards.combination import Rewarder
 from rl_reason.settings import Algorithm, Data, Prompts, Reward, Sampling, Settings
 
 
@@ -128,3 +130,15 @@ def test_a_limit_that_grows_and_what_else_reads_it():
     supervised = Settings(recipe="supervised", sampling=sampling, algorithm=Algorithm(group_size=64))
     with pytest.raises(UsageError, match=r"config.sampling.lengths=.* is not read by supervised training"):
         check_supervised(supervised)
+
+
+def test_what_has_no_pass_rate_is_not_drawn_by_it():
+    reward = Reward(names=("accuracy",), kinds=(("accuracy", "reasoning"),))
+    problems = [{"id": "a"}, {"id": "b", "kind": "general"}]
+    with Rewarder(reward) as rewarder:
+        for select in ("none", "drop"):
+            _check_measurable(Settings(reward=reward, prompts=Prompts(select=select)), rewarder, problems)
+        settings = Settings(reward=reward, prompts=Prompts(select="weights"))
+        _check_measurable(settings, rewarder, problems[:1])
+        with pytest.raises(UsageError, match="^config.prompts.select='weights': config.reward.kinds gives problem 'b'"):
+            _check_measurable(settings, rewarder, problems)

@@ -84,3 +84,6 @@ def test_what_passes():
     verdicts = ["correct", "wrong", "correct", "unparseable", "timeout", "crash", "correct", "correct", "correct"]
     drawn = dataclasses.replace(drawn, graded=dataclasses.replace(drawn.graded, verdicts=verdicts))
     assert drawn.passes().tolist() == [2, 0, 3]
+    unjudged = [*verdicts[:3], *["unjudged"] * 3, *verdicts[6:]]
+    drawn = dataclasses.replace(drawn, graded=dataclasses.replace(drawn.graded, verdicts=unjudged))
+    np.testing.assert_array_equal(drawn.passes(), [2, np.nan, 3])
