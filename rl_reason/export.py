@@ -43,6 +43,9 @@ def main() -> None:
     except ValueError as error:
         raise UsageError(f"{workdir.config}: expected JSON: {error}") from None
     settings = settings_module.Settings.from_config(config)
+    if settings.recipe == "pipeline":
+        stages = ", ".join(str(workdir.path / name) for name in settings.pipeline.stages)
+        raise UsageError(f"--workdir={flags['workdir']}: holds a pipeline; expected the folder of a stage: {stages}")
     if flags["adapters"] and not (settings.model.lora_rank or settings.model.lora_path):
         raise UsageError(f"--adapters: the run in {flags['workdir']} has none, its weights themselves are trained")
     if flags["adapters"] and not settings.model.path:

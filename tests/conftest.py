@@ -1,6 +1,8 @@
 """Settings of all tests, made before jax is imported; commands that tests start inherit them."""
 
 import os
+import shutil
+import tempfile
 
 import pytest
 
@@ -21,6 +23,17 @@ if "PYTEST_XDIST_WORKER" in os.environ:
     for _name in ("OMP_NUM_THREADS", "OPENBLAS_NUM_THREADS", "MKL_NUM_THREADS", "RAYON_NUM_THREADS"):
         os.environ.setdefault(_name, "1")
 os.environ["XLA_FLAGS"] = _flags.strip()
+# Half of the time goes into compiling, mostly what another test or worker has compiled already. Workers inherit this.
+_compiled = None
+if "JAX_COMPILATION_CACHE_DIR" not in os.environ:
+    _compiled = os.environ["JAX_COMPILATION_CACHE_DIR"] = tempfile.mkdtemp(prefix="rl_reason-tests-")
+    os.environ["JAX_PERSISTENT_CACHE_MIN_COMPILE_TIME_SECS"] = "0"
+    os.environ["JAX_PERSISTENT_CACHE_MIN_ENTRY_SIZE_BYTES"] = "-1"
+
+
+def pytest_sessionfinish():
+    if _compiled:
+        shutil.rmtree(_compiled, ignore_errors=True)
 
 
 @pytest.hookimpl(optionalhook=True)

@@ -20,7 +20,7 @@ def check_problem(row: Mapping, place: str, default_id: str, chat: bool = False)
 
     Args:
         row: a number as its answer becomes a string. One with `tests` or `cases` needs no answer, and its problem is
-            its `prompt` if it has none of its own.
+            its `prompt` if it has none of its own. A sample's `completion` (`data.generated`) is its solution.
         place: where the row comes from, for the error line.
         default_id: the id of a row that has none.
         chat: whether it may have `messages` instead of the two.
@@ -28,6 +28,8 @@ def check_problem(row: Mapping, place: str, default_id: str, chat: bool = False)
     if not isinstance(row, Mapping):
         raise UsageError(f"{place}, row {default_id}: got {type(row).__name__}, expected a mapping")
     made = {"id": default_id, **row}
+    if isinstance(made.get("completion"), str):
+        made.setdefault("solution", made["completion"])
     made["id"] = str(made["id"])
     if chat and "messages" in made:
         check_messages(made, place)

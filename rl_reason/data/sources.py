@@ -15,6 +15,7 @@ from itertools import accumulate
 from pathlib import Path
 
 from rl_reason.data.benchmarks import BENCHMARKS, load_benchmark
+from rl_reason.data.generated import is_generated, solutions
 from rl_reason.data.jsonl import read_jsonl
 from rl_reason.data.problems import check_problem, first_file, folders, read_problems
 from rl_reason.data.public import load_public
@@ -30,8 +31,8 @@ def load(name: str, split: str, dir: str, seed: int, chat: bool = False) -> Prob
     """The problems of `config.data.name`, checked: files when they are read, made problems when they are asked for.
 
     Args:
-        name: a short name (`SOURCES`), a path that ends in `.jsonl`, or `package.module:function`; or several of
-            these joined by "+", one behind the other.
+        name: a short name (`SOURCES`), a path that ends in `.jsonl`, a folder of generated samples, or
+            `package.module:function`; or several of these joined by "+", one behind the other.
         split: "train" or "test"; a path has no splits.
         dir: folder with local files, empty for the public download; a path does without it.
         seed: for problems that are made.
@@ -42,7 +43,7 @@ def load(name: str, split: str, dir: str, seed: int, chat: bool = False) -> Prob
         RunError: a public download failed.
     """
     # A file whose name has a "+" is one file.
-    whole = name.endswith(".jsonl") and Path(name).expanduser().is_file()
+    whole = (name.endswith(".jsonl") and Path(name).expanduser().is_file()) or is_generated(name)
     names = [name] if whole else name.split("+")
     parts = [_load_one(part, split, dir, seed, chat) for part in names]
     for part, problems in zip(names, parts, strict=True):
@@ -54,6 +55,8 @@ def load(name: str, split: str, dir: str, seed: int, chat: bool = False) -> Prob
 def _load_one(name: str, split: str, dir: str, seed: int, chat: bool) -> Sequence[Mapping]:
     if name.endswith(".jsonl"):
         return read_problems(Path(name).expanduser(), chat)
+    if name not in SOURCES and is_generated(name):
+        return solutions(name)
     return resolve(name, SOURCES, "config.data.name")(split, dir, seed)
 
 

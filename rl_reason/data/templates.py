@@ -10,6 +10,7 @@ from collections.abc import Callable, Mapping
 
 from rl_reason.data import few_shot
 from rl_reason.data.choices import statement
+from rl_reason.errors import UsageError
 from rl_reason.registry import resolve
 
 Template = Callable[[Mapping], "str | list[dict]"]
@@ -18,6 +19,12 @@ BOXED_INSTRUCTION = "Please reason step by step, and put your final answer withi
 CHOICE_INSTRUCTION = "Please reason step by step, and put the letter of the right choice within \\boxed{}."
 CODE_INSTRUCTION = "Please reason step by step, and end with the whole program in one ```python block."
 INPUT_INSTRUCTION = "The program reads standard input and writes its answer to standard output."
+REWRITE_INSTRUCTION = (
+    "Here are a question and somebody's notes on the way to its answer. Write the notes anew for a reader: whole "
+    "sentences in the language of the question alone, in the order of the thought, with what was tried, noticed to be "
+    "wrong and mended, and nothing said twice. Put this reasoning between <think> and </think>, then the answer, as it "
+    "stands in the notes, between <answer> and </answer>."
+)
 CODE_STOPS = ("\nclass", "\n#", "\nif", "\nprint", "\nassert", '\n"""', "\n```")
 """At the start of a line: what follows on a function that a base model has completed (arXiv 2107.03374, section
 3.2)."""
@@ -101,6 +108,15 @@ def minerva_words(problem: Mapping) -> str:
 minerva_math.stops = minerva_words.stops = lambda problem: (few_shot.STOP,)  # type: ignore[attr-defined]
 
 
+def rewrite(problem: Mapping) -> list[dict]:
+    """One user message that asks for a `solution` to be written anew, so that it can be read: how the first long chains
+    of DeepSeek-R1 came about (arXiv 2501.12948, section 2.3.1)."""
+    if not problem.get("solution"):
+        raise UsageError(f"problem {problem.get('id')!r}: no `solution`; expected one that the template 'rewrite' shows")
+    content = f"{REWRITE_INSTRUCTION}\n\nQuestion:\n{statement(problem)}\n\nNotes:\n{problem['solution']}"
+    return [{"role": "user", "content": content}]
+
+
 def question(problem: Mapping) -> str:
     """The problem and one newline: the form that a tiny model is trained on."""
     return f"{problem['problem']}\n"
@@ -119,6 +135,7 @@ TEMPLATES: dict[str, Template] = {
     "choice_plain": choice_plain,
     "code": code,
     "code_plain": code_plain,
+    "rewrite": rewrite,
     "minerva_math": minerva_math,
     "minerva_words": minerva_words,
     "question": question,

@@ -1,16 +1,28 @@
-"""One linear loop per kind of training, by name."""
+"""One linear loop per kind of training, and that of generating data, by name."""
 
 from __future__ import annotations
 
 from collections.abc import Callable
 
-from rl_reason.recipes import policy_gradient, preference, rejection, reward_model, supervised
+from rl_reason.recipes import (
+    generation,
+    pipeline,
+    policy_gradient,
+    preference,
+    rejection,
+    reward_model,
+    selecting,
+    supervised,
+)
 
 RECIPES: dict[str, Callable] = {
+    "generate": generation.run,
+    "pipeline": pipeline.run,
     "policy_gradient": policy_gradient.run,
     "preference": preference.run,
     "rejection": rejection.run,
     "reward_model": reward_model.run,
+    "select": selecting.run,
     "supervised": supervised.run,
 }
 """`config.recipe` → `run(settings, workdir)`."""

@@ -23,6 +23,7 @@ from rl_reason.models.weights import Params, count
 from rl_reason.parallel import hosts
 from rl_reason.recipes.evaluation import HeldOut, make_evaluator
 from rl_reason.recipes.golds import readable
+from rl_reason.recipes.grading import judge_metrics
 from rl_reason.recipes.loop import Evaluate, Loop
 from rl_reason.recipes.optimizer import TrainState, make_optimizer
 from rl_reason.recipes.setup import Model, check_length, encode_prompts
@@ -61,6 +62,12 @@ def load_held_out(settings: Settings, model: Model, rewarder: Rewarder) -> list[
         label = one if one.endswith(".jsonl") else f"{one}/{evaluation.split}"
         if one.endswith(".jsonl") and not evaluation.name:
             log.warning("%s is evaluated on the problems it trains on; config.evaluation.name names others", one)
+        unjudged = next((problem["id"] for problem in problems if not rewarder.judges(problem)), None)
+        if unjudged is not None:
+            raise UsageError(
+                f"config.evaluation.name={name!r}: config.reward.kinds gives problem {unjudged!r} of {one} to no rule; "
+                "expected data sets that a rule judges"
+            )
         loaded.append(readable(rewarder, HeldOut(label, problems, prompts), data.unreadable))
     return loaded
 
@@ -107,7 +114,7 @@ def make_evaluate(
                     loop.give_way()
 
                 record, _ = evaluators[full](params, data, advance)
-            loop.metrics.write_eval({"step": step, "dataset": data.name, **record})
+            loop.metrics.write_eval({"step": step, "dataset": data.name, **record, **judge_metrics(rewarder)})
             scores.append(record["pass@1"])
         return scores[0] if scores else None
 

@@ -8,6 +8,7 @@ import operator
 
 from jax.sharding import Mesh
 
+from rl_reason.data.generated import FORMATS
 from rl_reason.data.labelled import KINDS
 from rl_reason.errors import UsageError, nearest
 from rl_reason.objectives.kl import KL_ESTIMATORS, KL_NAMES
@@ -17,7 +18,9 @@ from rl_reason.parallel.mesh import DECODING, lanes
 from rl_reason.recipes.accumulation import rows_at_once
 from rl_reason.recipes.learned_rewards import AGGREGATIONS
 from rl_reason.recipes.rollout import ADVANTAGES, OF_STEPS, WHITENED
-from rl_reason.rewards.combination import MODEL
+from rl_reason.rewards.combination import JUDGE, MODEL
+from rl_reason.rewards.judge import check_options
+from rl_reason.runtime.endpoint import check as check_endpoint
 from rl_reason.runtime.trace import parse_steps
 from rl_reason.sampling import logits
 from rl_reason.settings import Algorithm, Settings
@@ -60,6 +63,11 @@ OF_POLICY_GRADIENT = tuple(
 ) + (*_keys("critic"), *_keys("retraining"), "sampling.ahead")
 """What a policy gradient alone reads. Who reads `algorithm.group_size` and `algorithm.reduction` beside it differs."""
 OF_REWARD_MODEL, OF_COLLECTING, OF_PREFERENCE = map(_keys, ("reward_model", "collect", "preference"))
+OF_PIPELINES = ("selection", "pipeline", "stages")
+"""What no recipe reads that samples or trains itself."""
+OF_SAMPLED_MODEL = ("model.path", "model.dtype", "model.attention")
+"""What a model reads that is sampled from and not trained."""
+OF_JUDGE, OF_GENERATION = _keys("judge"), (*_keys("endpoint"), *_keys("generate"))
 OF_SAMPLING = tuple(f"sampling.{key}" for key in ("top_k", "top_p", "min_p", "temperature", "batch_size"))
 OF_GRADING = ("names", "weights", "timeout", "workers", "memory", "environment")
 OF_LEARNED_REWARDS = tuple(f"reward.{key}" for key in ("overlong", "steps", "step_separator", "model", "aggregation"))
@@ -92,11 +100,13 @@ def _check_reduction(settings: Settings, taken: tuple[str, ...]) -> None:
         )
 
 
-def _unread(settings: Settings, keys: tuple[str, ...], reason: str) -> None:
-    """Refuses a value for a key that the run would not read."""
+def unread(settings: Settings, keys: tuple[str, ...], reason: str) -> None:
+    """Refuses a value for a key that the run would not read; of a group, the first such key in it."""
     for key in keys:
         value, default = (operator.attrgetter(key)(s) for s in (settings, Settings()))
-        if value != default:
+        if dataclasses.is_dataclass(value):
+            unread(settings, _keys(key), reason)
+        elif value != default:
             raise UsageError(f"config.{key}={value!r}: is not read {reason}; expected its default {default!r}")
 
 
@@ -111,15 +121,16 @@ def check_rows(settings: Settings, mesh: Mesh) -> None:
 
 
 def check_common(settings: Settings) -> None:
-    """The keys that every recipe reads."""
+    """The keys that every recipe reads that trains."""
+    unread(settings, OF_PIPELINES, f"by config.recipe={settings.recipe!r}")
     _at_least("steps", settings.steps, 1)
     _at_least("seed", settings.seed, 0)
     _at_least("log.every", settings.log.every, 1)
     _at_least("log.samples", settings.log.samples, 0)
     _at_least("checkpoint.every", settings.checkpoint.every, 1)
     _one_of("data.unreadable", settings.data.unreadable, ("error", "drop"))
-    if "length" not in settings.reward.names:
-        _unread(settings, ("reward.max_characters",), "where config.reward.names has no 'length'")
+    _check_rules(settings)
+    unread(settings, OF_GENERATION, "by training")
     if settings.watchdog < 0:
         raise UsageError(f"config.watchdog={settings.watchdog}: expected seconds, or 0 for none")
     parse_steps(settings.profile)
@@ -147,7 +158,7 @@ def check_common(settings: Settings) -> None:
         if not 0 <= getattr(algorithm, key) < 1:
             raise UsageError(f"config.algorithm.{key}={getattr(algorithm, key)!r}: expected 0 or more, less than 1")
     if algorithm.schedule == "constant":
-        _unread(settings, ("algorithm.final_learning_rate",), "by the constant schedule")
+        unread(settings, ("algorithm.final_learning_rate",), "by the constant schedule")
     if settings.evaluation.temperature == 0:
         for key in ("samples", "samples_during"):
             if getattr(settings.evaluation, key) > 1:
@@ -157,12 +168,22 @@ def check_common(settings: Settings) -> None:
                 )
     if settings.model.lora_path:
         said = ("model.lora_rank", "model.lora_alpha", "model.lora_targets")
-        _unread(settings, said, "with config.model.lora_path, whose folder says them")
+        unread(settings, said, "with config.model.lora_path, whose folder says them")
     elif not settings.model.lora_rank:
-        _unread(settings, ("model.lora_alpha", "model.lora_targets"), "where config.model.lora_rank is 0")
+        unread(settings, ("model.lora_alpha", "model.lora_targets"), "where config.model.lora_rank is 0")
     for key in ("learning_rate", "adam_eps"):
         if not getattr(algorithm, key) > 0:
             raise UsageError(f"config.algorithm.{key}={getattr(algorithm, key)!r}: expected more than 0")
+
+
+def _check_rules(settings: Settings) -> None:
+    """What single rewards read, and the judge."""
+    if "length" not in settings.reward.names:
+        unread(settings, ("reward.max_characters",), "where config.reward.names has no 'length'")
+    if JUDGE in settings.reward.names:
+        check_options(settings.judge)
+    else:
+        unread(settings, OF_JUDGE, "where config.reward.names has no 'judge'")
 
 
 def check_policy_gradient(settings: Settings) -> None:
@@ -219,31 +240,31 @@ def check_policy_gradient(settings: Settings) -> None:
             f"{sampling.max_length}"
         )
     others = ("data.solutions", "data.row_length", *OF_REWARD_MODEL, *OF_COLLECTING, *OF_PREFERENCE)
-    _unread(settings, others, "by policy-gradient training")
+    unread(settings, others, "by policy-gradient training")
     _check_ahead(settings)
     _check_critic(settings)
     _check_reward_model(settings)
     _check_retraining(settings)
     if not algorithm.kl_coef:
         of_kl = ("algorithm.kl_estimator", "algorithm.kl_in", "algorithm.kl_limit")
-        _unread(settings, of_kl, "where config.algorithm.kl_coef is 0")
+        unread(settings, of_kl, "where config.algorithm.kl_coef is 0")
         if not settings.retraining.steps:
-            _unread(settings, ("algorithm.reference_every",), "where config.algorithm.kl_coef is 0")
+            unread(settings, ("algorithm.reference_every",), "where config.algorithm.kl_coef is 0")
     if algorithm.kl_in == "reward" and algorithm.kl_estimator not in KL_ESTIMATORS:
         raise UsageError(
             f"config.algorithm.kl_estimator={algorithm.kl_estimator!r}: weighs a term of the loss, and "
             "config.algorithm.kl_in='reward' has none; expected k1, k2 or k3"
         )
     if algorithm.surrogate != "clip":
-        _unread(settings, ("algorithm.dual_clip",), f"by config.algorithm.surrogate={algorithm.surrogate!r}")
+        unread(settings, ("algorithm.dual_clip",), f"by config.algorithm.surrogate={algorithm.surrogate!r}")
     if algorithm.surrogate == "sapo":
-        _unread(settings, ("algorithm.clip_low", "algorithm.clip_high"), "by config.algorithm.surrogate='sapo'")
+        unread(settings, ("algorithm.clip_low", "algorithm.clip_high"), "by config.algorithm.surrogate='sapo'")
         for key in ("sapo_positive", "sapo_negative"):
             if not getattr(algorithm, key) > 0:
                 raise UsageError(f"config.algorithm.{key}={getattr(algorithm, key)!r}: expected more than 0")
     else:
         keys = ("algorithm.sapo_positive", "algorithm.sapo_negative")
-        _unread(settings, keys, f"by config.algorithm.surrogate={algorithm.surrogate!r}")
+        unread(settings, keys, f"by config.algorithm.surrogate={algorithm.surrogate!r}")
     if algorithm.dual_clip and not algorithm.dual_clip > 1:
         raise UsageError(f"config.algorithm.dual_clip={algorithm.dual_clip!r}: expected 0 (off) or more than 1")
     one_update = algorithm.updates * algorithm.minibatches == 1 and algorithm.old_logprobs == "trainer"
@@ -255,7 +276,7 @@ def check_policy_gradient(settings: Settings) -> None:
             *limits[0],
         )  # fmt: skip
     if algorithm.correction == "none":
-        _unread(settings, ("algorithm.correction_limit",), "where config.algorithm.correction is 'none'")
+        unread(settings, ("algorithm.correction_limit",), "where config.algorithm.correction is 'none'")
     elif algorithm.old_logprobs == "sampler":
         raise UsageError(
             f"config.algorithm.correction={algorithm.correction!r}: compares the trainer's log-probabilities with the "
@@ -264,12 +285,12 @@ def check_policy_gradient(settings: Settings) -> None:
     elif not algorithm.correction_limit >= 1:
         raise UsageError(f"config.algorithm.correction_limit={algorithm.correction_limit!r}: expected at least 1")
     if settings.model.lora_rank or settings.model.lora_path:
-        _unread(settings, ("algorithm.reference_every",), "with adapters: what lies beneath them is the reference")
+        unread(settings, ("algorithm.reference_every",), "with adapters: what lies beneath them is the reference")
     if algorithm.advantage not in ("group", "process"):
         reason = f"by config.algorithm.advantage={algorithm.advantage!r}"
         by_critic = algorithm.advantage == "gae" and settings.critic.whiten
         divided = algorithm.advantage in (*WHITENED, "leave_one_out_std") or by_critic
-        _unread(settings, ("algorithm.ddof", "algorithm.eps")[: 1 if divided else 2], reason)
+        unread(settings, ("algorithm.ddof", "algorithm.eps")[: 1 if divided else 2], reason)
 
 
 def _check_ahead(settings: Settings) -> None:
@@ -305,7 +326,7 @@ def _check_critic(settings: Settings) -> None:
             "'shared'"
         )
     if critic.kind == "none":
-        _unread(settings, _keys("critic"), "where config.critic.kind is 'none'")
+        unread(settings, _keys("critic"), "where config.critic.kind is 'none'")
         return
     if algorithm.advantage != "gae":
         raise UsageError(
@@ -318,7 +339,7 @@ def _check_critic(settings: Settings) -> None:
     _at_least("critic.value_clip", critic.value_clip, 0)
     _at_least("critic.pretrain_steps", critic.pretrain_steps, 0)
     if critic.kind == "separate":
-        _unread(settings, ("critic.coef",), "by config.critic.kind='separate', which has a loss of its own")
+        unread(settings, ("critic.coef",), "by config.critic.kind='separate', which has a loss of its own")
         if critic.pretrain_steps >= settings.steps:
             raise UsageError(
                 f"config.critic.pretrain_steps={critic.pretrain_steps}: leaves no step for the policy; expected less "
@@ -328,7 +349,7 @@ def _check_critic(settings: Settings) -> None:
             raise UsageError(f"config.critic.learning_rate={critic.learning_rate!r}: expected more than 0")
         return
     keys = ("critic.path", "critic.learning_rate", "critic.pretrain_steps")
-    _unread(settings, keys, "by config.critic.kind='shared', which is a part of the policy")
+    unread(settings, keys, "by config.critic.kind='shared', which is a part of the policy")
     if not critic.coef > 0:
         raise UsageError(f"config.critic.coef={critic.coef!r}: expected more than 0")
     if settings.model.lora_rank or settings.model.lora_path:
@@ -340,7 +361,7 @@ def _check_retraining(settings: Settings) -> None:
     one, algorithm = settings.retraining, settings.algorithm
     _at_least("retraining.steps", one.steps, 0)
     if not one.steps:
-        _unread(settings, ("retraining.batch_size", "retraining.replay", "retraining.learning_rate"), NOT_RETRAINED)
+        unread(settings, ("retraining.batch_size", "retraining.replay", "retraining.learning_rate"), NOT_RETRAINED)
         return
     if not settings.reward.model:
         raise UsageError(f"config.retraining.steps={one.steps}: there is no reward model; expected config.reward.model")
@@ -384,7 +405,7 @@ def _check_reward_model(settings: Settings) -> None:
         )
     _one_of("reward.aggregation", reward.aggregation, AGGREGATIONS)
     if MODEL not in reward.names:
-        _unread(settings, ("reward.aggregation",), "where 'model' is not among config.reward.names")
+        unread(settings, ("reward.aggregation",), "where 'model' is not among config.reward.names")
     if advantage == "process" and not reward.steps:
         raise UsageError(
             f"config.algorithm.advantage={advantage!r}: needs rewards of steps; expected config.reward.steps, for "
@@ -396,7 +417,7 @@ def _check_reward_model(settings: Settings) -> None:
             f"'' or an advantage that reads rewards of steps: {', '.join(OF_STEPS)}"
         )
     if not reward.steps and MODEL not in reward.names:
-        _unread(settings, ("reward.step_separator",), "where steps have no rewards")
+        unread(settings, ("reward.step_separator",), "where steps have no rewards")
     if advantage == "process" and settings.algorithm.kl_in == "reward":
         raise UsageError(
             "config.algorithm.kl_in='reward': config.algorithm.advantage='process' takes rewards of steps only; "
@@ -409,9 +430,9 @@ def check_judge(settings: Settings, kind: str) -> None:
     if kind == "process":
         return
     reason = f"of config.reward.model={settings.reward.model!r}, which was trained for {kind}"
-    _unread(settings, ("reward.aggregation",), reason)
+    unread(settings, ("reward.aggregation",), reason)
     if not settings.reward.steps:
-        _unread(settings, ("reward.step_separator",), reason)
+        unread(settings, ("reward.step_separator",), reason)
 
 
 def _check_examples(settings: Settings) -> None:
@@ -422,7 +443,7 @@ def _check_examples(settings: Settings) -> None:
     _at_least("data.row_length", settings.data.row_length, 0)
     _one_of("data.long_prompts", settings.data.long_prompts, ("error", "drop"))
     _check_reduction(settings, ("sequence_mean", "token_mean"))
-    _unread(settings, ("algorithm.group_size", *OF_POLICY_GRADIENT, *OF_REWARD_MODEL), "by supervised training")
+    unread(settings, ("algorithm.group_size", *OF_POLICY_GRADIENT, *OF_REWARD_MODEL), "by supervised training")
 
 
 def check_reward_model(settings: Settings) -> None:
@@ -437,7 +458,7 @@ def check_reward_model(settings: Settings) -> None:
     _at_least("algorithm.micro_batch", algorithm.micro_batch, 0)
     by = "by the training of reward models"
     others = ("algorithm.reduction", "data.row_length", *OF_COLLECTING, *OF_PREFERENCE)
-    _unread(settings, (*OF_POLICY_GRADIENT, *others), by)
+    unread(settings, (*OF_POLICY_GRADIENT, *others), by)
     keys: tuple[str, ...] = (
         "sampling.top_k",
         "sampling.min_p",
@@ -445,26 +466,26 @@ def check_reward_model(settings: Settings) -> None:
         "reward.model",
         "reward.aggregation",
     )
-    _unread(settings, (*keys, "data.solutions", "evaluation.samples_during"), by)
-    _unread(settings, ("model.lora_rank", "model.lora_path"), f"{by}: all weights are trained")
+    unread(settings, (*keys, "data.solutions", "evaluation.samples_during"), by)
+    unread(settings, ("model.lora_rank", "model.lora_path"), f"{by}: all weights are trained")
     if learned.kind != "outcome":
-        _unread(settings, ("reward_model.every_token",), f"by config.reward_model.kind={learned.kind!r}")
+        unread(settings, ("reward_model.every_token",), f"by config.reward_model.kind={learned.kind!r}")
     if learned.kind != "process":
         keys = ("reward_model.first_error", "reward_model.neutral_is_right", "reward_model.soft")
-        _unread(settings, (*keys, "reward.step_separator"), f"by config.reward_model.kind={learned.kind!r}")
+        unread(settings, (*keys, "reward.step_separator"), f"by config.reward_model.kind={learned.kind!r}")
     if learned.kind != "process" or learned.labels != "rules":
-        _unread(settings, ("reward.steps",), "but where a process reward model learns from rules")
+        unread(settings, ("reward.steps",), "but where a process reward model learns from rules")
     if learned.labels == "file":
         keys = ("reward_model.policy", "data.unreadable", *(f"reward.{key}" for key in OF_GRADING))
         keys += ("algorithm.group_size", "sampling.temperature", "sampling.top_p", "sampling.batch_size", "data.split")
         keys += ("evaluation.samples", "evaluation.temperature", "evaluation.top_p", "evaluation.split", "data.dir")
-        _unread(settings, keys, "where config.reward_model.labels is 'file'")
+        unread(settings, keys, "where config.reward_model.labels is 'file'")
     else:
         _check_sampled_labels(settings)
     if learned.labels != "rollouts":
-        _unread(settings, ("reward_model.rollouts",), f"where config.reward_model.labels is {learned.labels!r}")
+        unread(settings, ("reward_model.rollouts",), f"where config.reward_model.labels is {learned.labels!r}")
     if learned.labels == "rules":
-        _unread(settings, ("reward_model.soft",), "where config.reward_model.labels is 'rules'")
+        unread(settings, ("reward_model.soft",), "where config.reward_model.labels is 'rules'")
 
 
 def _check_sampled_labels(settings: Settings) -> None:
@@ -494,7 +515,7 @@ def _check_sampled_labels(settings: Settings) -> None:
             "config.reward.steps='': expected a rule, for example 'calculations', by which a process reward model "
             "learns; or config.reward_model.labels='rollouts' or 'file'"
         )
-    _unread(settings, ("reward_model.neutral_is_right",), f"where config.reward_model.labels is {learned.labels!r}")
+    unread(settings, ("reward_model.neutral_is_right",), f"where config.reward_model.labels is {learned.labels!r}")
 
 
 def check_supervised(settings: Settings) -> None:
@@ -502,7 +523,7 @@ def check_supervised(settings: Settings) -> None:
     check_common(settings)
     _check_examples(settings)
     by = "by supervised training"
-    _unread(settings, (*OF_SAMPLING, *OF_LEARNED_REWARDS, *OF_COLLECTING, *OF_PREFERENCE), by)
+    unread(settings, (*OF_SAMPLING, *OF_LEARNED_REWARDS, *OF_COLLECTING, *OF_PREFERENCE), by)
 
 
 def check_rejection(settings: Settings) -> None:
@@ -511,7 +532,7 @@ def check_rejection(settings: Settings) -> None:
     _check_examples(settings)
     _check_collecting(settings)
     _at_least("collect.keep", settings.collect.keep, 0)
-    _unread(settings, ("data.solutions", *OF_PREFERENCE), "by rejection sampling")
+    unread(settings, ("data.solutions", *OF_PREFERENCE), "by rejection sampling")
 
 
 def check_preference(settings: Settings) -> None:
@@ -529,13 +550,13 @@ def check_preference(settings: Settings) -> None:
             "not the policy as it starts; expected '', and config.model.path with the adapters merged into it"
         )
     by = "by preference training"
-    _unread(settings, ("algorithm.group_size", *OF_POLICY_GRADIENT, *OF_REWARD_MODEL), by)
-    _unread(settings, ("data.solutions", "data.row_length", "collect.keep"), by)
+    unread(settings, ("algorithm.group_size", *OF_POLICY_GRADIENT, *OF_REWARD_MODEL), by)
+    unread(settings, ("data.solutions", "data.row_length", "collect.keep"), by)
     if preference.pairs:
         _at_least("sampling.batch_size", settings.sampling.batch_size, 0)  # which evaluations read
         drawn = tuple(key for key in OF_SAMPLING if key != "sampling.batch_size")
         keys = (*drawn, *OF_LEARNED_REWARDS, *OF_COLLECTING, "preference.most")
-        _unread(settings, keys, "where config.preference.pairs names a file")
+        unread(settings, keys, "where config.preference.pairs names a file")
     else:
         _check_collecting(settings)
         _at_least("preference.most", preference.most, 1)
@@ -556,4 +577,70 @@ def _check_collecting(settings: Settings) -> None:
             f"config.reward.names={settings.reward.names!r}: completions that are collected are graded by rules; "
             "expected no 'model'"
         )
-    _unread(settings, OF_LEARNED_REWARDS, "where completions are collected")
+    unread(settings, OF_LEARNED_REWARDS, "where completions are collected")
+
+
+def check_generation(settings: Settings) -> None:
+    """The keys of `recipes.generation`."""
+    unread(settings, OF_PIPELINES, "by generating")
+    _check_collecting(settings)
+    _check_rules(settings)
+    _at_least("seed", settings.seed, 0)
+    _at_least("data.problems", settings.data.problems, 0)
+    _at_least("data.max_prompt_length", settings.data.max_prompt_length, 1)
+    _at_least("sampling.max_length", settings.sampling.max_length, 1)
+    _at_least("generate.shard_size", settings.generate.shard_size, 1)
+    _one_of("generate.format", settings.generate.format, FORMATS)
+    _one_of("data.unreadable", settings.data.unreadable, ("error", "drop"))
+    _one_of("data.long_prompts", settings.data.long_prompts, ("error", "drop"))
+    path, url = settings.model.path, settings.endpoint.url
+    if bool(path) == bool(url):
+        told = "expected one of the two" if path else "expected one of them, which draws the samples"
+        raise UsageError(f"config.model.path={path!r} and config.endpoint.url={url!r}: {told}")
+    groups = ("algorithm", "critic", "retraining", "evaluation", "checkpoint", "log")
+    keys = ("steps", "watchdog", "profile", "data.solutions", "data.row_length", "collect.threshold", "collect.keep")
+    of_model = tuple(key for key in _keys("model") if key not in OF_SAMPLED_MODEL)
+    unread(settings, (*keys, *of_model, *OF_REWARD_MODEL, *OF_PREFERENCE), "by generating")
+    unread(settings, tuple(key for group in groups for key in _keys(group)), "by generating")
+    if url:
+        check_endpoint(settings.endpoint, "config.endpoint")
+        keys = ("sampling.top_k", "sampling.min_p", "sampling.batch_size", *OF_SAMPLED_MODEL, *_keys("mesh"))
+        keys += ("data.max_prompt_length", "data.long_prompts")
+        unread(settings, keys, "where config.endpoint.url names a server")
+    else:
+        unread(settings, _keys("endpoint"), "where config.endpoint.url is empty")
+    unread(settings, OF_LEARNED_REWARDS, "where completions are collected")
+
+
+def check_select(settings: Settings) -> None:
+    """The keys of `recipes.selecting`: those of `selection`, and how completions are graded."""
+    wanted, reward = settings.selection, settings.reward
+    if not wanted.inputs:
+        raise UsageError("config.selection.inputs=(): expected folders that rl_reason.generate has made")
+    _at_least("selection.keep", wanted.keep, 0)
+    expected = "expected pairs (one of config.reward.names, least value)"
+    for pair in wanted.least:
+        if not isinstance(pair, tuple) or len(pair) != 2 or not isinstance(pair[1], (int, float)):
+            raise UsageError(f"config.selection.least={wanted.least!r}: {expected}")
+        if pair[0] not in reward.names:
+            raise UsageError(
+                f"config.selection.least={wanted.least!r}: {pair[0]!r} is not one of config.reward.names="
+                f"{reward.names!r}; {expected}"
+            )
+    if MODEL in reward.names:
+        raise UsageError(f"config.reward.names={reward.names!r}: completions are graded by rules; expected no 'model'")
+    read = ("recipe", "seed", "selection", "reward")
+    others = tuple(field.name for field in dataclasses.fields(Settings) if field.name not in read)
+    unread(settings, (*others, *OF_LEARNED_REWARDS), "where completions are selected")
+
+
+OF_RECIPES = {
+    "generate": check_generation,
+    "policy_gradient": check_policy_gradient,
+    "preference": check_preference,
+    "rejection": check_rejection,
+    "reward_model": check_reward_model,
+    "select": check_select,
+    "supervised": check_supervised,
+}
+"""`config.recipe` → what is wrong with its settings, told without data and devices."""

@@ -6,7 +6,7 @@ A line is a sample: `id`, `sample`, `prompt`, `completion`, `tokens`, `reward`, 
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from pathlib import Path
 
 import jax
@@ -82,14 +82,25 @@ def collect(
             raise RunError(f"{file}: is not whole, and the policy that sampled it is trained by now; expected it back")
         if hosts.is_first():
             write_atomic(file, lines(records))
-        records += _sample_rest(settings, model, policy, questions, rewarder, file, len(records) // samples)
+        done, title = len(records) // samples, f"collect {questions.name}"
+        batches = sample_rest(settings, model, policy, questions, rewarder, done)
+        for batch in show(batches, len(questions.prompts), done, samples, title):
+            if hosts.is_first():
+                append(file, batch)
+            records += batch
     return [records[i : i + samples] for i in range(0, whole, samples)]
 
 
-def _sample_rest(
-    settings: Settings, model: Model, params: Params, questions: HeldOut, rewarder: Rewarder, file: Path, done: int
-) -> list[dict]:
-    """The records of all questions but the first `done`, which are appended to the file."""
+def sample_rest(
+    settings: Settings,
+    model: Model,
+    params: Params,
+    questions: HeldOut,
+    rewarder: Rewarder,
+    done: int,
+    stops: Callable[[dict], Sequence[str]] = lambda problem: (),
+) -> Iterator[list[dict]]:
+    """The records of all questions but the first `done`, batch by batch; `stops` as in `evaluation.sample_records`."""
     sampling, samples = settings.sampling, settings.collect.samples
     sampler = make_sampler(
         model.config,
@@ -107,15 +118,17 @@ def _sample_rest(
     )
     per_batch = questions_at_once(sampling.batch_size or ROWS, samples, len(questions.prompts))
     key = jax.random.fold_in(jax.random.key(settings.seed), 0)  # steps of training count from 1
-    count = len(questions.prompts)
-    made: list[dict] = []
-    with Progress(count, done, f"collect {questions.name}", enabled=hosts.is_first()) as progress:
-        for batch in sample_records(sampler, model, params, questions, rewarder, samples, per_batch, key, done):
-            if hosts.is_first():
-                append(file, batch)
-            made += batch
+    return sample_records(sampler, model, params, questions, rewarder, samples, per_batch, key, done, stops)
+
+
+def show(batches: Iterable[list[dict]], questions: int, done: int, samples: int, title: str) -> Iterator[list[dict]]:
+    """The batches of records, with a bar that says how many of the questions are done and how many samples are right;
+    tells of the first that failed."""
+    made = right = 0
+    with Progress(questions, done, title, enabled=hosts.is_first()) as progress:
+        for batch in batches:
+            yield batch
             for record in [record for record in batch if "failure" in record][:3]:
                 progress.note(failure_line(record["failure"], record["id"]))
-            right = sum(record["correct"] for record in made) / len(made)
-            progress.update(done + len(made) // samples, {"pass@1": right})
-    return made
+            made, right = made + len(batch), right + sum(record["correct"] for record in batch)
+            progress.update(done + made // samples, {"pass@1": right / made})

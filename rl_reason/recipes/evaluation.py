@@ -97,31 +97,34 @@ def questions_at_once(rows: int, samples: int, questions: int) -> int:
 class Completed(NamedTuple):
     """A completion of a problem that is to be graded."""
 
-    prompt: EncodedPrompt
+    index: int
+    """The place of its problem."""
     sample: int
     """Its number among those of its problem."""
+    prompt: str | list
+    """What was continued: a text, or the messages that a server was sent."""
     text: str
-    tokens: Sequence[int]
-    logprobs: Sequence[float]
-    """Of each token."""
     finish: str
     """"stop" or "length"."""
+    tokens: Sequence[int] | None = None
+    """None where a server keeps them to itself."""
+    logprobs: Sequence[float] = ()
+    """Of each token."""
 
 
-def grade_records(model: Model, asked: HeldOut, rewarder: Rewarder, completed: Sequence[Completed]) -> list[dict]:
+def grade_records(asked: HeldOut, rewarder: Rewarder, completed: Sequence[Completed]) -> list[dict]:
     """One record a completion, in this order: what it is, whose it is, and what the grader says of it."""
-    owners = [asked.problems[one.prompt.index] for one in completed]
+    owners = [asked.problems[one.index] for one in completed]
     graded = grade(rewarder, [one.text for one in completed], owners)
     failed = {failure["index"]: failure for failure in graded.failures}
     return [
         {
             "id": problem["id"],
             "sample": one.sample,
-            "prompt": decode(model.tokenizer, one.prompt.prompt_ids),
+            "prompt": one.prompt,
             "completion": one.text,
             "answer": problem.get("answer"),
-            "tokens": list(one.tokens),
-            "logprobs": [round(x, 6) for x in one.logprobs],
+            **_tokens(one),
             "reward": float(graded.total[row]),
             "correct": graded.verdicts[row] == "correct",
             "verdict": graded.verdicts[row],
@@ -132,6 +135,12 @@ def grade_records(model: Model, asked: HeldOut, rewarder: Rewarder, completed: S
         | ({"failure": describe_failure(failed[row])} if row in failed else {})
         for row, (one, problem) in enumerate(zip(completed, owners, strict=True))
     ]
+
+
+def _tokens(one: Completed) -> dict[str, list]:
+    if one.tokens is None:
+        return {}
+    return {"tokens": list(one.tokens), "logprobs": [round(x, 6) for x in one.logprobs]}
 
 
 def sample_records(
@@ -165,18 +174,20 @@ def sample_records(
         texts = made.texts(model)
         made, texts = cut_off(made, texts, [stops(problems[p.index]) for p in filled for _ in range(samples)], model)
         wait = judge(filled, made, length) if judge else None  # the device works while the host grades
+        shown = [decode(model.tokenizer, prompt.prompt_ids) for prompt in batch]
         completed = [
             Completed(
-                prompt=batch[row // samples],
+                index=batch[row // samples].index,
                 sample=row % samples,
+                prompt=shown[row // samples],
                 text=texts[row],
+                finish="stop" if made.finished[row] else "length",
                 tokens=made.tokens[row, : made.lengths[row]].tolist(),
                 logprobs=made.logprobs[row, : made.lengths[row]].tolist(),
-                finish="stop" if made.finished[row] else "length",
             )
             for row in range(len(batch) * samples)
         ]
-        records = grade_records(model, asked, rewarder, completed)
+        records = grade_records(asked, rewarder, completed)
         if wait:
             for record, score in zip(records, wait()[: len(records)], strict=True):
                 record["score"] = float(score)

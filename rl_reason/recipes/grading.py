@@ -37,3 +37,16 @@ def begin_grading(
         return Graded.join([Graded.from_json(part) for part in hosts.gather(share.to_json())])
 
     return wait
+
+
+def judge_counts(rewarder: Rewarder) -> dict[str, int]:
+    """What the judge was asked since the last time (`runtime.endpoint.COUNTS`), on all hosts together; nothing where
+    there is none."""
+    counts = rewarder.take_judge_counts()
+    of_hosts = hosts.gather(counts) if counts else []
+    return {name: sum(one[name] for one in of_hosts) for name in counts}
+
+
+def judge_metrics(rewarder: Rewarder) -> dict[str, float]:
+    """The same for metrics.jsonl: `judge/calls` and so on."""
+    return {f"judge/{name}": float(count) for name, count in judge_counts(rewarder).items()}

@@ -19,6 +19,7 @@ from pathlib import Path
 
 import grain
 import jax
+import numpy as np
 
 from rl_reason.data import sources
 from rl_reason.data.iterators import EncodedPrompt, padded_length, prompt_iterator
@@ -26,6 +27,7 @@ from rl_reason.data.steps import cut, make_step_ends
 from rl_reason.data.templates import find_template
 from rl_reason.data.tokenization import decode
 from rl_reason.models.flops import BACKWARD
+from rl_reason.models.huggingface import source_dtype
 from rl_reason.parallel.mesh import make_mesh
 from rl_reason.recipes import bookkeeping, checks, retraining
 from rl_reason.recipes.accumulation import rows_at_once
@@ -34,7 +36,7 @@ from rl_reason.recipes.critic import CRITIC_ALONE, advantages_by_critic, describ
 from rl_reason.recipes.evaluation import HeldOut, Samples, start_sampling, to_host
 from rl_reason.recipes.exploration import OVERLONG, Exploration
 from rl_reason.recipes.golds import readable
-from rl_reason.recipes.grading import begin_grading
+from rl_reason.recipes.grading import begin_grading, judge_metrics
 from rl_reason.recipes.learned_rewards import check_finite, describe_reward_model, kind_of, make_reward_model
 from rl_reason.recipes.loop import Loop, forward_flops
 from rl_reason.recipes.optimizer import TrainState
@@ -42,8 +44,8 @@ from rl_reason.recipes.policy_steps import Steps, make_steps, scores_old_logprob
 from rl_reason.recipes.rollout import Batch, advantages, cut_minibatches, make_batch, weigh
 from rl_reason.recipes.rollout_records import rollout_metrics, sample_records
 from rl_reason.recipes.setup import Model, check_length, describe_model, encode_prompts
-from rl_reason.recipes.state import State, make_reference, reference_of, restore_or_start
-from rl_reason.rewards.combination import MODEL, Rewarder, failure_line
+from rl_reason.recipes.state import State, final_weights, make_reference, reference_of, restore_or_start
+from rl_reason.rewards.combination import MODEL, Rewarder, failure_line, is_given
 from rl_reason.rewards.length import overlong_penalty
 from rl_reason.runtime.clock import Clock
 from rl_reason.runtime.progress import Progress
@@ -62,7 +64,7 @@ SHOWN = {
 def run(settings: Settings, workdir_path: str | Path) -> None:
     """Trains as the settings say, in `workdir_path`; resumes what is there."""
     checks.check_policy_gradient(settings)
-    with Rewarder(settings.reward) as rewarder:
+    with Rewarder(settings.reward, settings.judge) as rewarder:
         _train(settings, workdir_path, rewarder)
 
 
@@ -147,7 +149,7 @@ def _train(settings: Settings, workdir_path: str | Path, rewarder: Rewarder) -> 
             loop.update(clock)
             updated = _update(batch, state, steps, settings, step)
 
-            values = rollout_metrics(drawn, batch) | watched
+            values = rollout_metrics(drawn, batch, settings.reward) | watched | judge_metrics(rewarder)
             if settings.sampling.ahead:
                 values["staleness/steps"] = staleness
                 updated = name_apart(updated) if staleness else updated
@@ -165,6 +167,8 @@ def _train(settings: Settings, workdir_path: str | Path, rewarder: Rewarder) -> 
             if "reference" in state and is_end:
                 state["reference"] = make_reference(state["train"].policy, model)
             loop.end(step, state, position_of(task.data, ahead), evaluate)
+        weights = final_weights(model, state["train"].params, settings.seed)
+        bookkeeping.export_model(workdir.path / "export", model, weights, source_dtype(model.config))
     bookkeeping.close_run(workdir)
 
 
@@ -289,7 +293,8 @@ def _make_explore(settings: Settings, task: _Task, rewarder: Rewarder, micro_bat
                 scores_BT = scored()
                 if MODEL in reward.names:
                     weight = reward.weights[reward.names.index(MODEL)]
-                    learned = judge.of_completions(scores_BT, samples.lengths, ends)
+                    given_B = [is_given(reward, MODEL, problem) for problem in problems]
+                    learned = np.where(given_B, judge.of_completions(scores_BT, samples.lengths, ends), np.float32(0))
                     check_finite(learned[:, None], problems, step)
                     graded = graded.plus(MODEL, learned, weight)
                 if reward.steps == MODEL:

@@ -61,7 +61,7 @@ def run(settings: Settings, workdir_path: str | Path) -> None:
         RunError: fewer pairs were sampled than a step takes.
     """
     checks.check_preference(settings)
-    with Rewarder(settings.reward) as rewarder:
+    with Rewarder(settings.reward, settings.judge) as rewarder:
         _run(settings, workdir_path, rewarder)
 
 

@@ -9,7 +9,7 @@ from pathlib import Path
 from rl_reason.errors import RunError
 
 
-def read_kept(file: Path, ids: Sequence[str], at_once: int) -> list[dict]:
+def read_kept(file: Path, ids: Sequence[str], at_once: int, before: int = 0) -> list[dict]:
     """The records that a run which was stopped has left, without a batch that is not whole: that is made again, with
     the same random numbers.
 
@@ -17,14 +17,15 @@ def read_kept(file: Path, ids: Sequence[str], at_once: int) -> list[dict]:
         file: one record a line; need not be there.
         ids: of the problem of each record, when all are there.
         at_once: records of a batch.
+        before: records that stand elsewhere, before those of the file.
 
     Raises:
         RunError: these are records of other problems.
     """
     records = _read(file)
-    if len(records) < len(ids):
-        records = records[: len(records) // at_once * at_once]
-    if [record.get("id") for record in records] != list(ids[: len(records)]):
+    if before + len(records) < len(ids):
+        records = records[: max((before + len(records)) // at_once * at_once - before, 0)]
+    if [record.get("id") for record in records] != list(ids[before : before + len(records)]):
         raise RunError(f"{file}: holds completions of other questions; without it they are sampled anew")
     return records
 

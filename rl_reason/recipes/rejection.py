@@ -34,7 +34,7 @@ def run(settings: Settings, workdir_path: str | Path) -> None:
         RunError: not one completion is right.
     """
     checks.check_rejection(settings)
-    with Rewarder(settings.reward) as rewarder:
+    with Rewarder(settings.reward, settings.judge) as rewarder:
         _run(settings, workdir_path, rewarder)
 
 

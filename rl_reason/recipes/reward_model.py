@@ -66,7 +66,7 @@ def run(settings: Settings, workdir_path: str | Path) -> None:
     """
     checks.check_reward_model(settings)
     graded = settings.reward_model.labels != "file"
-    with Rewarder(settings.reward) if graded else contextlib.nullcontext() as rewarder:
+    with Rewarder(settings.reward, settings.judge) if graded else contextlib.nullcontext() as rewarder:
         task = _prepare(settings, rewarder)
         model, algorithm = task.model, settings.algorithm
         workdir = bookkeeping.find_run(workdir_path, settings, model)

@@ -9,21 +9,23 @@ from rl_reason.recipes.exploration import Exploration
 from rl_reason.recipes.rollout import Batch
 from rl_reason.recipes.setup import Model
 from rl_reason.rewards import VERDICTS
-from rl_reason.rewards.combination import describe_failure
+from rl_reason.rewards.combination import UNJUDGED, describe_failure, is_given
+from rl_reason.settings import Reward
 
 
-def rollout_metrics(drawn: Exploration, batch: Batch) -> dict[str, float]:
-    """Of all that was drawn, trained on or not: rewards and their parts, lengths, and what kept a group from teaching
-    anything."""
+def rollout_metrics(drawn: Exploration, batch: Batch, reward: Reward) -> dict[str, float]:
+    """Of all that was drawn, trained on or not: rewards and their parts (each over the problems that it is given to),
+    lengths, and what kept a group from teaching anything."""
     samples, graded, group_size = drawn.samples, drawn.graded, drawn.group_size
+    judged = np.array([verdict != UNJUDGED for verdict in graded.verdicts])
     correct = np.array([verdict == "correct" for verdict in graded.verdicts])
     by_group = graded.total.reshape(-1, group_size)
     lengths = samples.lengths
     metrics = {
         "reward/mean": graded.total.mean(),
         "reward/std": by_group.std(axis=1).mean(),
-        "pass@1/train": correct.mean(),
-        f"pass@{group_size}/train": correct.reshape(-1, group_size).any(axis=1).mean(),
+        "pass@1/train": _mean(correct[judged]),
+        f"pass@{group_size}/train": _mean(correct[judged].reshape(-1, group_size).any(axis=1)),
         "groups/drawn": len(by_group),
         "groups/equal_rewards": (by_group.max(axis=1) == by_group.min(axis=1)).mean(),
         "advantages/max": np.abs(batch["advantages"]).max(),
@@ -33,16 +35,24 @@ def rollout_metrics(drawn: Exploration, batch: Batch) -> dict[str, float]:
         "tokens/sampled": lengths.sum(),
         "truncated": (~samples.finished).mean(),
     }
-    if correct.any() and not correct.all():
+    if correct.any() and not correct[judged].all():
         metrics["tokens/correct"] = lengths[correct].mean()
-        metrics["tokens/wrong"] = lengths[~correct].mean()
+        metrics["tokens/wrong"] = lengths[judged & ~correct].mean()
     if graded.steps:
         metrics["reward/step"] = np.mean([reward for row in graded.steps for reward in row])
         metrics["steps/completion"] = np.mean([len(row) for row in graded.steps])
-    metrics |= {f"reward/{name}": scores.mean() for name, scores in graded.parts.items()}
+    for name, scores in graded.parts.items():
+        given = np.array([is_given(reward, name, problem) for problem in drawn.problems])
+        if given.any():
+            metrics[f"reward/{name}"] = scores[given].mean()
     metrics |= {f"verdict/{verdict}": graded.verdicts.count(verdict) for verdict in VERDICTS}
     metrics |= {f"grader/{kind}": count for kind, count in graded.counts.items()}
     return {name: float(value) for name, value in metrics.items()}
+
+
+def _mean(values: np.ndarray) -> float:
+    """Of no values, 0: a step whose problems are all given to no rule."""
+    return float(values.mean()) if len(values) else 0.0
 
 
 def sample_records(step: int, count: int, trained: Exploration, batch: Batch, model: Model) -> list[dict]:

@@ -225,12 +225,18 @@ def _records(model: Model, asked: HeldOut, found: dict[int, Outcome], rewarder: 
     flat = [(number, rank, one) for number, outcome in found.items() for rank, one in enumerate(outcome.solutions)]
     completed = [
         Completed(
-            asked.prompts[number], rank, decode(model.tokenizer, one.tokens), one.tokens, one.logprobs, one.finish
+            index=asked.prompts[number].index,
+            sample=rank,
+            prompt=decode(model.tokenizer, asked.prompts[number].prompt_ids),
+            text=decode(model.tokenizer, one.tokens),
+            finish=one.finish,
+            tokens=one.tokens,
+            logprobs=one.logprobs,
         )
         for number, rank, one in flat
     ]
     records: dict[int, list[dict]] = {number: [] for number in found}
-    for (number, _, one), record in zip(flat, grade_records(model, asked, rewarder, completed), strict=True):
+    for (number, _, one), record in zip(flat, grade_records(asked, rewarder, completed), strict=True):
         told = {"score": one.score, "share": one.share, "spent": found[number].spent, "scored": found[number].scored}
         records[number].append(record | told)
     return list(records.values())

@@ -135,7 +135,7 @@ def run(settings: Settings, workdir_path: str | Path) -> None:
         examples, algorithm.batch_size, length, model.pad_id, algorithm.reduction, settings.seed
     )  # fmt: skip
     batches(1, 0)  # Of problems that are made, a row too short for the first is told before anything is written.
-    with Rewarder(settings.reward) as rewarder:
+    with Rewarder(settings.reward, settings.judge) as rewarder:
         held_out = bookkeeping.load_held_out(settings, model, rewarder)
         begun = bookkeeping.begin(settings, model, workdir_path, make_supervised_step)
         fine_tune(settings, begun, batches, examples.count, held_out, rewarder)

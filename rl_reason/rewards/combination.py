@@ -1,4 +1,4 @@
-"""The reward of a batch of completions: a weighted sum of named parts, each graded in worker processes.
+"""The reward of a batch of completions: a weighted sum of named parts. Rules run in worker processes; a judge is asked.
 
 A part that raises, hangs, dies or returns NaN scores 0 for that completion, is counted and reported, and the run
 goes on.
@@ -18,15 +18,23 @@ import numpy as np
 from rl_reason.errors import UsageError
 from rl_reason.registry import resolve
 from rl_reason.rewards import REWARDS, STEP_REWARDS, VERDICTS
+from rl_reason.rewards.judge import Judge
 from rl_reason.rewards.verdict import UnparseableGold
 from rl_reason.runtime.workers import Outcome, Pool
+from rl_reason.settings import Judge as JudgeOptions
 from rl_reason.settings import Reward
 
 MODEL = "model"
 """Among the names of rewards, or as that of steps: the reward model in `reward.model`, which the recipe asks."""
+JUDGE = "judge"
+"""Among the names of rewards: the model behind a server in `config.judge`."""
 KINDS = ("timeout", "crash", "error", "nonfinite", "unparseable")
 TIMEOUT = 5.0
 """Seconds for a completion, where neither the settings nor the reward itself name a limit."""
+REASONING = "reasoning"
+"""The kind of a problem that does not say its own."""
+UNJUDGED = "unjudged"
+"""The verdict on a completion of a problem that is given to no rule."""
 GRACE = 30.0
 """Seconds that a reward with a limit of its own may take beyond it, before its worker is killed."""
 _LARGEST = float(np.finfo(np.float32).max)
@@ -41,7 +49,8 @@ class Graded:
     parts: dict[str, np.ndarray]
     """Name of a part → its unweighted scores, [B] float32."""
     verdicts: list[str]
-    """[B] of the first part that gives verdicts (else of the first part: "correct" for a score of at least 1)."""
+    """[B] of the first part that gives verdicts (else of the first part: "correct" for a score of at least 1); only
+    parts count that the problem is given to, and where there are none it is `UNJUDGED`."""
     extracted: list[str | None]
     """[B], the final answers that this part judged."""
     counts: dict[str, int]
@@ -121,16 +130,8 @@ class _Grade:
     extracted: str | None = None
 
 
-def reward_functions(settings: Reward, key: str = "config.reward.names") -> list[str]:
-    """What the settings name, each as `package.module:function`.
-
-    Raises:
-        UsageError: an unknown name, names and weights that do not fit together, or a reward that cannot work here.
-    """
-    return [name for name, _ in _resolve(settings, key)]
-
-
-def _resolve(settings: Reward, key: str) -> list[tuple[str, Callable]]:
+def _resolve(settings: Reward, key: str) -> dict[str, tuple[str, Callable]]:
+    """Of each rule, by its name, the function and how it is called as `package.module:function`."""
     _check(settings, key)
     names, _ = split_names(settings)
     if not names:
@@ -138,18 +139,18 @@ def _resolve(settings: Reward, key: str) -> list[tuple[str, Callable]]:
             f"{key}={settings.names!r}: expected a rule beside the model, of weight 0 if it shall only tell right from "
             "wrong"
         )
-    resolved = [resolve(name, REWARDS, key) for name in names]
-    for function in resolved:
+    resolved = {name: resolve(name, REWARDS, key) for name in names if name != JUDGE}
+    for function in resolved.values():
         if hasattr(function, "check"):
             function.check(key)
-    return [
-        (f"{function.__module__}:{function.__qualname__}" if name in REWARDS else name, function)
-        for name, function in zip(names, resolved, strict=True)
-    ]
+    return {
+        name: (f"{function.__module__}:{function.__qualname__}" if name in REWARDS else name, function)
+        for name, function in resolved.items()
+    }
 
 
 def split_names(settings: Reward) -> tuple[tuple[str, ...], tuple[float, ...]]:
-    """Names and weights of the rules, without the part that a reward model scores."""
+    """Names and weights of the rules and the judge, without the part that a reward model scores."""
     pairs = [(n, w) for n, w in zip(settings.names, settings.weights, strict=True) if n != MODEL]
     return tuple(n for n, _ in pairs), tuple(w for _, w in pairs)
 
@@ -168,22 +169,36 @@ def step_function(settings: Reward) -> str:
     return f"{function.__module__}:{function.__qualname__}" if settings.steps in STEP_REWARDS else settings.steps
 
 
+def is_given(settings: Reward, name: str, problem: Mapping) -> bool:
+    """Whether a part of the reward is given to a problem (`reward.kinds`)."""
+    return problem.get("kind", REASONING) == dict(settings.kinds).get(name, problem.get("kind", REASONING))
+
+
 class Rewarder:
     """The rewards that `settings` name, and the worker processes that compute them. A context manager.
 
     Args:
         settings: names, weights, limits and number of workers.
+        judge: what "judge" means among the names; None where there is none.
         key: what held the names, for the error line.
 
     Raises:
-        UsageError: see `reward_functions`.
+        UsageError: an unknown name, names and weights that do not fit together, a reward that cannot work here, or a
+            judge that does not answer.
     """
 
-    def __init__(self, settings: Reward, key: str = "config.reward.names"):
+    def __init__(self, settings: Reward, judge: JudgeOptions | None = None, key: str = "config.reward.names"):
         self._functions = _resolve(settings, key)
         self._step_function = step_function(settings)
         self._settings = settings
-        preload = [*(name for name, _ in self._functions), *filter(None, [self._step_function])]
+        self._judge = None
+        if JUDGE in settings.names:
+            if judge is None:
+                raise UsageError(
+                    f"{key}={JUDGE!r}: needs config.judge, which commands with a config have; expected a rule"
+                )
+            self._judge = Judge(judge)
+        preload = [*(path for path, _ in self._functions.values()), *filter(None, [self._step_function])]
         self._pool = Pool(settings.workers, preload, settings.memory, settings.environment)
         self._thread = ThreadPoolExecutor(1, "grade")
 
@@ -218,15 +233,33 @@ class Rewarder:
             raise ValueError(f"{len(completions)} completions of {len(problems)} problems")
         items = list(zip(completions, self._with_limit(problems), strict=True))
         names, weights = split_names(self._settings)
-        grades = [
-            [_grade(outcome) for outcome in self._call(name, function, items, progress)]
-            for name, function in self._functions
-        ]
+        given = {name: [is_given(self._settings, name, problem) for problem in problems] for name in names}
+        chosen = {name: [i for i, is_asked in enumerate(given[name]) if is_asked] for name in names}
+        # The judge thinks while the workers compute.
+        wait = None
+        if self._judge:
+            rows = chosen[JUDGE]
+            wait = self._judge.begin([completions[i] for i in rows], [problems[i] for i in rows])
+        outcomes = {
+            name: self._call(*rule, [items[i] for i in chosen[name]], progress)
+            for name, rule in self._functions.items()
+        }
+        if wait:
+            outcomes[JUDGE] = wait(progress)
+        grades = []
+        for name in names:
+            row = [_Grade(0.0)] * len(items)  # What a part is not given to has nothing of it.
+            for i, outcome in zip(chosen[name], outcomes[name], strict=True):
+                row[i] = _grade(outcome)
+            grades.append(row)
         parts = {
             name: np.array([grade.score for grade in row], np.float32) for name, row in zip(names, grades, strict=True)
         }
         total = sum(weight * part.astype(np.float64) for weight, part in zip(weights, parts.values(), strict=True))
-        judge = next((row for row in grades if any(grade.verdict is not None for grade in row)), grades[0])
+        # Where one that gives verdicts fails, none of the others takes its place.
+        order = sorted(range(len(grades)), key=lambda n: all(grade.verdict is None for grade in grades[n]))
+        firsts = [next((n for n in order if given[names[n]][i]), None) for i in range(len(items))]
+        deciding = [None if n is None else grades[n][i] for i, n in enumerate(firsts)]
         counts = dict.fromkeys(KINDS, 0)
         failures = []
         for name, row in zip(names, grades, strict=True):
@@ -247,8 +280,8 @@ class Rewarder:
         of_steps: list[list[float]] = []
         if steps is not None and self._step_function:
             pairs = list(zip(steps, problems, strict=True))
-            outcomes = self._pool.map(self._step_function, pairs, self._settings.timeout or TIMEOUT)
-            for index, (outcome, (texts, _)) in enumerate(zip(outcomes, pairs, strict=True)):
+            of_rule = self._pool.map(self._step_function, pairs, self._settings.timeout or TIMEOUT)
+            for index, (outcome, (texts, _)) in enumerate(zip(of_rule, pairs, strict=True)):
                 rewards, kind, message = _grade_steps(outcome, len(texts))
                 of_steps.append(rewards)
                 if kind:
@@ -258,8 +291,8 @@ class Rewarder:
         return Graded(
             total=np.clip(total, -_LARGEST, _LARGEST).astype(np.float32),
             parts=parts,
-            verdicts=[_verdict(grade) for grade in judge],
-            extracted=[grade.extracted for grade in judge],
+            verdicts=[UNJUDGED if grade is None else _verdict(grade) for grade in deciding],
+            extracted=[None if grade is None else grade.extracted for grade in deciding],
             counts=counts,
             failures=failures,
             steps=of_steps,
@@ -274,22 +307,24 @@ class Rewarder:
             return self._pool.map(name, [(*item, seconds) for item in items], seconds + GRACE, progress)
         return self._pool.map(name, items, seconds, progress)
 
-    def check_golds(
-        self, problems: Sequence[Mapping], progress: Callable[[int], None] | None = None
-    ) -> dict[int, str]:
+    def judges(self, problem: Mapping) -> bool:
+        """Whether any rule is given to the problem."""
+        return any(is_given(self._settings, name, problem) for name in split_names(self._settings)[0])
+
+    def check_golds(self, problems: Sequence[Mapping], progress: Callable[[int], None] | None = None) -> dict[int, str]:
         """Which problems the rewards cannot judge by, and why: index → one line, in order.
 
         Asked are the rewards that have a function `check_gold` (see `rewards`), in the workers.
         """
         found: dict[int, str] = {}
         problems = self._with_limit(problems)
-        names, _ = split_names(self._settings)
-        for name, (path, function) in zip(names, self._functions, strict=True):
+        for name, (path, function) in self._functions.items():
             if not hasattr(function, "check_gold"):
                 continue
-            items = [(problem,) for problem in problems]
+            asked = [i for i, problem in enumerate(problems) if is_given(self._settings, name, problem)]
+            items = [(problems[i],) for i in asked]
             outcomes = self._pool.map(f"{path}.check_gold", items, self._settings.timeout or TIMEOUT, progress)
-            for index, outcome in enumerate(outcomes):
+            for index, outcome in zip(asked, outcomes, strict=True):
                 if outcome.status != "ok":
                     found.setdefault(index, f"reward {name!r}: {outcome.message.partition(': ')[2] or outcome.message}")
         return dict(sorted(found.items()))
@@ -300,8 +335,14 @@ class Rewarder:
             return problems
         return [{"max_characters": self._settings.max_characters, **problem} for problem in problems]
 
+    def take_judge_counts(self) -> dict[str, int]:
+        """What the judge was asked since the last time (`runtime.endpoint.COUNTS`); nothing without one."""
+        return self._judge.take_counts() if self._judge else {}
+
     def close(self) -> None:
         """Ends the workers, and with them what they are grading: who waits for that gets an error."""
+        if self._judge:
+            self._judge.close()
         self._pool.close()
         self._thread.shutdown()
 
@@ -378,6 +419,12 @@ def _check(settings: Reward, key: str) -> None:
         )
     if not all(isinstance(name, str) and name for name in settings.environment):
         raise UsageError(f"config.reward.environment={settings.environment!r}: expected names of variables")
+    kinds = settings.kinds
+    is_pair = lambda pair: isinstance(pair, tuple) and len(pair) == 2 and all(isinstance(x, str) for x in pair)  # noqa: E731
+    if not all(map(is_pair, kinds)) or not {name for name, _ in kinds} <= set(names) or len(dict(kinds)) < len(kinds):
+        raise UsageError(
+            f"config.reward.kinds={kinds!r}: expected pairs (one of {key}={names!r}, kind of problems), a name once"
+        )
     if settings.workers < 1:
         raise UsageError(f"config.reward.workers={settings.workers!r}: expected at least 1")
 

@@ -11,7 +11,7 @@ import re
 import sys
 import traceback
 import types
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -25,6 +25,8 @@ from rl_reason.runtime.flags import REQUIRED, Spec, parse_flags, split_flags
 from rl_reason.settings import Settings
 
 _MODULE = "rl_reason_config_file"
+EACH_STAGE = "stages.*."
+Override = tuple[str, str | None]
 
 _FLAGS: Spec = {
     "config": (str, REQUIRED, "a config file, FILE or FILE:VARIANT; --config.KEY=VALUE changes one of its keys"),
@@ -107,17 +109,19 @@ def check_variant(variant: str, known: Iterable[str]) -> None:
         raise UsageError(f"unknown variant {variant!r}{nearest(variant, known)}")
 
 
-def apply(config: ml_collections.ConfigDict, overrides: Sequence[tuple[str, str | None]]) -> None:
+def apply(config: ml_collections.ConfigDict, overrides: Sequence[Override]) -> None:
     """Changes `config` in place by overrides (key path without "config.", text), in order.
+
+    "stages.*.KEY" is that key of each stage of a pipeline.
 
     Raises:
         UsageError: an unknown key, or a text that does not fit the type of the key.
     """
     # One at a time: an error belongs to one key, and a key may lie inside a free-form group that was just assigned.
-    for key, text in overrides:
+    for key, text in _of_each_stage(config, overrides):
         _check_key(config, key)
         value = _get(config, key)
-        if isinstance(value, ml_collections.ConfigDict) and key not in _free_form():
+        if isinstance(value, ml_collections.ConfigDict) and _within_stage(key) not in _free_form():
             raise UsageError(f"--config.{key}={text!r}: a group of keys, expected --config.{key}.KEY=VALUE")
         if text is None and not isinstance(value, bool):
             raise UsageError(f"--config.{key}: expected a value, as in --config.{key}=VALUE")
@@ -134,12 +138,24 @@ def apply(config: ml_collections.ConfigDict, overrides: Sequence[tuple[str, str 
             raise UsageError(f"--config.{key}={text!r}: expected {_expected(value)}") from error
 
 
+def _of_each_stage(config: ml_collections.ConfigDict, overrides: Iterable[Override]) -> Iterator[Override]:
+    """The overrides, those of "stages.*.KEY" as one for each stage of a pipeline."""
+    for key, text in overrides:
+        if not key.startswith(EACH_STAGE):
+            yield key, text
+            continue
+        if not config.stages:
+            raise UsageError(f"--config.{key}={text!r}: config.stages is empty; expected a pipeline")
+        for name in config.pipeline.stages:
+            yield f"stages.{name}.{key.removeprefix(EACH_STAGE)}", text
+
+
 def default_workdir(path: str, *parts: str) -> str:
     """`runs/<stem>` for a config file, with its variant and preset behind: `runs/<stem>-<variant>-<preset>`."""
     return str(Path("runs") / "-".join([Path(path).stem, *filter(None, parts)]))
 
 
-def _separate(argv: Sequence[str], spec: Spec) -> tuple[list[str], list[tuple[str, str | None]]]:
+def _separate(argv: Sequence[str], spec: Spec) -> tuple[list[str], list[Override]]:
     """The plain flags as "--name=text", and the overrides as (key path, text)."""
     switches = {name for name, (kind, _, _) in spec.items() if kind is bool}
     plain, overrides = [], []
@@ -163,6 +179,11 @@ def _free_form() -> set[str]:
     return paths
 
 
+def _within_stage(key: str) -> str:
+    """The key, of one of a stage what it is within the stage."""
+    return re.sub(r"^stages\.\w+\.", "", key)
+
+
 def _check_key(config: ml_collections.ConfigDict, key: str) -> None:
     group: Any = config
     parts = key.split(".")
@@ -171,7 +192,7 @@ def _check_key(config: ml_collections.ConfigDict, key: str) -> None:
         known = list(group) if isinstance(group, ml_collections.ConfigDict) else []
         if part not in known:
             last = depth == len(parts) - 1
-            if last and prefix in _free_form() and re.fullmatch(r"\w+", part):
+            if last and _within_stage(prefix) in _free_form() and re.fullmatch(r"\w+", part):
                 return
             where = f"config.{prefix}" if prefix else "config"
             if not isinstance(group, ml_collections.ConfigDict):

@@ -34,6 +34,7 @@ def write_report(workdir: Workdir | str | os.PathLike) -> Path:
         "summary": _summary(config, series, evals),
         "charts": [_chart(panel, series, evals) for panel in curves.panels(series, bool(evals))],
         "evaluations": _evaluations(evals),
+        "stages": json.loads(workdir.stages.read_text()) if workdir.stages.exists() else [],
         "config": _flat(config),
         "environment": _flat(_read_json(workdir.environment) or {}),
         "samples": [_sample(record, config) for record in read_jsonl(workdir.samples)],

@@ -14,9 +14,13 @@ from rl_reason.errors import UsageError
 FREE_KEYS = (
     "steps", "checkpoint", "log", "watchdog", "profile",
     "mesh", "model.offload", "model.remat", "algorithm.micro_batch", "sampling.batch_size",
+    "pipeline", "stages",
+    *(f"{server}.{key}" for server in ("judge", "endpoint")
+       for key in ("url", "key_variable", "timeout", "tries", "concurrency", "cache")),
 )  # fmt: skip
 """How long, how often, how loudly, and on what: a run that differs only in these goes on with the same computation, to
-rounding."""
+rounding. A server is known by the name of its model, wherever it runs; the stages of a pipeline have folders of their
+own, which are looked at one by one."""
 _MOST_TOLD = 5
 _ABSENT = "(absent)"
 
@@ -67,6 +71,11 @@ class Workdir:
     @property
     def report(self) -> Path:
         return self.path / "report.html"
+
+    @property
+    def stages(self) -> Path:
+        """Of a pipeline: a list of rows of its table, each from column to text."""
+        return self.path / "stages_table.json"
 
 
 def find_workdir(path: str | os.PathLike, config: Mapping[str, Any]) -> Workdir:

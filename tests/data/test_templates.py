@@ -5,7 +5,7 @@ import pytest
 from rl_reason.data.templates import TEMPLATES, find_template
 from rl_reason.errors import UsageError
 
-PROBLEM = {"problem": "What is {1} + 1 % of \\boxed{2}?"}
+PROBLEM = {"problem": "What is {1} + 1 % of \\boxed{2}?", "solution": "1.02"}
 
 
 @pytest.mark.parametrize("name", TEMPLATES)
@@ -13,6 +13,13 @@ def test_every_template_contains_the_problem_as_it_is_once(name):
     prompt = TEMPLATES[name](PROBLEM)
     text = prompt if isinstance(prompt, str) else "".join(message["content"] for message in prompt)
     assert text.count(PROBLEM["problem"]) == 1
+
+
+def test_what_is_rewritten_is_shown_and_has_to_be_there():
+    (message,) = TEMPLATES["rewrite"](PROBLEM)
+    assert message["content"].endswith("Notes:\n1.02")
+    with pytest.raises(UsageError, match="problem 'a': no `solution`"):
+        TEMPLATES["rewrite"]({"id": "a", "problem": "1?"})
 
 
 def test_r1_zero_names_the_tags_and_leaves_the_word_to_the_assistant():

@@ -39,6 +39,31 @@ def test_weighted_sum_and_verdicts():
     assert graded.failures == []
 
 
+def test_a_part_may_be_given_to_one_kind_of_problems_only():
+    problems = [{"answer": "18"}, {"answer": "hello", "kind": "general"}, {"answer": "18", "kind": "reasoning"}]
+    completions = ["<think>x</think><answer>18</answer>"] * 3
+    kinds = (("accuracy", "reasoning"), (U + "moody", "general"))
+    settings = Reward(names=("format", "accuracy", U + "moody"), weights=(0.5, 1, 2), kinds=kinds)
+    with Rewarder(settings) as rewarder:
+        graded = rewarder.grade(completions, problems)
+        # "hello" is no answer that accuracy could compare with; it is not asked.
+        assert rewarder.check_golds(problems) == {}
+    assert graded.parts["accuracy"].tolist() == [1, 0, 1]
+    assert graded.parts[U + "moody"].tolist() == [0, 1, 0]
+    assert graded.total.tolist() == [1.5, 2.5, 1.5]
+    assert graded.verdicts == ["correct"] * 3 and graded.extracted == ["18", None, "18"]
+    with Rewarder(Reward(names=("accuracy",), kinds=(("accuracy", "reasoning"),))) as rewarder:
+        graded = rewarder.grade(completions, problems)
+        assert [rewarder.judges(problem) for problem in problems] == [True, False, True]
+    assert graded.verdicts == ["correct", "unjudged", "correct"]
+
+
+@pytest.mark.parametrize("kinds", [(("number", "general"),), ("accuracy",), (("accuracy", "a"), ("accuracy", "b"))])
+def test_kinds_of_other_parts_are_refused(kinds):
+    with pytest.raises(UsageError, match=r"config.reward.kinds=.*expected pairs \(one of config.reward.names"):
+        Rewarder(Reward(names=("accuracy",), kinds=kinds))
+
+
 def test_misbehaving_rewards_score_zero_and_are_counted():
     expected = {"raise": "error", "hang": "timeout", "exit": "crash", "segfault": "crash", "nan": "nonfinite",
                 "inf": "nonfinite", "large": "nonfinite", "huge": "nonfinite", "text": "error", "none": "error",

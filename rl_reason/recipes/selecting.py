@@ -1,0 +1,127 @@
+"""Which generated completions are learned from: DeepSeek-R1's rejection sampling (arXiv 2501.12948, section 2.3.3).
+
+    grade the completions anew                               (`reward.names`: right, readable, in one language, …)
+    keep of each question those that have all that it takes  (`selection.least`), and differ
+    write them as solutions                                  (selected.jsonl)
+
+`selection.json` says how many are left after each sieve.
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Callable, Sequence
+from pathlib import Path
+
+from rl_reason.data.generated import read_shards
+from rl_reason.data.selection import fingerprint
+from rl_reason.errors import RunError, UsageError
+from rl_reason.parallel import hosts
+from rl_reason.recipes import checks
+from rl_reason.recipes.grading import grade
+from rl_reason.registry import resolve
+from rl_reason.rewards.combination import Graded, Rewarder
+from rl_reason.runtime.workdir import find_workdir, make_workdir, write_atomic
+from rl_reason.settings import Selection, Settings
+
+OUTPUT, COUNTS = "selected.jsonl", "selection.json"
+AT_ONCE = 2048
+"""Completions that are graded before the bar moves."""
+
+
+def run(settings: Settings, workdir_path: str | Path) -> None:
+    """Reads, grades and writes as the settings say, in `workdir_path`.
+
+    Raises:
+        RunError: no completion is left.
+    """
+    checks.check_select(settings)
+    wanted, config = settings.selection, settings.to_config().to_dict()
+    rewrite = resolve(wanted.rewrite, {}, "config.selection.rewrite") if wanted.rewrite else None
+    records = [record for folder in wanted.inputs for record in read_shards(folder)]
+    if not records:
+        raise UsageError(f"config.selection.inputs={wanted.inputs!r}: hold no completions; expected some")
+    workdir = find_workdir(workdir_path, config)
+    hosts.wait("select: looked at")
+    if hosts.is_first():
+        make_workdir(workdir, config)
+    with Rewarder(settings.reward) as rewarder:
+        parts = [
+            grade(rewarder, [r["completion"] for r in some], some)
+            for some in (records[i : i + AT_ONCE] for i in range(0, len(records), AT_ONCE))
+        ]
+    selected, counts = select(records, Graded.join(parts), wanted, rewrite)
+    told = ", ".join(f"{count} {name}" for name, count in counts.items())
+    if not selected:
+        raise RunError(
+            f"{workdir.path}: no completion is left: {told}; expected other config.selection.least or inputs"
+        )
+    if hosts.is_first():
+        write_atomic(workdir.path / OUTPUT, "".join(json.dumps(row, ensure_ascii=False) + "\n" for row in selected))
+        write_atomic(workdir.path / COUNTS, json.dumps(counts, indent=2) + "\n")
+        print(f"selected {len(selected)} completions: {told}", flush=True)
+    hosts.wait("select: written")
+
+
+def select(
+    records: Sequence[dict],
+    graded: Graded,
+    wanted: Selection,
+    rewrite: Callable[[str, dict], str | None] | None = None,
+) -> tuple[list[dict], dict[str, int]]:
+    """The rows that are learned from, problems with the completion as their `solution`; and how many completions each
+    sieve has left, in order.
+
+    Args:
+        records: completions with their problems' fields.
+        graded: the same, graded.
+        wanted: sieves.
+        rewrite: changes a completion that is kept, or drops it with None.
+    """
+    failed = {failure["index"] for failure in graded.failures}
+    left = list(range(len(records)))
+    counts = {"sampled": len(left)}
+
+    def sieve(name: str, keeps: Callable[[int], bool]) -> None:
+        left[:] = [index for index in left if keeps(index)]
+        counts[name] = len(left)
+
+    sieve("ended", lambda i: records[i]["finish"] == "stop" and i not in failed)
+    for name, least in wanted.least:
+        enough = graded.parts[name] >= least
+        sieve(f"with {name} ≥ {least:g}", enough.__getitem__)
+    texts = {i: rewrite(records[i]["completion"], records[i]) if rewrite else records[i]["completion"] for i in left}
+    if rewrite:
+        sieve("rewritten", lambda i: bool(texts[i]))
+    of_question: dict[tuple, set] = {}
+
+    def is_new(index: int) -> bool:
+        seen = of_question.setdefault((records[index].get("source"), records[index]["id"]), set())
+        mark = fingerprint(texts[index] or "")
+        new = mark not in seen and (not wanted.keep or len(seen) < wanted.keep)
+        if new:
+            seen.add(mark)
+        return new
+
+    sieve("different", is_new)
+    return [_row(records[i], texts[i] or "") for i in left], counts
+
+
+OF_SAMPLE = ("correct", 
+    "completion",
+    "tokens",
+    "logprobs",
+    "reward",
+    "rewards",
+    "verdict",
+    "extracted",
+    "finish",
+    "prompt",
+    "failure",
+)
+"""What of a record belongs to the completion, and not to its problem."""
+
+
+def _row(record: dict, text: str) -> dict:
+    problem = {key: value for key, value in record.items() if key not in OF_SAMPLE}
+    return problem | {"id": f"{record['id']}/{problem.pop('sample', 0)}", "solution": text}

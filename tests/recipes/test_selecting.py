@@ -1,0 +1,65 @@
+"""Sieves of generated completions."""
+
+import numpy as np
+
+from rl_reason.recipes.selecting import select
+from rl_reason.rewards.combination import Graded
+from rl_reason.settings import Selection
+
+ROWS = [
+    # (question, completion, finish, right, in one language)
+    ("a", "1+1=2 so two", "stop", 1.0, 1.0),
+    ("a", "1 + 1 = 2, which is two", "stop", 1.0, 1.0),  # the same calculation
+    ("a", "2*1=2", "stop", 1.0, 1.0),
+    ("a", "1+1=2 und zwei", "stop", 1.0, 0.5),
+    ("a", "3-1=2", "stop", 1.0, 1.0),
+    ("b", "1+1=3", "stop", 0.0, 1.0),
+    ("b", "5-1=4", "length", 1.0, 1.0),
+    ("b", "2*2=4", "stop", 1.0, 0.95),
+]
+
+
+def made(**changes):
+    records = [
+        {"id": id, "sample": i, "problem": f"what is {id}?", "answer": "2", "source": "s", "language": "en",
+         "prompt": "what", "completion": text, "finish": finish, "tokens": [1, 2], "reward": 1.0}
+        for i, (id, text, finish, _, _) in enumerate(ROWS)
+    ]  # fmt: skip
+    parts = {"accuracy": np.float32([row[3] for row in ROWS]), "language": np.float32([row[4] for row in ROWS])}
+    graded = Graded(parts["accuracy"], parts, ["correct"] * len(ROWS), [None] * len(ROWS), {})
+    wanted = Selection(**{"least": (("accuracy", 1.0), ("language", 0.9)), "keep": 2} | changes)
+    return records, graded, wanted
+
+
+def test_each_sieve_says_what_it_leaves():
+    rows, counts = select(*made())
+    assert [row["solution"] for row in rows] == ["1+1=2 so two", "2*1=2", "2*2=4"]
+    assert counts == {
+        "sampled": 8,
+        "ended": 7,
+        "with accuracy ≥ 1": 6,
+        "with language ≥ 0.9": 5,
+        "different": 3,
+    }
+    assert [row["id"] for row in rows] == ["a/0", "a/2", "b/7"]  # no two rows of a file share an id
+    kept = {"id", "problem", "answer", "source", "language", "solution"}
+    assert all(set(row) == kept for row in rows)
+
+
+def test_zero_keeps_all_that_differ():
+    rows, _ = select(*made(keep=0))
+    assert [row["solution"] for row in rows] == ["1+1=2 so two", "2*1=2", "3-1=2", "2*2=4"]
+
+
+def test_what_is_rewritten_is_what_is_learned_and_compared():
+    rows, counts = select(*made(), lambda text, problem: None if problem["id"] == "b" else f"{text} (!)")
+    assert [row["solution"] for row in rows] == ["1+1=2 so two (!)", "2*1=2 (!)"]
+    assert counts["rewritten"] == 4
+
+
+def test_what_could_not_be_graded_is_not_learned():
+    records, graded, wanted = made()
+    graded.failures.append({"index": 0, "part": "accuracy", "kind": "timeout", "message": ""})
+    rows, counts = select(records, graded, wanted)
+    assert counts["ended"] == 6
+    assert rows[0]["solution"] == "1 + 1 = 2, which is two"
