@@ -72,7 +72,11 @@ def get_config(variant: str = ""):
         config.algorithm.batch_size = 26
         config.evaluation.name = "bilingual_problems"
     if variant.startswith("student"):
-        config.model.shape.update(hidden_size=64, intermediate_size=160, num_hidden_layers=3)
+        config.model.shape.update(hidden_size=64, intermediate_size=128)
+        config.steps = 2400
+        config.data.solutions = ((0, worked), (2000, mixed))
+        config.algorithm.batch_size = 16
+        config.evaluation.every = 800
     if variant.endswith("tiny"):
         config.steps = 20
         config.data.solutions = ((0, worked), (10, mixed))
