@@ -402,9 +402,9 @@ def _distillation(settings: Settings, model: Model) -> tuple[State, list[Call]]:
     arguments = state["teacher"], pieces, jax.ShapeDtypeStruct((), jnp.int32)
     rows, length = pieces["tokens"].shape[1], prompt + completion
     asked = Call("teacher", update.ask.of_pieces, (*arguments, length), 1, rows, count, takes_pieces=True)
-    told = jax.eval_shape(lambda *of: update.ask.of_pieces(*of, length), *arguments)
+    told: Any = jax.eval_shape(lambda p, pieces, n: update.ask.of_pieces(p, pieces, n, length), *arguments)
     axes = None, "batch", "time", None
-    place = lambda x: _placed(x, sharding(model.mesh, axes[: x.ndim], x.shape))  # noqa: E731
+    place: Callable = lambda x: _placed(x, sharding(model.mesh, axes[: x.ndim], x.shape))  # noqa: E731
     pieces = {**pieces, **{name: place(x) for name, x in told.items()}}
     others = update.others(state["teacher"])
     return state, [*sampled, asked, *_step(update.step(length), state["train"], pieces, count, 1, others=others)]
