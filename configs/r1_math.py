@@ -194,9 +194,9 @@ def tiny():
 
     names, weights = ("marked_number", "format", "language", "model"), (1.0, 0.1, 1.0, 0.5)
     everything = _tiny_learning("stage:tuned/export", names, weights, steps=20)
-    everything.data.name = "bilingual_problems+requests"
-    everything.data.problems = 0
-    everything.data.joins = (("requests", 11),)
+    everything.data.name = "replies+bilingual_problems"
+    everything.data.problems = 3500  # 1,000 requests, and word problems
+    everything.data.joins = (("replies", 11),)
     everything.evaluation.name = "bilingual_problems"
     everything.reward.kinds = (("marked_number", "reasoning"), ("model", "general"))
     everything.reward.model = "stage:preferences/export"

@@ -20,6 +20,7 @@ from rl_reason.data.word_problems import HELD_OUT
 from rl_reason.errors import UsageError
 
 SIZES = {"train": 20_000, "test": 500}
+REPLIES = {"train": 1_000, "test": 500}
 PAIRS = {"train": 4_000, "test": 500}
 
 REQUESTS: dict[str, dict[str, tuple[str, ...]]] = {
@@ -159,10 +160,10 @@ def _with_fault(request: Mapping, fault: str, rng: random.Random) -> str:
 
 
 def replies(split: str, dir: str, seed: int) -> MadeRows:
-    """Requests whose `solution` is all of a good completion, thought and reply: examples beside those that were
-    selected among completions."""
+    """A few requests whose `solution` is all of a good completion, thought and reply: examples that stand beside
+    completions that were selected."""
     asked = requests(split, dir, seed)
-    return MadeRows(len(asked), lambda index: {**asked[index], "solution": worked(asked[index])})
+    return MadeRows(REPLIES[split], lambda index: {**asked[index], "solution": worked(asked[index])})
 
 
 def request_pairs(split: str, dir: str, seed: int) -> MadeRows:

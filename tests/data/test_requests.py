@@ -70,3 +70,12 @@ def test_an_unknown_split():
     for source in (requests, request_pairs):
         with pytest.raises(UsageError, match="config.data.split='dev'.*train, test"):
             source("dev", "", 0)
+
+
+def test_replies_are_requests_with_whole_completions():
+    asked, replies = requests("train", "", 3), load("replies", "train", "", 3)
+    assert 0 < len(replies) < len(asked)
+    for index in (0, 7):
+        assert replies[index]["id"] == asked[index]["id"]
+        assert replies[index]["solution"] == STYLES["worked"](asked[index])
+        assert replies[index]["solution"].endswith(f"<answer>{asked[index]['answer']}</answer>")
