@@ -3,6 +3,7 @@ template is `data.templates.rewrite`."""
 
 from __future__ import annotations
 
+import itertools
 import re
 from collections.abc import Mapping
 
@@ -17,6 +18,6 @@ def readable(completion: str, problem: Mapping) -> str | None:
     parts = _PARTS.fullmatch(completion)
     if not parts:
         return None
-    lines = [" ".join(line.split()) for line in parts[1].splitlines()]
-    kept = [line for place, line in enumerate(lines) if line and line not in lines[max(place - 1, 0) : place]]
+    lines = (" ".join(line.split()) for line in parts[1].splitlines())
+    kept = [line for line, _ in itertools.groupby(filter(None, lines))]
     return f"<think>{chr(10).join(kept)}</think><answer>{parts[2].strip()}</answer>" if kept else None
