@@ -29,6 +29,8 @@ from rl_reason.data.templates import find_template
 from rl_reason.errors import UsageError
 from rl_reason.models.flops import BACKWARD
 from rl_reason.models.huggingface import source_dtype
+from rl_reason.models.weights import count
+from rl_reason.parallel import hosts
 from rl_reason.parallel.mesh import make_mesh
 from rl_reason.recipes import bookkeeping, checks
 from rl_reason.recipes.accumulation import rows_at_once
@@ -180,11 +182,14 @@ def _train(settings: Settings, task: _Task, workdir_path: str | Path, rewarder: 
             model, task.teacher, settings.distillation, optimizer, places, micro_batch(settings), task.tokens
         )
 
+    # Before the run's folder is made: its weights may be broken.
+    teacher = task.teacher.load_params(settings.seed, student.dtype)
     begun = bookkeeping.begin(settings, student, workdir_path, make)
     workdir, state, update = begun.workdir, begun.state, begun.step
     for name, position in begun.position.items():
         task.data[name].set_state(position)
-    teacher = task.teacher.load_params(settings.seed, student.dtype)
+    if hosts.is_first():
+        print(f"teacher {task.teacher.folder}: {count(task.teacher.config) / 1e6:.2f}M parameters", flush=True)
     sampler = make_policy_sampler(settings, student, settings.algorithm.group_size)
     sample = make_sample(settings, student, sampler, task.prompt_length)
     with Loop(settings, student, workdir, begun.start, SHOWN) as loop:

@@ -52,7 +52,6 @@ def make(kind, beta, k):
     """Our divergence of each state from logits [N, V]."""
     softmax_of = lambda logits: log_softmax(logits, TEMPERATURE, TOKENS)  # noqa: E731
 
-    @jax.jit
     def of(student, teacher):
         ours, theirs, one = softmax_of(student), softmax_of(teacher), Divergence(kind, beta)
         return one.kept(ours, best(theirs, k)) if k else one.whole(ours, theirs)
@@ -75,7 +74,7 @@ def test_transcription(kind, beta, k):
     expected_values, expected_gradients = (np.array(x) for x in zip(*expected, strict=True))
     np.testing.assert_allclose(values, expected_values, rtol=1e-5, atol=1e-6)
     np.testing.assert_allclose(gradients, weights[:, None] * expected_gradients, rtol=1e-4, atol=2e-6)
-    assert expected_values.min() > 1e-2 and np.abs(expected_gradients).max() > 0.05
+    assert expected_values.min() > 1e-3 and np.abs(expected_gradients).max() > 5e-3
 
 
 @pytest.mark.parametrize("kind, beta", KINDS)
@@ -96,9 +95,9 @@ def test_what_is_kept_grows_to_the_whole(kind, beta):
 def test_limits_of_beta(k):
     """Divided by β, or by 1 − β, the divergence between becomes the forward and the reverse KL."""
     student, teacher = logits(2, 1.0)
-    near_0, near_1 = (make("jsd", beta, k)(student, teacher) for beta in (0.01, 0.99))
-    np.testing.assert_allclose(near_0 / 0.01, make("forward_kl", 0.5, k)(student, teacher), rtol=0.1)
-    np.testing.assert_allclose(near_1 / 0.01, make("reverse_kl", 0.5, k)(student, teacher), rtol=0.1)
+    near_0, near_1 = (make("jsd", beta, k)(student, teacher) for beta in (0.002, 0.998))
+    np.testing.assert_allclose(near_0 / 0.002, make("forward_kl", 0.5, k)(student, teacher), rtol=0.1)
+    np.testing.assert_allclose(near_1 / 0.002, make("reverse_kl", 0.5, k)(student, teacher), rtol=0.1)
 
 
 @pytest.mark.parametrize("k", [0, 3])
