@@ -67,22 +67,33 @@ def summarize(seeds: Parts) -> dict:
     """
     count = len(seeds)
     rows = [row for seed in seeds for row in seed["trained-before"]]
-    sizes = [2**i for i in range(len(rows[0]["tokens"]).bit_length())]
-    points = {"one": [_of_samples(rows, "any", 1)]}
-    points |= {name: [_of_samples(rows, name, k) for k in sizes[1:]] for name in CHOICES}
-    for name in SEARCHES:
-        points |= {name: _of_search(seeds, name, _best), f"{name}_vote": _of_search(seeds, name, _weighted)}
+    sizes = _sizes(rows)
+    points = measure(seeds, "trained-before")
     return {
         "seeds": count,
         "problems": len(rows) // count,
         "samples": len(rows[0]["tokens"]),
-        "scaling": {name: [_told(point, count) for point in made] for name, made in points.items()},
+        "scaling": {name: [told(point, count) for point in made] for name, made in points.items()},
         "compared": _compare(rows, points, count),
         "before_after": {
             data: {when: _before_after(seeds, f"{data}-{when}", sizes) for when in ("before", "after")}
             for data in ("trained", "longer")
         },
     }
+
+
+def measure(seeds: Parts, part: str) -> dict[str, list[Point]]:
+    """Of each way to spend tokens its points: of the samples in a part, and of the searches beside it."""
+    rows = [row for seed in seeds for row in seed[part]]
+    points = {"one": [_of_samples(rows, "any", 1)]}
+    points |= {name: [_of_samples(rows, name, k) for k in _sizes(rows)[1:]] for name in CHOICES}
+    for name in SEARCHES:
+        points |= {name: _of_search(seeds, name, _best), f"{name}_vote": _of_search(seeds, name, _weighted)}
+    return points
+
+
+def _sizes(rows: Sequence[Row]) -> list[int]:
+    return [2**i for i in range(len(rows[0]["tokens"]).bit_length())]
 
 
 def _of_samples(rows: Sequence[Row], name: str, k: int) -> Point:
@@ -105,12 +116,12 @@ def _of_search(seeds: Parts, name: str, estimate: Callable[[Row, int], float]) -
 def _before_after(seeds: Parts, part: str, sizes: Sequence[int]) -> dict:
     rows = [row for seed in seeds for row in seed[part]]
     return {
-        measure: [_told(_of_samples(rows, name, k), len(seeds)) for k in sizes]
+        measure: [told(_of_samples(rows, name, k), len(seeds)) for k in sizes]
         for measure, name in (("pass", "any"), ("maj", "majority"))
     }
 
 
-def _told(point: Point, seeds: int) -> dict:
+def told(point: Point, seeds: int) -> dict:
     """Means over problems, of the accuracy with the 95% interval by bootstrap over them, and by seed."""
     return {
         "size": point.size,

@@ -41,7 +41,7 @@ DATA = {"trained": "as long as in training (2 to 4 events)", "longer": "one even
 
 def draw_scaling(scaling: Mapping[str, Sequence[Mapping]], file: Path) -> None:
     """Accuracy against what a problem took: tokens that were drawn, and with those that the reward model read."""
-    figure = _figure((11, 5.2))
+    figure = make_figure((11, 5.2))
     axes = figure.subplots(1, 2, sharey=True)
     for panel, reads in zip(axes, (False, True), strict=True):
         ceiling = scaling["any"]
@@ -50,8 +50,8 @@ def draw_scaling(scaling: Mapping[str, Sequence[Mapping]], file: Path) -> None:
             panel.plot(x, _percent(ceiling), color="#bbbbbb", linestyle=":", linewidth=2, label=LABELS["any"])
         for name, (color, marker, style) in STYLES.items():
             x = [point["drawn"] + reads * point["read"] for point in scaling[name]]
-            _line(panel, x, scaling[name], color, LABELS[name], marker, 10 if name == "one" else 5, style)
-        _log_axis(panel, [x for line in panel.get_lines() for x in line.get_xdata()])
+            draw_line(panel, x, scaling[name], color, LABELS[name], marker, 10 if name == "one" else 5, style)
+        log_axis(panel, [x for line in panel.get_lines() for x in line.get_xdata()])
         panel.set_xlabel("tokens of a problem, drawn" + (" by the policy + read by the reward model" if reads else ""))
     axes[0].set_ylabel("problems solved, %")
     axes[0].set_title("Accuracy against tokens spent", loc="left", fontweight="bold", fontsize=11)
@@ -62,15 +62,15 @@ def draw_scaling(scaling: Mapping[str, Sequence[Mapping]], file: Path) -> None:
 
 def draw_before_after(before_after: Mapping[str, Mapping], file: Path) -> None:
     """maj@K and pass@K of the policy before and after RL."""
-    figure = _figure((11, 4.6))
+    figure = make_figure((11, 4.6))
     axes = figure.subplots(1, 2, sharey=True)
     for panel, (data, title) in zip(axes, DATA.items(), strict=True):
         for when, color in (("before", COLORS[0]), ("after", COLORS[1])):
             for measure, marker, style in (("pass", "o", "-"), ("maj", "s", "--")):
                 points = before_after[data][when][measure]
                 x = [point["size"] for point in points]
-                _line(panel, x, points, color, f"{measure}@K {when} RL", marker, 5, style)
-        _log_axis(panel, [1, points[-1]["size"]])
+                draw_line(panel, x, points, color, f"{measure}@K {when} RL", marker, 5, style)
+        log_axis(panel, [1, points[-1]["size"]])
         panel.set_xlabel("K, samples of a problem")
         panel.set_title(f"Problems {title}", loc="left", fontweight="bold", fontsize=11)
         panel.set_ylim(0, 102)
@@ -79,7 +79,7 @@ def draw_before_after(before_after: Mapping[str, Mapping], file: Path) -> None:
     figure.savefig(file, dpi=150)
 
 
-def _figure(size: tuple[float, float]) -> Figure:
+def make_figure(size: tuple[float, float]) -> Figure:
     figure = Figure(figsize=size, layout="constrained")
     FigureCanvasAgg(figure)
     return figure
@@ -89,7 +89,7 @@ def _percent(points: Sequence[Mapping]) -> np.ndarray:
     return 100 * np.array([point["accuracy"] for point in points])
 
 
-def _line(
+def draw_line(
     axes: Axes, x: Sequence[float], points: Sequence[Mapping], color: str, label: str, marker: str, size: int, style="-"
 ) -> None:
     """The means with their 95% intervals."""
@@ -101,13 +101,13 @@ def _line(
     )  # fmt: skip
 
 
-def _log_axis(axes: Axes, values: Sequence[float]) -> None:
+def log_axis(axes: Axes, values: Sequence[float]) -> None:
     """Powers of two, written out."""
     low, high = np.log2(min(values)), np.log2(max(values))
     axes.set_xscale("log", base=2)
     axes.xaxis.set_major_locator(FixedLocator([2.0**i for i in range(int(np.ceil(low - 0.1)), int(high + 0.1) + 1)]))
     axes.xaxis.set_minor_locator(NullLocator())
-    axes.xaxis.set_major_formatter(FuncFormatter(lambda x, _: f"{x:.0f}"))
+    axes.xaxis.set_major_formatter(FuncFormatter(lambda x, _: f"{x:g}"))
     axes.set_xlim(2 ** (low - 0.25), 2 ** (high + 0.25))
     axes.spines[["top", "right"]].set_visible(False)
     axes.grid(True, color="#e8e8e8", linewidth=0.8)

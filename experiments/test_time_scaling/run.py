@@ -14,32 +14,22 @@ import json
 import os
 import subprocess
 import sys
-from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from collections.abc import Callable
 from pathlib import Path
 
 import jax
 
-from experiments.test_time_scaling import figures
+from experiments.test_time_scaling import figures, parts
 from experiments.test_time_scaling.estimates import summarize
 from rl_reason import settings
-from rl_reason.data import sources
-from rl_reason.data.templates import find_template
 from rl_reason.errors import RunError, UsageError, run_command
-from rl_reason.models.weights import Params
-from rl_reason.parallel.mesh import make_mesh
-from rl_reason.recipes.evaluation import HeldOut, questions_at_once, sample_records
-from rl_reason.recipes.learned_rewards import describe_reward_model
-from rl_reason.recipes.searching import make_expand, make_score, search_records
-from rl_reason.recipes.setup import Model, describe_model, encode_prompts
 from rl_reason.rewards.combination import Rewarder
 from rl_reason.runtime.flags import Spec, parse_flags
 from rl_reason.runtime.metrics import read_jsonl
 from rl_reason.runtime.progress import Progress
 from rl_reason.runtime.workdir import write_atomic
 from rl_reason.sampling.beam import Beam
-from rl_reason.sampling.sampler import make_sampler
-from rl_reason.sampling.search import Expand, Prefix, Score, Search
+from rl_reason.sampling.search import Search
 from rl_reason.sampling.tree import Tree
 
 FLAGS: Spec = {
@@ -51,10 +41,6 @@ FLAGS: Spec = {
 }
 BASE = "checkpoints/tiny"
 TRAINED, LONGER = "word_problems", "experiments.test_time_scaling.problems:five_events"
-MAX_PROMPT, MAX_LENGTH = 128, 96
-TEMPERATURE = 1.0
-ROWS = 512
-"""Samples, or prefixes to be scored, at the same time."""
 GRPO = {"evaluation.samples": "0", "evaluation.every": "0"}
 """As in `make demo`, but not evaluated on the way."""
 PRM = {"data.problems": "500", "steps": "80", "evaluation.samples": "0", "evaluation.every": "0"}
@@ -70,15 +56,6 @@ PARTS = (*(f"{data}-{when}" for data in DATA for when in ("before", "after")), *
 """Samples of the policy before and after RL, and searches by the one before."""
 
 
-@dataclass(frozen=True)
-class Policy:
-    """A policy with the problems that it is asked."""
-
-    model: Model
-    params: Params
-    asked: HeldOut
-
-
 def main() -> None:
     flags = parse_flags(sys.argv[1:], FLAGS, description=__doc__)
     for name in ("seeds", "problems", "samples"):
@@ -86,20 +63,15 @@ def main() -> None:
             raise UsageError(f"--{name}={flags[name]}: expected at least 1")
     output = Path(flags["output"])
     output.mkdir(parents=True, exist_ok=True)
-    _check_same(output / "settings.json", {name: flags[name] for name in ("problems", "samples")})
-    # Small models compile longer than they run; what one seed has compiled the next ones find there.
-    cache = {"JAX_COMPILATION_CACHE_DIR": str(output.resolve() / "compiled")}
-    cache |= {"JAX_PERSISTENT_CACHE_MIN_COMPILE_TIME_SECS": "0", "JAX_PERSISTENT_CACHE_MIN_ENTRY_SIZE_BYTES": "-1"}
-    os.environ.update(cache)
-    for name, value in cache.items():
-        jax.config.update(name.lower(), value if "DIR" in name else int(value))
+    check_same(output / "settings.json", {name: flags[name] for name in ("problems", "samples")})
+    keep_compiled(output)
     if not flags["draw"]:
         # A training counts as much as a part.
         with Progress((2 + len(PARTS)) * flags["problems"] * flags["seeds"], title="problems") as progress:
             for seed in range(flags["seeds"]):
                 run_seed(output / f"seed{seed}", seed, flags["problems"], flags["samples"], progress)
     seeds = [
-        {name: _read(output / f"seed{seed}" / f"{name}.jsonl") for name in PARTS} for seed in range(flags["seeds"])
+        {name: read_rows(output / f"seed{seed}" / f"{name}.jsonl") for name in PARTS} for seed in range(flags["seeds"])
     ]
     results = summarize(seeds)
     write_atomic(output / "results.json", json.dumps(results, indent=1) + "\n")
@@ -115,7 +87,7 @@ def run_seed(folder: Path, seed: int, problems: int, samples: int, progress: Pro
     if not after.exists():
         progress.note(f"seed {seed}: GRPO, {folder / 'grpo.log'}")
         _train("grpo", folder / "grpo", {**GRPO, "seed": str(seed)})
-        _command(after, "export", f"--workdir={folder / 'grpo'}", f"--output={after}")
+        command(after, "export", f"--workdir={folder / 'grpo'}", f"--output={after}")
     progress.advance(problems)
     if not judge.exists():  # It is the last thing that the run writes.
         progress.note(f"seed {seed}: process reward model, {folder / 'prm.log'}")
@@ -126,21 +98,32 @@ def run_seed(folder: Path, seed: int, problems: int, samples: int, progress: Pro
     progress.advance((len(PARTS) - len(missing)) * problems)
     with Rewarder(reward) as rewarder:
         load = functools.cache(
-            lambda name: _load(name, BASE if name.endswith("before") else str(after), seed * problems, problems)
+            lambda name: parts.load(
+                DATA[name.split("-")[0]], BASE if name.endswith("before") else str(after), seed * problems, problems
+            )
         )
-        search = functools.cache(lambda: _make_search(load("trained-before"), reward, seed))
+        search = functools.cache(lambda: parts.make_search(load("trained-before"), reward, seed))
         for name in missing:
             progress.note(f"seed {seed}: {name}")
             if name in SEARCHES:
-                rows = _search(load("trained-before"), SEARCHES[name], *search(), rewarder)
+                rows = parts.search(load("trained-before"), SEARCHES[name], *search(), rewarder)
             else:
                 judged = reward if name == "trained-before" else None
-                rows = _sample(load(name), judged, rewarder, samples, seed)
+                rows = parts.sample(load(name), judged, rewarder, samples, seed)
             write_atomic(folder / f"{name}.jsonl", "".join(json.dumps(row) + "\n" for row in rows))
             progress.advance(problems)
 
 
-def _check_same(file: Path, asked: dict[str, int]) -> None:
+def keep_compiled(output: Path) -> None:
+    """Small models compile longer than they run; what one seed has compiled the next ones find there."""
+    cache = {"JAX_COMPILATION_CACHE_DIR": str(output.resolve() / "compiled")}
+    cache |= {"JAX_PERSISTENT_CACHE_MIN_COMPILE_TIME_SECS": "0", "JAX_PERSISTENT_CACHE_MIN_ENTRY_SIZE_BYTES": "-1"}
+    os.environ.update(cache)
+    for name, value in cache.items():
+        jax.config.update(name.lower(), value if "DIR" in name else int(value))
+
+
+def check_same(file: Path, asked: dict[str, int]) -> None:
     """Parts of other sizes cannot be put together."""
     if file.exists():
         there = json.loads(file.read_text())
@@ -150,88 +133,12 @@ def _check_same(file: Path, asked: dict[str, int]) -> None:
     write_atomic(file, json.dumps(asked) + "\n")
 
 
-def _load(name: str, path: str, first: int, count: int) -> Policy:
-    data = DATA[name.split("-")[0]]
-    problems = sources.load(data, "test", "", 0)[first : first + count]
-    model = describe_model(settings.Model(path=path), make_mesh(settings.Mesh()), lambda: ())
-    prompts = encode_prompts(problems, find_template("question"), model, MAX_PROMPT)
-    return Policy(model, model.load_params(0), HeldOut(data, problems, prompts))
-
-
-def _sample(policy: Policy, reward: settings.Reward | None, rewarder: Rewarder, samples: int, seed: int) -> list[dict]:
-    """Samples of each problem; with the score of each where a reward model is given."""
-    model, asked = policy.model, policy.asked
-    sampler = make_sampler(
-        model.config,
-        group_size=samples,
-        max_length=MAX_LENGTH,
-        stop_ids=model.stop_ids,
-        pad_id=model.pad_id,
-        temperature=TEMPERATURE,
-        dtype=model.dtype,
-    )
-    per_batch = questions_at_once(ROWS, samples, len(asked.prompts))
-    score = _make_score(policy, reward) if reward else None
-    rows: list[dict] = []
-    for batch in sample_records(
-        sampler, model, policy.params, asked, rewarder, samples, per_batch, jax.random.key(seed)
-    ):
-        made = [_row(batch[start : start + samples]) for start in range(0, len(batch), samples)]
-        if score:
-            told = [(len(rows) + i // samples, Prefix(tokens=tuple(r["tokens"]))) for i, r in enumerate(batch)]
-            scores = score(told)
-            for i, row in enumerate(made):
-                row["scores"] = scores[i * samples : (i + 1) * samples]
-        rows += made
-    return rows
-
-
-def _search(policy: Policy, kind: Callable[[], Search], expand: Expand, score: Score, rewarder: Rewarder) -> list[dict]:
-    asked = policy.asked
-    rows: list[dict] = []
-    for batch in search_records(policy.model, asked, kind, expand, score, rewarder, len(asked.prompts)):
-        for records in batch:
-            row = _row(records) | {name: records[0][name] for name in ("spent", "scored")}
-            rows.append(row | {f"{name}s": [record[name] for record in records] for name in ("score", "share")})
-    return rows
-
-
-def _make_search(policy: Policy, reward: settings.Reward, seed: int) -> tuple[Expand, Score]:
-    expand = make_expand(
-        policy.model,
-        policy.params,
-        policy.asked.prompts,
-        separator=reward.step_separator,
-        temperature=TEMPERATURE,
-        top_p=1.0,
-        max_length=MAX_LENGTH,
-        rows=ROWS,
-        seed=seed,
-    )
-    return expand, _make_score(policy, reward)
-
-
-def _make_score(policy: Policy, reward: settings.Reward) -> Score:
-    judge = describe_reward_model(reward, policy.model)
-    return make_score(reward, judge, judge.load_params(0), policy.asked.prompts, max_length=MAX_LENGTH, rows=ROWS)
-
-
-def _row(records: Sequence[dict]) -> dict:
-    """What is kept of a problem's completions."""
-    return {
-        "id": records[0]["id"],
-        "tokens": [len(record["tokens"]) for record in records],
-        "correct": [record["correct"] for record in records],
-        "extracted": [record["extracted"] for record in records],
-    }
-
-
 def _train(config: str, folder: Path, changes: dict[str, str]) -> None:
     flags = [f"--config.{key}={value}" for key, value in changes.items()]
-    _command(folder, "train", f"--config=configs/{config}_math.py:tiny", f"--workdir={folder}", *flags)
+    command(folder, "train", f"--config=configs/{config}_math.py:tiny", f"--workdir={folder}", *flags)
 
 
-def _command(folder: Path, name: str, *flags: str) -> None:
+def command(folder: Path, name: str, *flags: str) -> None:
     """Runs one of the project's commands, which writes the folder; what it says goes to a file beside it."""
     log = folder.with_suffix(".log")
     with log.open("w") as file:
@@ -239,7 +146,7 @@ def _command(folder: Path, name: str, *flags: str) -> None:
             raise RunError(f"{name} failed; {log} says why")
 
 
-def _read(file: Path) -> list[dict]:
+def read_rows(file: Path) -> list[dict]:
     if not file.exists():
         raise RunError(f"{file}: is missing; run this command without --draw")
     return list(read_jsonl(file))

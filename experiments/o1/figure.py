@@ -1,0 +1,94 @@
+"""The picture and the tables of what `run.summarize` made."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+
+import numpy as np
+from matplotlib.axes import Axes
+from matplotlib.lines import Line2D
+
+from experiments.methods.run import interval
+from experiments.test_time_scaling.figures import LABELS, draw_line, log_axis, make_figure
+from rl_reason.runtime.curves import COLORS
+from rl_reason.runtime.progress import table
+
+METHODS = {
+    "one": ("*", "none"),
+    "majority": ("s", ":"),
+    "best": ("o", "-"),
+    "weighted": ("^", "--"),
+    "beam_vote": ("P", "none"),
+    "tree_vote": ("X", "none"),
+}
+"""Marker and line at test time; color tells the policy."""
+
+
+def draw(results: Mapping, file: Path) -> None:
+    """Accuracy against the compute of training, and of three of its policies against the tokens of an answer."""
+    figure = make_figure((12, 5.6))
+    left, right = figure.subplots(1, 2, sharey=True)
+    steps = dict(zip(results["test_time"], (COLORS[0], COLORS[1], COLORS[2]), strict=True))
+    _draw_training(left, results["training"], steps)
+    for step, color in steps.items():
+        for name, (marker, style) in METHODS.items():
+            points = results["test_time"][step][name]
+            size = 10 if name == "one" else 5
+            draw_line(right, [point["drawn"] for point in points], points, color, "", marker, size, style)
+    drawn = [point["drawn"] for of_step in results["test_time"].values() for name in METHODS for point in of_step[name]]
+    log_axis(right, drawn)
+    left.set_ylabel("problems solved, %")
+    left.set_ylim(0, 103)
+    left.set_xlabel("TFLOP of training until then, reward model included")
+    left.set_title("Training", loc="left", fontweight="bold", fontsize=11)
+    right.set_xlabel("tokens of a problem, drawn by the policy")
+    right.set_title("Test time", loc="left", fontweight="bold", fontsize=11)
+    shown = [Line2D([], [], color=color, linewidth=4, label=f"policy of step {step}") for step, color in steps.items()]
+    shown += [
+        Line2D([], [], color="#555555", marker=marker, linestyle=style, label=LABELS[name])
+        for name, (marker, style) in METHODS.items()
+    ]
+    figure.legend(
+        handles=[*left.get_legend_handles_labels()[0], *shown], loc="outside lower center", ncols=4, frameon=False,
+        fontsize=9,
+    )  # fmt: skip
+    figure.savefig(file, dpi=150)
+
+
+def _draw_training(axes: Axes, training: Sequence[Mapping], steps: Mapping[str, str]) -> None:
+    """Each seed, and their mean; the policies that are put to use at test time stand out."""
+    x_S = np.mean([one["total"] for one in training], axis=1)
+    for name, label, style in (("pass@1", "one sample", "-"), ("maj@8", "majority of 8", "--")):
+        y_SN = 100 * np.array([one[name] for one in training])
+        axes.plot(x_S, y_SN, color="#bbbbbb", linewidth=0.8, linestyle=style)
+        axes.plot(
+            x_S, y_SN.mean(axis=1), color="#333333", linewidth=2, linestyle=style, label=f"{label}, mean of seeds"
+        )
+    for step, color in steps.items():
+        (at,) = (i for i, one in enumerate(training) if one["step"] == int(step))
+        axes.plot(x_S[at], 100 * np.mean(training[at]["pass@1"]), color=color, marker="*", markersize=13)
+    log_axis(axes, x_S)
+
+
+def show(results: Mapping) -> None:
+    rows = []
+    for one in results["training"]:
+        compute = [f"{np.mean(one[name]):.2f}" for name in ("total", "policy")]
+        rows.append([one["step"], *compute, _with_interval(one["pass@1"]), _with_interval(one["maj@8"])])
+    title = f"training, held-out problems, mean over {results['seeds']} seeds ± 95% interval"
+    table(title, ["step", "TFLOP", "of the policy alone", "pass@1, %", "maj@8, %"], rows)
+    rows = []
+    for step, methods in results["test_time"].items():
+        for name, label in LABELS.items():
+            for point in methods[name]:
+                low, high = (100 * bound for bound in point["ci95"])
+                solved = f"{100 * point['accuracy']:.1f} [{low:.1f}, {high:.1f}]"
+                rows.append([step, label, point["size"], f"{point['drawn']:.0f}", f"{point['read']:.0f}", solved])
+    columns = ["policy of step", "method", "size", "tokens drawn", "tokens read", "solved, %"]
+    table("test time, [95% interval over problems]", columns, rows)
+
+
+def _with_interval(values: Sequence[float]) -> str:
+    middle, width = interval(values)
+    return f"{100 * middle:.1f}" + ("" if np.isnan(width) else f" ± {100 * width:.1f}")
