@@ -728,8 +728,11 @@ def check_select(settings: Settings) -> None:
                 f"{reward.names!r}; {expected}"
             )
     if MODEL in reward.names:
-        raise UsageError(f"config.reward.names={reward.names!r}: completions are graded by rules; expected no 'model'")
-    read = ("recipe", "seed", "selection", "reward")
+        raise UsageError(
+            f"config.reward.names={reward.names!r}: completions are selected by rules and judges; expected no 'model'"
+        )
+    _check_rules(settings)
+    read = ("recipe", "seed", "selection", "reward", "judge")
     others = tuple(field.name for field in dataclasses.fields(Settings) if field.name not in read)
     unread(settings, (*others, *OF_LEARNED_REWARDS), "where completions are selected")
 

@@ -65,7 +65,7 @@ SHOWN = {
 def run(settings: Settings, workdir_path: str | Path) -> None:
     """Trains as the settings say, in `workdir_path`; resumes what is there."""
     checks.check_distillation(settings)
-    with Rewarder(settings.reward) as rewarder:
+    with Rewarder(settings.reward, settings.judge) as rewarder:
         task = _prepare(settings, rewarder)
         _train(settings, task, workdir_path, rewarder)
 

@@ -21,6 +21,7 @@ from rl_reason.recipes import checks
 from rl_reason.recipes.grading import grade
 from rl_reason.registry import resolve
 from rl_reason.rewards.combination import Graded, Rewarder
+from rl_reason.runtime.progress import late_progress
 from rl_reason.runtime.workdir import find_workdir, make_workdir, write_atomic
 from rl_reason.settings import Selection, Settings
 
@@ -45,11 +46,14 @@ def run(settings: Settings, workdir_path: str | Path) -> None:
     hosts.wait("select: looked at")
     if hosts.is_first():
         make_workdir(workdir, config)
-    with Rewarder(settings.reward) as rewarder:
-        parts = [
-            grade(rewarder, [r["completion"] for r in some], some)
-            for some in (records[i : i + AT_ONCE] for i in range(0, len(records), AT_ONCE))
-        ]
+    parts = []
+    with (
+        Rewarder(settings.reward, settings.judge) as rewarder,
+        late_progress("grade completions", len(records), enabled=hosts.is_first()) as advance,
+    ):
+        for some in (records[i : i + AT_ONCE] for i in range(0, len(records), AT_ONCE)):
+            parts.append(grade(rewarder, [record["completion"] for record in some], some))
+            advance(len(some))
     selected, counts = select(records, Graded.join(parts), wanted, rewrite)
     told = ", ".join(f"{count} {name}" for name, count in counts.items())
     if not selected:
