@@ -39,10 +39,9 @@ re-ranking of 1000):
     … --search=beam --width=8 --expansions=8 --choose=vote --output=/mnt/runs/o1/beam
     … --search=tree --simulations=128 --expansions=8 --choose=vote --output=/mnt/runs/o1/tree
 
-Variant `tiny`: generated word problems and the shipped model, a few minutes on two CPU cores: a third of
-`configs/prm_math.py:tiny`, then 25 steps of `configs/ppo_math.py:tiny`, evaluated every second step. The answer has
-weight 4, for solutions of two to six lines. `experiments/o1` draws its accuracy against training compute and against
-tokens at test time.
+Variant `tiny`: generated word problems and the shipped model, on two CPU cores: a third of `configs/prm_math.py:tiny`,
+then 25 steps of `configs/ppo_math.py:tiny`, evaluated every second step. The answer has weight 4, for solutions of up
+to seven lines. `experiments/o1` draws its accuracy against the compute of training and the tokens of an answer.
 """
 
 from pathlib import Path
