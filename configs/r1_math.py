@@ -201,6 +201,7 @@ def tiny():
     everything.reward.kinds = (("marked_number", "reasoning"), ("model", "general"))
     everything.reward.model = "stage:preferences/export"
     everything.sampling.temperature = 0.7
+    everything.algorithm.learning_rate = 5e-5  # At four times that, requests cost ten points of what was learned.
 
     return pipeline(
         zero=zero,

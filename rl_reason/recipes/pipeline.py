@@ -136,7 +136,8 @@ def _close(workdir: Workdir, stages: Sequence[Stage]) -> None:
 
 
 def stage_rows(folder: Path, stages: Sequence[Stage]) -> list[dict[str, str]]:
-    """One row a stage and data set that it was evaluated on: its first and last pass@1 with intervals."""
+    """One row a stage and data set that it was evaluated on: its first and last pass@1, and the last majority of the
+    most samples, with intervals."""
     seconds = {name: record["seconds"] for name, record in Finished.read(folder).stages.items()}
     rows = []
     for stage in stages:
@@ -152,7 +153,7 @@ def stage_rows(folder: Path, stages: Sequence[Stage]) -> list[dict[str, str]]:
                     "data set": data,
                     "pass@1 before": _share(first, "pass@1"),
                     "pass@1 after": _share(last, "pass@1"),
-                    "maj@k": next((_share(last, name) for name in last if _is_majority(name)), ""),
+                    "maj@k": next((_share(last, name) for name in reversed(last) if _is_majority(name)), ""),
                     "tokens": f"{last['tokens/completion']:.1f}" if "tokens/completion" in last else "",
                     "time": duration(seconds[stage.name]) if stage.name in seconds else "",
                 }
