@@ -62,7 +62,8 @@ def show_hacking(results: Mapping[str, Sequence[dict]]) -> None:
             said = with_interval([hacking.learned_at(run, share) for run in runs], digits=3)
             cells.append(f"{right}% ({said})")
         changes = [100 * (hacking.accuracy_at(run, 1.0) - hacking.accuracy_at(run, SHARES[1])) for run in runs]
-        told = f"{with_interval(changes, sign='+')} points, {verdict(*interval(changes))}"
+        told = f"{with_interval(changes, sign='+')} points"
+        told += f", {verdict(*interval(changes))}" if len(runs) > 1 else ""
         rows.append([hacking.ARMS[name].label, *cells, told])
     heads = [f"after {share:.0%} of the steps" for share in SHARES]
     title = "held-out pass@1 (learned reward), mean over seeds ± 95% interval"

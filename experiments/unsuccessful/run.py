@@ -37,6 +37,8 @@ def main() -> None:
     for name, least in (("seeds", 1), ("steps", hacking.EVALUATIONS), ("rounds", 1), ("questions", 1)):
         if flags[name] < least:
             raise UsageError(f"--{name}={flags[name]}: expected at least {least}")
+    if flags["steps"] % hacking.EVALUATIONS:
+        raise UsageError(f"--steps={flags['steps']}: expected a multiple of {hacking.EVALUATIONS}, the evaluations")
     for part in parts:
         if part not in PARTS:
             raise UsageError(f"--parts={part}: expected some of {','.join(PARTS)}")
