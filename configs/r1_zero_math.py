@@ -25,10 +25,10 @@ out to 8. What a mesh takes, before it is rented, and then, on every worker (`do
     python -m rl_reason.train --config=configs/r1_zero_math.py --workdir=/mnt/runs/r1_zero
     python -m rl_reason.train --config=configs/r1_zero_math.py --config.model.path=Qwen/Qwen2.5-7B --workdir=DIR
 
-Variant `tiny`: generated word problems of two to four events, whose solutions have different lengths, on two CPU cores:
-18 rollouts of 512 outputs in 16 minibatches, a new reference every 3, limits of 48, 80 and 120 tokens. It starts from
-the shipped model, whose text is what a base model's is here: it has seen solutions, and mostly blurts answers out. It
-deviates in size, in the learning rate that so small a model needs, and in a format reward at a tenth of the weight
+Variant `tiny`: word problems of two to four events told in English or Chinese, whose solutions have different lengths,
+on two CPU cores: 18 rollouts of 512 outputs in 16 minibatches, a new reference every 3, limits of 48, 80 and 120
+tokens. It starts from `checkpoints/bilingual`, whose text is what a base model's is here: it has seen solutions, a few
+of which correct themselves, in either language or both, and mostly blurts answers out. It deviates in size, in the learning rate that so small a model needs, and in a format reward at a tenth of the weight
 (with equal weight half of the reward is had by an empty thought).
 """
 
