@@ -11,7 +11,8 @@ Qwen2.5-32B distilled 72.6 / 94.3, and trained by reinforcement itself 47.0 / 91
 | batch, context | 64, 32,768 | 64 rows, which examples share |
 | epochs | 2 to 3 | steps: 400 |
 
-Where it deviates, beside what the table says: the paper's questions are not public; the teacher is a server with
+Where it deviates, beside what the table says: the student is Qwen2.5-7B, because Qwen2.5-Math-7B has positions for
+4,096 tokens only, which the paper has extended; the paper's questions are not public; the teacher is a server with
 OpenAI's API (`--config.stages.samples.endpoint.url=URL`), DeepSeek-R1 at `http://127.0.0.1:8000/v1` by default; the
 student that learns by reinforcement is the 7B one, by `configs/r1_zero_math.py`'s settings with as many samples.
 
@@ -33,7 +34,7 @@ from rl_reason.runtime.config import check_variant, read
 from rl_reason.settings import defaults, pipeline
 
 HERE = Path(__file__).parent
-STUDENT = "Qwen/Qwen2.5-Math-7B"
+STUDENT = "Qwen/Qwen2.5-7B"
 
 
 def get_config(variant: str = ""):
