@@ -29,8 +29,8 @@ Variant `tiny`: word problems of two to four events told in English or Chinese, 
 on two CPU cores: 18 rollouts of 512 outputs in 16 minibatches, a new reference every 3, limits of 48, 80 and 120
 tokens. It starts from `checkpoints/bilingual`, whose text is what a base model's is here: it has seen solutions, a few
 of which correct themselves, in either language or both, and mostly blurts answers out. It deviates in size, in the
-learning rate that so small a model needs, and in a format reward at a tenth of the weight (with equal weight half of the
-reward is had by an empty thought).
+learning rate that so small a model needs, and in a format reward at a tenth of the weight (with equal weight half of
+the reward is had by an empty thought).
 """
 
 from rl_reason import presets
