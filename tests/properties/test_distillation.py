@@ -96,7 +96,6 @@ def expected(params, teacher_params, describe):
 @pytest.mark.parametrize(
     "top_k, how, chunk, micro_batch, sizes",
     [
-        (0, "packed", 5, 0, {}),
         (0, "packed", 3, 2, {}),
         (0, "padded", 100, 0, {"data": 2, "fsdp": 2, "tensor": 2}),
         (4, "padded", 2, 0, {}),
