@@ -312,9 +312,8 @@ def test_transformers_loads_what_is_saved(name, dtype, saved, tmp_path, monkeypa
     if dtype == "float32":  # not only the weights: what config.json says of the computation, too
         ids = torch.tensor([prompts()[2]])
         with torch.no_grad():
-            assert torch.equal(model(ids).logits, torch_model(name)(ids).logits) or torch.allclose(
-                model(ids).logits, torch_model(name)(ids).logits, atol=1e-5
-            )
+            # Weights that lie elsewhere in memory are multiplied in another order.
+            torch.testing.assert_close(model(ids).logits, torch_model(name)(ids).logits, atol=1e-4, rtol=1e-5)
     assert families.read_config(tmp_path / "out") == config
 
 
