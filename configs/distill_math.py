@@ -24,8 +24,7 @@ tokenizer: Qwen2.5-Math-7B-Instruct for Qwen2.5-Math-1.5B. GKD gives no numbers 
 
 Variant `tiny`: word problems in two languages; the teacher is `checkpoints/bilingual` after reinforcement, the student
 has less than a quarter of its parameters. Three students in one table, each from 3,200 completions: fine-tuned on the
-teacher's selected ones, trained by reinforcement on its own, and distilled on its own. About ten minutes on two CPU
-cores.
+teacher's selected ones, trained by reinforcement on its own, and distilled on its own.
 """
 
 from pathlib import Path
