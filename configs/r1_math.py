@@ -33,7 +33,7 @@ On a pod (`docs/running.md`), on every worker; the same command goes on where it
 Variant `tiny`: word problems told in English or Chinese and short requests, with the shipped model of two languages,
 25 minutes on two CPU cores that had much else to do. Its base works problems out in English four times as often as in
 Chinese, and often in both at once: `language/mixed` in eval.jsonl is the share of completions that leave the language
-of the question. It deviates in size, in learning rates, in what rewrites (`data.rewriting`, a rule), and in fewer questions.
+of the question. It deviates in size, in learning rates, and in what rewrites (`data.rewriting`, a rule).
 """
 
 from pathlib import Path
