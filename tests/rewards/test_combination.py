@@ -102,12 +102,12 @@ def test_unreadable_gold_answer_is_counted():
 
 def test_golds_are_checked_by_the_rewards_that_can():
     problems = [{"answer": answer} for answer in ("fine", "18", "{{", "hang")]
-    with Rewarder(Reward(names=("format", U + "picky", "accuracy"), weights=(1.0,) * 3, timeout=0.5)) as rewarder:
+    with Rewarder(Reward(names=("format", U + "picky", "accuracy"), weights=(1.0,) * 3, timeout=1.5)) as rewarder:
         seen = []
         found = rewarder.check_golds(problems, seen.append)
         assert list(found) == [1, 2, 3] and sum(seen) == 8
         assert found[1] == f"reward {U + 'picky'!r}: '18' is not to my taste"
-        assert "killed after 0.5 s" in found[3]
+        assert "killed after 1.5 s" in found[3]
     with Rewarder(Reward(names=("format", U + "length"), weights=(1.0, 1.0))) as rewarder:
         assert rewarder.check_golds(problems) == {}
 

@@ -90,7 +90,7 @@ def test_steps_just_short_enough_to_be_read_are_fast():
 def test_many_steps_are_fast():
     start = time.perf_counter()
     assert sum(calculations(["12+30=42\n"] * 50_000, PROBLEM)) == 1
-    assert time.perf_counter() - start < 2.0
+    assert time.perf_counter() - start < 20.0  # seconds; were it quadratic, minutes
 
 
 @pytest.mark.parametrize("solution", [None, "", "Think hard.", "2+2=5", 7])
