@@ -32,8 +32,10 @@ from rl_reason.models.huggingface import source_dtype
 from rl_reason.models.weights import count
 from rl_reason.parallel import hosts
 from rl_reason.parallel.mesh import make_mesh
-from rl_reason.recipes import bookkeeping, checks
+from rl_reason.recipes import bookkeeping
 from rl_reason.recipes.accumulation import rows_at_once
+from rl_reason.recipes.checks.common import check_rows
+from rl_reason.recipes.checks.distillation import check_distillation
 from rl_reason.recipes.completions import Batch
 from rl_reason.recipes.distillation_update import Update, make_update
 from rl_reason.recipes.drawing import make_policy_sampler, make_sample
@@ -64,7 +66,7 @@ SHOWN = {
 
 def run(settings: Settings, workdir_path: str | Path) -> None:
     """Trains as the settings say, in `workdir_path`; resumes what is there."""
-    checks.check_distillation(settings)
+    check_distillation(settings)
     with Rewarder(settings.reward, settings.judge) as rewarder:
         task = _prepare(settings, rewarder)
         _train(settings, task, workdir_path, rewarder)
@@ -116,7 +118,7 @@ def _prepare(settings: Settings, rewarder: Rewarder) -> _Task:
     check_length(
         teacher, longest, settings.sampling.max_length, "config.distillation.teacher: config.sampling.max_length"
     )
-    checks.check_rows(settings, student.mesh)
+    check_rows(settings, student.mesh)
     iterators = {}
     if problems:
         asked = list(readable(rewarder, HeldOut(data.name, problems, asked), data.unreadable).prompts)

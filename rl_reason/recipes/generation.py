@@ -27,7 +27,7 @@ from rl_reason.models.tensor_files import TensorFiles
 from rl_reason.parallel import hosts
 from rl_reason.parallel.mesh import make_mesh
 from rl_reason.parallel.preemption import Preemption
-from rl_reason.recipes import checks
+from rl_reason.recipes.checks.generation import check_generation
 from rl_reason.recipes.collecting import ROWS, encode_questions, load_questions, sample_rest, show
 from rl_reason.recipes.endpoint_sampling import Server
 from rl_reason.recipes.evaluation import HeldOut, questions_at_once
@@ -67,7 +67,7 @@ def run(settings: Settings, workdir_path: str | Path) -> None:
         UsageError: wrong settings, a server that does not answer, or a folder of something else.
         RunError: the server broke down on the way; what came before is kept.
     """
-    checks.check_generation(settings)
+    check_generation(settings)
     problems = load_questions(settings)
     with contextlib.ExitStack() as stack:
         policy = (_of_server if settings.endpoint.url else _of_model)(settings, problems)

@@ -24,7 +24,8 @@ import jax
 
 from rl_reason.errors import RunError, UsageError
 from rl_reason.parallel import hosts
-from rl_reason.recipes import checks
+from rl_reason.recipes.checks import OF_RECIPES
+from rl_reason.recipes.checks.common import unread
 from rl_reason.recipes.stages import Finished, Stage, read_stages
 from rl_reason.registry import resolve
 from rl_reason.runtime.curves import draw_curves
@@ -60,12 +61,12 @@ def check(settings: Settings) -> list[Stage]:
     """The stages, each of which is right in itself: what is wrong with the last one is told before the first runs."""
     keys = [field.name for field in dataclasses.fields(Settings)]
     of_stages = tuple(key for key in keys if key not in ("recipe", "seed", "pipeline", "stages"))
-    checks.unread(settings, of_stages, "by a pipeline, whose stages have their own")
+    unread(settings, of_stages, "by a pipeline, whose stages have their own")
     stages = read_stages(settings)
     for stage in stages:
         with _named(stage.name):
-            if stage.settings.recipe in checks.OF_RECIPES:
-                checks.OF_RECIPES[stage.settings.recipe](stage.settings)
+            if stage.settings.recipe in OF_RECIPES:
+                OF_RECIPES[stage.settings.recipe](stage.settings)
     return stages
 
 

@@ -23,8 +23,13 @@ from rl_reason.models import weights
 from rl_reason.models.cache import CompletionCache
 from rl_reason.parallel import compiled
 from rl_reason.parallel.mesh import DECODING, HOST, lanes, make_mesh, replicated, sharding
-from rl_reason.recipes import checks, distillation, distillation_update, policy_steps, reward_model, supervised
+from rl_reason.recipes import distillation, distillation_update, policy_steps, reward_model, supervised
 from rl_reason.recipes.accumulation import Pieces, Step, rows_at_once
+from rl_reason.recipes.checks.common import check_rows
+from rl_reason.recipes.checks.distillation import check_distillation
+from rl_reason.recipes.checks.policy_gradient import check_policy_gradient
+from rl_reason.recipes.checks.reward_model import check_reward_model
+from rl_reason.recipes.checks.supervised import check_supervised
 from rl_reason.recipes.completions import completion_scores, lay, make_scoring, pieces_sharding
 from rl_reason.recipes.critic import CRITIC_ALONE, CRITIC_READS, describe_critic, with_shared_critic
 from rl_reason.recipes.drawing import make_policy_sampler
@@ -250,11 +255,11 @@ def state_bytes(state: State) -> dict[str, int]:
 
 
 def _policy_gradient(settings: Settings, model: Model) -> tuple[State, list[Call]]:
-    checks.check_policy_gradient(settings)
+    check_policy_gradient(settings)
     algorithm, sampling = settings.algorithm, settings.sampling
     prompt = settings.data.max_prompt_length
     check_length(model, prompt, sampling.max_length, "config.sampling.max_length")
-    checks.check_rows(settings, model.mesh)
+    check_rows(settings, model.mesh)
     critic = describe_critic(settings, model, by_config=True)
     judge = describe_reward_model(settings.reward, model, by_config=True) if settings.reward.model else None
     if critic:
@@ -356,7 +361,7 @@ def _grown(sampler: Sampler, own: CompletionCache) -> CompletionCache:
 
 
 def _supervised(settings: Settings, model: Model) -> tuple[State, list[Call]]:
-    checks.check_supervised(settings)
+    check_supervised(settings)
     algorithm = settings.algorithm
     optimizer = make_optimizer(algorithm, settings.steps)
     state = _with_frozen(abstract_state(model, optimizer, with_reference=False), model)
@@ -371,13 +376,13 @@ def _supervised(settings: Settings, model: Model) -> tuple[State, list[Call]]:
 def _distillation(settings: Settings, model: Model) -> tuple[State, list[Call]]:
     """The steps that sample, where there are some; their update where all do, else that of a file's completions, which
     share no prompts and take more."""
-    checks.check_distillation(settings)
+    check_distillation(settings)
     algorithm, wanted = settings.algorithm, settings.distillation
     prompt, completion = settings.data.max_prompt_length, settings.sampling.max_length
     teacher = describe_teacher(model, wanted.teacher, "config.distillation.teacher", by_config=True)
     check_length(model, prompt, completion, "config.sampling.max_length")
     check_length(teacher, prompt, completion, "config.distillation.teacher: config.sampling.max_length")
-    checks.check_rows(settings, model.mesh)
+    check_rows(settings, model.mesh)
     optimizer = make_optimizer(algorithm, settings.steps)
     state = _with_frozen(abstract_state(model, optimizer, with_reference=False), model)
     update = distillation_update.make_update(
@@ -430,7 +435,7 @@ def _step(
 
 def _reward_model(settings: Settings, model: Model) -> tuple[State, list[Call]]:
     """The training; what samples the labels is a policy's sampling, before the training's state is there."""
-    checks.check_reward_model(settings)
+    check_reward_model(settings)
     algorithm, kind = settings.algorithm, settings.reward_model.kind
     prompt, completion = settings.data.max_prompt_length, settings.sampling.max_length
     check_length(model, prompt, completion, "config.sampling.max_length")

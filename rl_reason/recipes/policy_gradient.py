@@ -30,9 +30,11 @@ from rl_reason.errors import UsageError
 from rl_reason.models.flops import BACKWARD
 from rl_reason.models.huggingface import source_dtype
 from rl_reason.parallel.mesh import make_mesh
-from rl_reason.recipes import bookkeeping, checks, retraining
+from rl_reason.recipes import bookkeeping, retraining
 from rl_reason.recipes.accumulation import rows_at_once
 from rl_reason.recipes.ahead import Rollout, name_apart, position_of, take_position
+from rl_reason.recipes.checks.common import check_rows
+from rl_reason.recipes.checks.policy_gradient import check_kind, check_policy_gradient
 from rl_reason.recipes.critic import CRITIC_ALONE, advantages_by_critic, describe_critic, with_shared_critic
 from rl_reason.recipes.drawing import make_sample
 from rl_reason.recipes.evaluation import HeldOut, Samples, to_host
@@ -65,7 +67,7 @@ SHOWN = {
 
 def run(settings: Settings, workdir_path: str | Path) -> None:
     """Trains as the settings say, in `workdir_path`; resumes what is there."""
-    checks.check_policy_gradient(settings)
+    check_policy_gradient(settings)
     with Rewarder(settings.reward, settings.judge) as rewarder:
         _train(settings, workdir_path, rewarder)
 
@@ -217,10 +219,10 @@ def _prepare(settings: Settings, rewarder: Rewarder) -> _Task:
         )
     judge = describe_reward_model(settings.reward, model) if settings.reward.model else None
     if judge:
-        checks.check_judge(settings, kind_of(judge.config))
+        check_kind(settings, kind_of(judge.config))
     if judge and settings.retraining.steps:
         retraining.check_kind(judge, settings)
-    checks.check_rows(settings, model.mesh)
+    check_rows(settings, model.mesh)
     prompts = list(readable(rewarder, HeldOut(data.name, problems, prompts), data.unreadable).prompts)
     _check_measurable(settings, rewarder, [problems[prompt.index] for prompt in prompts])
     starts = sources.first_steps(loaded, [prompt.index for prompt in prompts], data.joins)

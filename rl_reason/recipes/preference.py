@@ -33,8 +33,9 @@ from rl_reason.models.weights import Params, cast
 from rl_reason.objectives.preference import completion_margins, preference_losses
 from rl_reason.parallel import hosts
 from rl_reason.parallel.mesh import make_mesh
-from rl_reason.recipes import bookkeeping, checks
+from rl_reason.recipes import bookkeeping
 from rl_reason.recipes.accumulation import LOADS, Piece, Step, Sums, make_step, rows_at_once
+from rl_reason.recipes.checks.preference import check_preference
 from rl_reason.recipes.collecting import ROWS, collect, encode_questions, load_questions
 from rl_reason.recipes.completions import Batch, Score, completion_logprobs, completion_states, lay, make_score, place
 from rl_reason.recipes.evaluation import HeldOut, Samples
@@ -60,7 +61,7 @@ def run(settings: Settings, workdir_path: str | Path) -> None:
     Raises:
         RunError: fewer pairs were sampled than a step takes.
     """
-    checks.check_preference(settings)
+    check_preference(settings)
     with Rewarder(settings.reward, settings.judge) as rewarder:
         _run(settings, workdir_path, rewarder)
 

@@ -17,7 +17,8 @@ from rl_reason.data.supervised import Example, Examples, make_batches
 from rl_reason.errors import RunError, UsageError
 from rl_reason.parallel import hosts
 from rl_reason.parallel.mesh import make_mesh
-from rl_reason.recipes import bookkeeping, checks
+from rl_reason.recipes import bookkeeping
+from rl_reason.recipes.checks.supervised import check_rejection
 from rl_reason.recipes.collecting import collect, encode_questions, load_questions
 from rl_reason.recipes.golds import readable
 from rl_reason.recipes.setup import describe_model
@@ -33,7 +34,7 @@ def run(settings: Settings, workdir_path: str | Path) -> None:
     Raises:
         RunError: not one completion is right.
     """
-    checks.check_rejection(settings)
+    check_rejection(settings)
     with Rewarder(settings.reward, settings.judge) as rewarder:
         _run(settings, workdir_path, rewarder)
 

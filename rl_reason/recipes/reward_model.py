@@ -35,8 +35,9 @@ from rl_reason.models.weights import Params, cast
 from rl_reason.objectives.reward_models import classification_loss, preference_tangents, tangent_loss
 from rl_reason.parallel import hosts
 from rl_reason.parallel.mesh import make_mesh
-from rl_reason.recipes import bookkeeping, checks
+from rl_reason.recipes import bookkeeping
 from rl_reason.recipes.accumulation import LOADS, Piece, Step, Sums, make_step, rows_at_once
+from rl_reason.recipes.checks.reward_model import check_reward_model
 from rl_reason.recipes.completions import Batch, Score, completion_scores, completion_states, lay, make_scoring, place
 from rl_reason.recipes.evaluation import HeldOut
 from rl_reason.recipes.golds import readable
@@ -71,7 +72,7 @@ def run(settings: Settings, workdir_path: str | Path) -> None:
 
     `algorithm.batch_size` is the number of completions, or of pairs, of a batch.
     """
-    checks.check_reward_model(settings)
+    check_reward_model(settings)
     graded = settings.reward_model.labels != "file"
     with Rewarder(settings.reward, settings.judge) if graded else contextlib.nullcontext() as rewarder:
         task = _prepare(settings, rewarder)

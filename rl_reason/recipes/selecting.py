@@ -17,7 +17,7 @@ from rl_reason.data.generated import read_shards
 from rl_reason.data.selection import fingerprint
 from rl_reason.errors import RunError, UsageError
 from rl_reason.parallel import hosts
-from rl_reason.recipes import checks
+from rl_reason.recipes.checks.selecting import check_select
 from rl_reason.recipes.grading import grade
 from rl_reason.registry import resolve
 from rl_reason.rewards.combination import Graded, Rewarder
@@ -36,7 +36,7 @@ def run(settings: Settings, workdir_path: str | Path) -> None:
     Raises:
         RunError: no completion is left.
     """
-    checks.check_select(settings)
+    check_select(settings)
     wanted, config = settings.selection, settings.to_config().to_dict()
     rewrite = resolve(wanted.rewrite, {}, "config.selection.rewrite") if wanted.rewrite else None
     records = [record for folder in wanted.inputs for record in read_shards(folder)]

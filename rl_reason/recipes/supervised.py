@@ -29,8 +29,9 @@ from rl_reason.models.huggingface import source_dtype
 from rl_reason.models.logprobs import token_logprobs
 from rl_reason.models.weights import Params, cast
 from rl_reason.parallel.mesh import make_mesh
-from rl_reason.recipes import bookkeeping, checks
+from rl_reason.recipes import bookkeeping
 from rl_reason.recipes.accumulation import LOADS, Piece, Step, Sums, make_step, rows_at_once
+from rl_reason.recipes.checks.supervised import check_supervised
 from rl_reason.recipes.completions import place
 from rl_reason.recipes.evaluation import HeldOut
 from rl_reason.recipes.loop import Loop
@@ -108,7 +109,7 @@ def run(settings: Settings, workdir_path: str | Path) -> None:
 
     `algorithm.batch_size` is the number of rows of a batch.
     """
-    checks.check_supervised(settings)
+    check_supervised(settings)
     algorithm, data = settings.algorithm, settings.data
     check_stages(data.solutions)
     mesh = make_mesh(settings.mesh)

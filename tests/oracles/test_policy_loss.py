@@ -14,7 +14,7 @@ from rl_reason.objectives.kl import estimate, k3
 from rl_reason.objectives.policy_loss import PolicyLoss
 from rl_reason.objectives.reductions import token_weights
 from rl_reason.presets import PRESETS
-from rl_reason.recipes import checks
+from rl_reason.recipes.checks.policy_gradient import check_policy_gradient
 
 LENGTHS = (7, 1, 4, 6, 3, 7, 5, 2)
 WIDTH = 9
@@ -180,7 +180,7 @@ def test_presets_go_together(preset):
     config = settings.defaults()
     config.sampling.batch_size = 0
     presets.apply(config, preset)
-    checks.check_policy_gradient(settings.Settings.from_config(config))
+    check_policy_gradient(settings.Settings.from_config(config))
 
 
 @pytest.mark.parametrize("case", CASES, ids=lambda case: "-".join(map(str, case.values())))

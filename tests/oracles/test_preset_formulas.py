@@ -14,7 +14,7 @@ import pytest
 
 from rl_reason import presets, settings
 from rl_reason.objectives.reductions import token_weights
-from rl_reason.recipes.checks import check_policy_gradient
+from rl_reason.recipes.checks.policy_gradient import check_policy_gradient
 from rl_reason.recipes.critic import advantages_by_critic, value_sums
 from rl_reason.recipes.policy_update import make_loss
 from rl_reason.recipes.rollout import advantages

@@ -7,8 +7,9 @@ import logging
 import pytest
 
 from rl_reason.errors import UsageError
-from rl_reason.recipes import checks
-from rl_reason.recipes.checks import check_policy_gradient, check_supervised
+from rl_reason.recipes.checks import OF_RECIPES
+from rl_reason.recipes.checks.policy_gradient import check_policy_gradient
+from rl_reason.recipes.checks.supervised import check_supervised
 from rl_reason.recipes.policy_gradient import _check_measurable
 from rl_reason.rewards.combination import Rewarder
 from rl_reason.settings import Algorithm, Data, Prompts, Reward, Sampling, Settings
@@ -90,9 +91,7 @@ def test_selections_of_prompts(prompts):
 def test_only_a_policy_gradient_selects_prompts(recipe, key):
     changes = {"prompts.select": {"prompts": Prompts(select="drop")}, "data.joins": {"data": Data(joins=(("a", 2),))}}
     with pytest.raises(UsageError, match=f"^config.{key}=.*is not read"):
-        getattr(checks, f"check_{recipe}")(
-            Settings(recipe=recipe, **changes[key], algorithm=Algorithm(reduction="sequence_mean"))
-        )
+        OF_RECIPES[recipe](Settings(recipe=recipe, **changes[key], algorithm=Algorithm(reduction="sequence_mean")))
 
 
 def test_a_limit_that_grows():

@@ -4,7 +4,8 @@ from pathlib import Path
 
 import pytest
 
-from rl_reason.recipes import RECIPES, checks, pipeline
+from rl_reason.recipes import RECIPES, pipeline
+from rl_reason.recipes.checks import OF_RECIPES
 from rl_reason.runtime.config import read
 from rl_reason.settings import Settings
 
@@ -20,4 +21,4 @@ def test_settings_are_right_in_themselves(name, variant):
     if settings.recipe == "pipeline":
         pipeline.check(settings)
     else:
-        checks.OF_RECIPES[settings.recipe](settings)
+        OF_RECIPES[settings.recipe](settings)
