@@ -56,7 +56,7 @@ def main() -> None:
     from rl_reason.models import huggingface, lora
     from rl_reason.parallel import hosts
     from rl_reason.parallel.mesh import make_mesh
-    from rl_reason.recipes.bookkeeping import check_base, export_model
+    from rl_reason.recipes.bookkeeping import check_read_again, export_model
     from rl_reason.recipes.setup import describe_model, describe_scorer
     from rl_reason.recipes.state import final_weights
     from rl_reason.runtime.checkpoints import Checkpoints
@@ -81,7 +81,7 @@ def main() -> None:
             needs_base = model.config.lora and settings.model.path
             base = huggingface.local_folder(settings.model.path) if needs_base else None
             start = dataclasses.replace(model, folder=base)
-            check_base(workdir, start)
+            check_read_again(workdir, start)
             weights = final_weights(start, trained, settings.seed)
             export_model(output, model, weights, flags["dtype"] or huggingface.source_dtype(model.config))
         if hosts.is_first():

@@ -7,7 +7,7 @@ import json
 import logging
 import os
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -38,8 +38,9 @@ from rl_reason.runtime.workdir import Workdir, find_workdir, make_workdir, write
 from rl_reason.settings import Settings
 
 log = logging.getLogger(__name__)
-BASE = "base.json"
-"""Beside the description of a model with adapters: what tells the weights beneath them from others."""
+READ_AGAIN = "read_again.json"
+"""Beside the description of a run's model: of each model that stands in no checkpoint and is read from its own files
+whenever the run goes on, what tells its weights from others."""
 
 
 def load_held_out(settings: Settings, model: Model, rewarder: Rewarder) -> list[HeldOut]:
@@ -121,14 +122,17 @@ def make_evaluate(
     return evaluate
 
 
-def find_run(path: str | Path, settings: Settings, model: Model) -> Workdir:
+def find_run(path: str | Path, settings: Settings, model: Model, others: Mapping[str, Model] | None = None) -> Workdir:
     """Looks whether the folder may hold the run, and says what will run. Writes nothing.
 
+    Args:
+        others: models that the run reads and does not train, by the setting that names them.
+
     Raises:
-        UsageError: the folder holds something else (`runtime.workdir`), or adapters of other weights.
+        UsageError: the folder holds something else (`runtime.workdir`), or the run began with other weights.
     """
     workdir = find_workdir(path, settings.to_config().to_dict())
-    check_base(workdir, model)
+    check_read_again(workdir, model, others)
     if not hosts.is_first():
         return workdir
     source = "random weights" if model.folder is None else model.folder
@@ -139,8 +143,9 @@ def find_run(path: str | Path, settings: Settings, model: Model) -> Workdir:
     return workdir
 
 
-def make_run(workdir: Workdir, settings: Settings, model: Model) -> None:
+def make_run(workdir: Workdir, settings: Settings, model: Model, others: Mapping[str, Model] | None = None) -> None:
     """The run's folder with its config, the versions and devices of this run, and its model without the weights.
+    `others` as in `find_run`.
 
     On several hosts all see the same folder: each has looked at it before the first one writes.
 
@@ -153,8 +158,8 @@ def make_run(workdir: Workdir, settings: Settings, model: Model) -> None:
         write_atomic(workdir.environment, json.dumps(describe(), indent=2) + "\n")
         huggingface.save_config(workdir.model, model.config, huggingface.source_dtype(model.config))
         _write_description(workdir.model, model)
-        if model.config.lora and model.folder:
-            write_atomic(workdir.model / BASE, _base(model.folder))
+        if marks := _marks(model, others):
+            write_atomic(workdir.model / READ_AGAIN, json.dumps(marks, indent=2) + "\n")
     hosts.wait("workdir: made")
     if not _appears(workdir.config):
         raise UsageError(
@@ -197,14 +202,16 @@ def begin(
     model: Model,
     path: str | Path,
     make: Callable[[Model, optax.GradientTransformation, TrainState], Any],
+    others: Mapping[str, Model] | None = None,
 ) -> Begun:
-    """Finds or makes the folder and the state; `make(model, optimizer, where the state lies)` is the recipe's step."""
-    workdir = find_run(path, settings, model)
+    """Finds or makes the folder and the state; `make(model, optimizer, where the state lies)` is the recipe's step.
+    `others` as in `find_run`."""
+    workdir = find_run(path, settings, model, others)
     optimizer = make_optimizer(settings.algorithm, settings.steps)
     abstract = abstract_state(model, optimizer, needs_reference(settings))
     step = make(model, optimizer, train_shardings(abstract, model))
     start, state, position = restore_or_start(abstract, model, optimizer, workdir.checkpoints, settings.seed)
-    make_run(workdir, settings, model)
+    make_run(workdir, settings, model, others)
     return Begun(model, workdir, step, start, state, position)
 
 
@@ -226,20 +233,28 @@ def _write_description(folder: Path, model: Model) -> None:
     model.tokenizer.save_pretrained(folder)
 
 
-def check_base(workdir: Workdir, model: Model) -> None:
-    """Raises `UsageError` where other weights lie beneath a run's adapters than those that it started from.
+def check_read_again(workdir: Workdir, model: Model, others: Mapping[str, Model] | None = None) -> None:
+    """Raises `UsageError` where a model that stands in no checkpoint has other weights than when the run began: what
+    lies beneath adapters, a teacher, a reward model. What has been written over could not be told otherwise."""
+    file = workdir.model / READ_AGAIN
+    began = json.loads(file.read_text()) if file.is_file() else {}
+    for key, mark in _marks(model, others).items():
+        if began.get(key, mark)["fingerprint"] != mark["fingerprint"]:
+            raise UsageError(
+                f"config.{key}: {mark['folder']} holds other weights than the run in --workdir={workdir.path} began "
+                "with"
+            )
 
-    Checkpoints hold the adapters only: what has been written over in the meantime could not be told from them.
-    """
-    file = workdir.model / BASE
-    if model.config.lora and model.folder and file.is_file() and file.read_text() != _base(model.folder):
-        raise UsageError(
-            f"{model.folder}: holds other weights than those whose adapters were trained in --workdir={workdir.path}"
-        )
 
-
-def _base(folder: Path) -> str:
-    return json.dumps({"fingerprint": TensorFiles(folder).fingerprint()}) + "\n"
+def _marks(model: Model, others: Mapping[str, Model] | None) -> dict[str, dict[str, str]]:
+    """Of each model that is read again, by its setting: where it was, and what its weights are known by."""
+    read = {"model.path": model} if model.config.lora else {}
+    read.update(others or {})
+    return {
+        key: {"folder": str(one.folder), "fingerprint": TensorFiles(one.folder).fingerprint()}
+        for key, one in read.items()
+        if one.folder
+    }
 
 
 def close_run(workdir: Workdir) -> None:

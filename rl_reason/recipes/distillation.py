@@ -47,7 +47,7 @@ from rl_reason.recipes.loop import Loop, forward_flops
 from rl_reason.recipes.optimizer import TrainState
 from rl_reason.recipes.rollout import make_batch, weigh
 from rl_reason.recipes.rollout_records import rollout_metrics, sample_records
-from rl_reason.recipes.setup import Model, check_length, describe_model, describe_teacher, encode_prompts
+from rl_reason.recipes.setup import Model, check_length, describe_model, describe_teacher, encode_prompts, take_problems
 from rl_reason.recipes.state import final_weights
 from rl_reason.rewards.combination import Rewarder, failure_line
 from rl_reason.runtime.clock import Clock
@@ -99,8 +99,7 @@ def _prepare(settings: Settings, rewarder: Rewarder) -> _Task:
     algorithm, data, wanted = settings.algorithm, settings.data, settings.distillation
     problems: Sequence[dict] = []
     if wanted.on_policy > 0:
-        problems = sources.load(data.name, data.split, data.dir, settings.seed)
-        problems = problems[: data.problems or len(problems)]
+        problems = take_problems(sources.load(data.name, data.split, data.dir, settings.seed), data.problems)
     rows = read_completions(Path(wanted.completions).expanduser()) if wanted.completions else []
     texts = lambda: (row["problem"] for row in (*problems, *rows))  # noqa: E731
     student = describe_model(settings.model, make_mesh(settings.mesh), texts)
@@ -186,7 +185,8 @@ def _train(settings: Settings, task: _Task, workdir_path: str | Path, rewarder: 
 
     # Before the run's folder is made: its weights may be broken.
     teacher = task.teacher.load_params(settings.seed, student.dtype)
-    begun = bookkeeping.begin(settings, student, workdir_path, make)
+    others = {"distillation.teacher": task.teacher}
+    begun = bookkeeping.begin(settings, student, workdir_path, make, others)
     workdir, state, update = begun.workdir, begun.state, begun.step
     for name, position in begun.position.items():
         task.data[name].set_state(position)

@@ -76,7 +76,9 @@ def _train(settings: Settings, workdir_path: str | Path, rewarder: Rewarder) -> 
     algorithm = settings.algorithm
     task = _prepare(settings, rewarder)
     model = task.model
-    workdir = bookkeeping.find_run(workdir_path, settings, model)
+    is_fixed = not settings.retraining.steps
+    read_again = {"reward.model": task.reward_model} if task.reward_model and is_fixed else {}
+    workdir = bookkeeping.find_run(workdir_path, settings, model, read_again)
 
     steps = make_steps(settings, model, task.critic, task.reward_model)
     sample = make_sample(settings, model, steps.sampler, task.prompt_length)
@@ -84,7 +86,7 @@ def _train(settings: Settings, workdir_path: str | Path, rewarder: Rewarder) -> 
         steps.abstract, model, steps.optimizer, workdir.checkpoints, settings.seed, steps.others
     )
     ahead = take_position(position, task.data, task.prompts, settings.sampling.max_length, model.pad_id)
-    bookkeeping.make_run(workdir, settings, model)
+    bookkeeping.make_run(workdir, settings, model, read_again)
 
     judged = workdir.path / retraining.FILE
     others = [workdir.corrections, *([judged] if settings.retraining.steps else [])]

@@ -121,7 +121,7 @@ def test_weights_beneath_the_adapters_that_have_changed(commands, tmp_path):
     for again in (arguments, ["rl_reason.export", *export, f"--output={tmp_path / 'bad'}"]):
         ended = commands.run(again)
         assert ended.returncode == 2 and ended.stderr.count("\n") == 1, ended.stderr
-        assert f"error: {base}: holds other weights" in ended.stderr and str(run) in ended.stderr
+        assert f"error: config.model.path: {base} holds other weights" in ended.stderr and str(run) in ended.stderr
     assert contents(tmp_path) == before
 
 

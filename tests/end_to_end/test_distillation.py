@@ -7,6 +7,7 @@ import shutil
 
 import jax
 import pytest
+from safetensors.numpy import load_file, save_file
 
 from rl_reason.models import huggingface, weights
 from rl_reason.models.families import from_shape
@@ -55,6 +56,13 @@ def test_own_and_written_completions(commands, teacher, tmp_path):
 
     kill_after(commands, commands.distillation(run, teacher, *flags), run / "metrics.jsonl", 3)
     assert not (run / "export").exists()
+    # The teacher stands in no checkpoint: another one in its place is told, and nothing is written.
+    right, before = load_file(teacher / "model.safetensors"), contents(run)
+    save_file(right | {"model.norm.weight": 1.01 * right["model.norm.weight"]}, teacher / "model.safetensors")
+    ended = commands.run(commands.distillation(run, teacher, *flags))
+    assert ended.returncode == 2 and ended.stderr.startswith(f"error: config.distillation.teacher: {teacher} holds")
+    assert ended.stderr.count("\n") == 1 and contents(run) == before
+    save_file(right, teacher / "model.safetensors")
     commands.succeed(commands.distillation(run, teacher, *flags))
     assert_same_run(whole, run)
     assert contents(run / "export") == contents(whole / "export")
