@@ -36,7 +36,7 @@ def shared(tmp_path_factory):
 
 @pytest.fixture(scope="session")
 def tiny_model(shared):
-    """The folder of a model of 30 thousand random weights and 300 tokens."""
+    """The folder of a model of 30 thousand random weights and 400 tokens."""
     folder = shared / "model"
     with FileLock(shared / "model.lock"):
         if not folder.exists():
@@ -45,7 +45,7 @@ def tiny_model(shared):
 
 
 def _make_model(folder):
-    tokenizer = train_tokenizer([make_problem("train", i, 0)["problem"] for i in range(50)], 300)
+    tokenizer = train_tokenizer([make_problem("train", i, 0)["problem"] for i in range(50)], 400)
     shape = {
         "model_type": "qwen2", "hidden_size": 32, "intermediate_size": 64, "num_hidden_layers": 2,
         "num_attention_heads": 4, "num_key_value_heads": 2, "initializer_range": 0.05,
@@ -55,7 +55,7 @@ def _make_model(folder):
     params = jax.jit(lambda key: weights.initialize(config, key))(jax.random.key(0))
     huggingface.save_params(folder, config, params, "float32")
     tokenizer.save_pretrained(folder)
-    # Random weights end a text at one token in 300. With thirty tokens that end it, lengths differ.
+    # Random weights end a text at one token in 400. With thirty tokens that end it, lengths differ.
     stops = [tokenizer.eos_token_id, *range(40, 70)]
     (folder / "generation_config.json").write_text(json.dumps({"eos_token_id": stops}))
 

@@ -84,7 +84,7 @@ def test_what_is_frozen_is_read_in_the_compute_dtype(from_files, tiny_model, tmp
     """It is what the masters would be cast to, which are not there."""
     shape = {"model_type": "qwen2", "hidden_size": 16, "intermediate_size": 24, "num_hidden_layers": 2,
              "num_attention_heads": 2, "num_key_value_heads": 1}  # fmt: skip
-    source = {"path": str(tiny_model)} if from_files else {"path": "", "shape": shape, "tokenizer_size": 300}
+    source = {"path": str(tiny_model)} if from_files else {"path": "", "shape": shape, "tokenizer_size": 400}
     asked = settings.Model(**source, dtype="bfloat16", lora_rank=2, lora_targets=("q_proj",))
     model = describe_model(asked, make_mesh(settings.Mesh(data=1, fsdp=-1)), lambda: ["a text"])
     optimizer = make_optimizer(settings.Algorithm(), 1)

@@ -6,6 +6,8 @@ import os
 import signal
 import time
 
+import pytest
+
 from tests.end_to_end.commands import read
 from tests.end_to_end.test_faults import SLOW, recorded, start_until
 from tests.end_to_end.test_resume import assert_same_run, kill_after
@@ -34,6 +36,7 @@ def test_the_policy_before_the_update_samples(commands, tmp_path):
     assert all(record["ratio/mean"] == 1 for record in metrics) and metrics[1]["ratio/correction"] != 1
 
 
+@pytest.mark.slow
 def test_stopped_and_killed(commands, tmp_path):
     """While a step is graded, the one before is there to be saved, with what was sampled ahead."""
     whole, run, stuck = tmp_path / "whole", tmp_path / "run", tmp_path / "file"

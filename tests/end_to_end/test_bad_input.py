@@ -320,7 +320,7 @@ def test_offline_recipes(refused, config, flag, told):
         (["divergence=jsd", "beta=1.0"], ["config.distillation.beta=1.0", "less than 1"]),
         (["temperature=0"], ["config.distillation.temperature=0", "more than 0"]),
         (["top_k=-1"], ["config.distillation.top_k=-1", "at least 0"]),
-        (["top_k=301"], ["config.distillation.top_k=301", "at most 300"]),
+        (["top_k=401"], ["config.distillation.top_k=401", "at most 400"]),
         (["on_policy=1.5"], ["config.distillation.on_policy=1.5", "0 to 1"]),
         (["on_policy=0.5"], ["config.distillation.completions=''", "on_policy=0.5"]),
         (["completions=file.jsonl"], ["config.distillation.completions='file.jsonl'", "on_policy is 1"]),
@@ -357,7 +357,7 @@ def test_teacher_of_another_tokenizer(refused, tiny_model):
     for part in ("config.distillation.teacher='checkpoints/tiny'", f"config.model.path={str(tiny_model)!r}", "token "):
         assert part in line, line
     ours, theirs = (load_tokenizer(str(folder)).convert_ids_to_tokens for folder in (tiny_model, "checkpoints/tiny"))
-    first = next(id for id in range(300) if ours(id) != theirs(id))
+    first = next(id for id in range(400) if ours(id) != theirs(id))
     assert f"token {first} is {theirs(first)!r} of the teacher, {ours(first)!r} of the student" in line
 
 

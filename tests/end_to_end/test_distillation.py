@@ -25,7 +25,7 @@ def teacher(tiny_model, tmp_path_factory):
         "num_attention_heads": 4, "num_key_value_heads": 4, "initializer_range": 0.3,
         "max_position_embeddings": 2048, "tie_word_embeddings": False,
     }  # fmt: skip
-    config = from_shape(shape, 320)
+    config = from_shape(shape, 420)
     params = jax.jit(lambda key: weights.initialize(config, key))(jax.random.key(1))
     huggingface.save_params(folder, config, params, "float32")
     return folder

@@ -57,6 +57,7 @@ def test_one_host_writes_and_each_reads_and_grades_half(runs):
     assert sorted(one + other) == sorted(alone) and abs(len(one) - len(other)) <= 2
 
 
+@pytest.mark.slow
 def test_export_and_resume_do_not_depend_on_the_hosts(commands, runs, tmp_path):
     folder, _, _ = runs
     export = ["rl_reason.export", f"--workdir={folder / 'two'}"]
@@ -135,6 +136,7 @@ def stopped(commands, run, kind, victim, *flags, when=two_steps, seconds="0.1"):
     return [one.returncode for one in ended], time.monotonic() - begun[0], [one.stderr for one in ended]
 
 
+@pytest.mark.slow
 def test_the_first_host_dies(commands, tmp_path):
     """jax's service lives in it, and its client ends the others at once, with a text of its own."""
     statuses, seconds, (_, errors) = stopped(commands, tmp_path / "run", signal.SIGKILL, 0)
@@ -157,7 +159,9 @@ LONG = ("--config.evaluation.every=2", "--config.evaluation.problems=200", "--co
     ("flags", "when"),
     [
         # Orbax would ask jax's service between a save and the next update.
-        (("--config.steps=12",), lambda run: (run / "checkpoints" / "4").exists()),
+        pytest.param(
+            ("--config.steps=12",), lambda run: (run / "checkpoints" / "4").exists(), marks=pytest.mark.slow
+        ),
         # An evaluation of 25 batches, a second and a half each.
         (LONG, two_steps),
     ],

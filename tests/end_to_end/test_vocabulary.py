@@ -17,7 +17,7 @@ from rl_reason.recipes.setup import describe_model
 from tests.end_to_end.commands import SMALL, read
 
 EMBED = "model.embed_tokens.weight"
-TOKENS, ROWS = 300, 340
+TOKENS, ROWS = 400, 440
 
 
 def resize(model, folder, rows):
@@ -108,4 +108,4 @@ def test_special_tokens_may_lie_behind_the_embedding(commands, tiny_model, tmp_p
     data.write_text(json.dumps({"id": "b", "problem": "1+1? <image>", "answer": "2"}) + "\n")
     done = commands.run(["rl_reason.evaluate", *flags])
     assert done.returncode == 2 and done.stderr.count("\n") == 1
-    assert "'b'" in done.stderr and "<image>" in done.stderr and "300" in done.stderr
+    assert "'b'" in done.stderr and "<image>" in done.stderr and "400" in done.stderr
