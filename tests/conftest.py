@@ -17,7 +17,7 @@ os.environ.setdefault("TOKENIZERS_PARALLELISM", "false")
 _flags = os.environ.get("XLA_FLAGS", "")
 if "xla_force_host_platform_device_count" not in _flags:
     _flags += " --xla_force_host_platform_device_count=8"
-# Devices that share a core wait for each other in collectives: on a busy machine for longer than XLA's 40 s, at which it
+# Devices that share a core wait for each other in collectives: on a busy machine longer than the 40 s after which XLA
 # takes them for stuck and ends the process.
 _flags += " --xla_cpu_collective_call_terminate_timeout_seconds=600"
 if "PYTEST_XDIST_WORKER" in os.environ:
