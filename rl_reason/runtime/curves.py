@@ -14,7 +14,6 @@ import numpy as np
 from matplotlib.axes import Axes
 from matplotlib.backends.backend_agg import FigureCanvasAgg
 from matplotlib.figure import Figure
-from matplotlib.layout_engine import ConstrainedLayoutEngine
 from matplotlib.ticker import MaxNLocator, PercentFormatter
 
 from rl_reason.runtime.metrics import read_jsonl
@@ -190,9 +189,9 @@ def draw_curves(workdir: Workdir | str | os.PathLike) -> Path | None:
         return None
     columns = min(3, len(planned))
     rows = -(-len(planned) // columns)
-    layout = ConstrainedLayoutEngine(w_pad=0.12, h_pad=0.12)
-    figure = Figure(figsize=(5.0 * columns, 3.5 * rows), dpi=110, layout=layout)
+    figure = Figure(figsize=(5.0 * columns, 3.5 * rows), dpi=110)
     FigureCanvasAgg(figure)
+    _set_margins(figure, rows, columns)
     last = max(1.0, *(steps[-1] for steps, _ in series.values()), *(rs[-1]["step"] for rs in evals.values()))
     for index, panel in enumerate(planned):
         axes = figure.add_subplot(rows, columns, index + 1)
@@ -202,6 +201,17 @@ def draw_curves(workdir: Workdir | str | os.PathLike) -> Path | None:
     figure.savefig(buffer, format="png")
     write_atomic(workdir.curves, buffer.getvalue())
     return workdir.curves
+
+
+def _set_margins(figure: Figure, rows: int, columns: int) -> None:
+    """The same margins around each panel, in inches. A layout that measures what is drawn takes as long as drawing."""
+    width, height = figure.get_size_inches()
+    left, right, top, bottom = 0.75, 0.2, 0.6, 0.5
+    inner_width, inner_height = width / columns - left - right, height / rows - top - bottom
+    figure.subplots_adjust(
+        left=left / width, right=1 - right / width, top=1 - top / height, bottom=bottom / height,
+        wspace=(left + right) / inner_width, hspace=(top + bottom) / inner_height,
+    )  # fmt: skip
 
 
 def _draw_panel(axes: Axes, panel: Panel, series: Series, evals: Evals) -> None:
