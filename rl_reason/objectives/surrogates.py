@@ -51,8 +51,8 @@ def log_ratio(
 
 def correct(log_ratio_BT: jax.Array, segments_BT: jax.Array, kind: str, limit: float) -> tuple[jax.Array, jax.Array]:
     """Importance weights π_old/π_sampler, without a gradient: what the trainer computes over what the sampler did, or
-    the policy that a step begins with over an older one that sampled (arXiv 2505.24298, equation 5, where π_old is
-    called proximal). And where the limit was met.
+    the policy that a step begins with over an older one that sampled (arXiv 2505.24298, the decoupled
+    objective, where π_old is called proximal). And where the limit was met.
 
     Args:
         log_ratio_BT: their logarithms by tokens, 0 outside of completions.

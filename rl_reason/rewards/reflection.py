@@ -11,8 +11,7 @@ from dataclasses import dataclass
 from fractions import Fraction
 
 WORDS = ("wait", "mistake", "however", "but", "retry", "error", "verify", "wrong", "evaluate", "check")
-"""The words that DeepSeek counts in R1-Zero's training (arXiv 2501.12948, version 2, in the supplement on the evolution
-of reflective behaviour)."""
+"""The words that DeepSeek counts in the training of R1-Zero (Nature 645, 2025, extended data figure 1a)."""
 CHINESE = ("等等", "等一下", "不对", "错", "检查", "重新", "验证", "但是", "然而")
 """For the same in Chinese, which the paper does not list: ours. "不错" (not bad) is none."""
 _WHOLE = {word: re.compile(rf"(?<![a-z]){word}(?![a-z])") for word in WORDS}
