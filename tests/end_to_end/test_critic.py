@@ -34,20 +34,16 @@ def exported(commands, run, folder):
     return load_file(folder / "model.safetensors")
 
 
-def test_a_critic_of_its_own(commands, tmp_path):
-    """Its weights and optimizer are resumed with the policy's; the first steps are the critic's alone. The questions'
-    pass rates, by which half of them are drawn, are resumed too."""
-    whole, run = tmp_path / "whole", tmp_path / "run"
-    commands.succeed(commands.grpo(whole, *PPO, *SELECTED))
-    kill_after(commands, commands.grpo(run, *PPO, *SELECTED), run / "metrics.jsonl", 3)
-    # The newest checkpoint is that of step 2.
-    start, policy = load_file(commands.model / "model.safetensors"), exported(commands, run, tmp_path / "begun")
-    assert start.keys() == policy.keys()
-    for name, tensor in start.items():
-        np.testing.assert_array_equal(policy[name], tensor)
+@pytest.fixture(scope="module")
+def whole(commands, tmp_path_factory):
+    """The folder of a run with a critic of its own that nothing interrupted."""
+    run = tmp_path_factory.mktemp("critic") / "whole"
     commands.succeed(commands.grpo(run, *PPO, *SELECTED))
-    assert_same_run(whole, run)
+    return run
 
+
+def test_a_critic_of_its_own(whole):
+    """The first steps are the critic's alone. By their pass rates half of the questions are drawn."""
     metrics = read(whole / "metrics.jsonl")
     assert [("loss" in record, "critic/loss" in record) for record in metrics] == 2 * [(False, True)] + 2 * [
         (True, True)
@@ -57,6 +53,20 @@ def test_a_critic_of_its_own(commands, tmp_path):
     assert metrics[-1]["critic/value"] != 0 and metrics[-1]["kl/reference"] != 0
     assert [record["prompts/measured"] for record in metrics] == [2, 3, 4, 5]
     assert [record["prompts/unmeasured"] for record in metrics] == [1, 0.5, 0.5, 0.5]
+
+
+@pytest.mark.slow
+def test_a_critic_of_its_own_is_resumed(commands, whole, tmp_path):
+    """Its weights and optimizer with the policy's, and the questions' pass rates."""
+    run = tmp_path / "run"
+    kill_after(commands, commands.grpo(run, *PPO, *SELECTED), run / "metrics.jsonl", 3)
+    # The newest checkpoint is that of step 2.
+    start, policy = load_file(commands.model / "model.safetensors"), exported(commands, run, tmp_path / "begun")
+    assert start.keys() == policy.keys()
+    for name, tensor in start.items():
+        np.testing.assert_array_equal(policy[name], tensor)
+    commands.succeed(commands.grpo(run, *PPO, *SELECTED))
+    assert_same_run(whole, run)
 
 
 def test_a_shared_critic(commands, tmp_path):

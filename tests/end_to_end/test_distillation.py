@@ -31,17 +31,27 @@ def teacher(tiny_model, tmp_path_factory):
     return folder
 
 
-def test_own_and_written_completions(commands, teacher, tmp_path):
-    """A run that was killed is the run that nobody stopped."""
-    file = tmp_path / "completions.jsonl"
+@pytest.fixture(scope="module")
+def flags(tmp_path_factory):
+    """Of a run on completions of its own and of a file."""
+    file = tmp_path_factory.mktemp("written") / "completions.jsonl"
     rows = [
         {"problem": f"{i}+1?", "completion": f"is {i + 1}", "finish": "length" if i % 3 else "stop"} for i in range(9)
     ]
     file.write_text("".join(json.dumps(row) + "\n" for row in rows))
     wanted = {"on_policy": 0.5, "completions": file, "top_k": 6, "divergence": "forward_kl"}
-    flags = [f"--config.distillation.{key}={value}" for key, value in wanted.items()]
-    whole, run = tmp_path / "whole", tmp_path / "run"
-    commands.succeed(commands.distillation(whole, teacher, *flags))
+    return [f"--config.distillation.{key}={value}" for key, value in wanted.items()]
+
+
+@pytest.fixture(scope="module")
+def whole(commands, teacher, flags, tmp_path_factory):
+    """The folder of a run that nothing interrupted."""
+    run = tmp_path_factory.mktemp("distillation") / "whole"
+    commands.succeed(commands.distillation(run, teacher, *flags))
+    return run
+
+
+def test_own_and_written_completions(whole):
     metrics = read(whole / "metrics.jsonl")
     own = [record["distillation/on_policy"] == 1 for record in metrics]
     assert [record["step"] for record in metrics] == [1, 2, 3, 4, 5, 6] and 1 < sum(own) < 5
@@ -54,6 +64,10 @@ def test_own_and_written_completions(commands, teacher, tmp_path):
     assert {record["step"] for record in samples} == {i + 1 for i, is_own in enumerate(own) if is_own}
     assert all("reward" in record and "advantage" not in record for record in samples)
 
+
+@pytest.mark.slow
+def test_a_run_that_was_killed_is_the_run_that_nobody_stopped(commands, teacher, flags, whole, tmp_path):
+    run = tmp_path / "run"
     kill_after(commands, commands.distillation(run, teacher, *flags), run / "metrics.jsonl", 3)
     assert not (run / "export").exists()
     # The teacher stands in no checkpoint: another one in its place is told, and nothing is written.

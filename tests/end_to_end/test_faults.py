@@ -70,7 +70,9 @@ def test_sigterm_saves_the_step_and_leaves_no_process(commands, finished_run, tm
     assert_same_run(finished_run, run)
 
 
-@pytest.mark.parametrize("problems", ["", "/test/"], ids=["grading", "evaluation"])
+@pytest.mark.parametrize(
+    "problems", [pytest.param("", id="grading"), pytest.param("/test/", id="evaluation", marks=pytest.mark.slow)]
+)
 def test_sigterm_in_the_middle_of_something_long(commands, finished_run, tmp_path, problems):
     """What is under way takes longer than a scheduler waits: the step before it is saved. An evaluation that was cut
     off is made when the run goes on."""
@@ -134,6 +136,7 @@ def test_a_full_disk_stops_the_run_in_one_line(commands, finished_run, tmp_path)
     assert_same_run(finished_run, run)
 
 
+@pytest.mark.slow
 def test_the_best_checkpoint_stays_and_can_be_exported(commands, finished_run, tmp_path):
     run = tmp_path / "run"
     every = ("--config.evaluation.every=1", "--config.checkpoint.every=1", "--config.checkpoint.keep=1")
