@@ -20,6 +20,7 @@ import numpy as np
 from matplotlib.axes import Axes
 from matplotlib.backends.backend_agg import FigureCanvasAgg
 from matplotlib.figure import Figure
+from matplotlib.ticker import MaxNLocator
 
 from experiments.methods.run import interval
 from rl_reason.errors import RunError, run_command
@@ -94,13 +95,17 @@ def show(config: str, results: Sequence[dict]) -> None:
         scale = 100 if name in SHARES else 1
         middle, width = interval([scale * difference for difference in differences])
         unit = "points" if name in SHARES else "tokens" if name.startswith("tokens") else "words"
-        gains.append([name, f"{middle:+.1f}" + ("" if math.isnan(width) else f" ± {width:.1f}"), unit])
+        digits = 3 if unit == "words" else 1
+        told = "" if math.isnan(width) else f" ± {width:.{digits}f}"
+        gains.append([name, f"{middle:+.{digits}f}{told}", unit])
     table(f"after − before, mean of {len(results)} seeds ± 95% interval", ["", "difference", ""], gains)
 
 
 def _cell(record: dict, name: str) -> str:
     value = record.get(name)
-    return "–" if value is None else f"{100 * value:.1f}%" if name in SHARES else f"{value:.1f}"
+    if value is None:
+        return "–"
+    return f"{100 * value:.1f}%" if name in SHARES else f"{value:.1f}" if name.startswith("tokens") else f"{value:.3f}"
 
 
 def draw(results: Sequence[dict], file: Path) -> None:
@@ -133,9 +138,10 @@ def draw(results: Sequence[dict], file: Path) -> None:
         (words, "Reflection", ""),
     ):  # fmt: skip
         axes.set(title=title, xlabel="rollouts", ylabel=unit)
-        axes.set_ylim(bottom=0)
+        axes.set_ylim(0, 1.2 * axes.get_ylim()[1] if axes is words else None)  # Room for what the lines are called.
+        axes.xaxis.set_major_locator(MaxNLocator(6, integer=True))
         axes.grid(alpha=0.3)
-        axes.legend(fontsize=9)
+        axes.legend(fontsize=9, loc="upper left")
     figure.savefig(file, dpi=130)
 
 
