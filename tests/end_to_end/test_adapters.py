@@ -44,6 +44,7 @@ def test_checkpoints_hold_adapters_only(run):
     assert "embed" not in described and "reference" not in described
 
 
+@pytest.mark.slow
 def test_resume(commands, run, tmp_path):
     again = tmp_path / "run"
     commands.succeed(commands.grpo(again, *LORA, "--config.steps=2"))
@@ -97,6 +98,7 @@ def test_what_is_frozen_is_read_in_the_compute_dtype(from_files, tiny_model, tmp
     assert {leaf.dtype.name for leaf in jax.tree.leaves(state["train"].params)} == {"float32"}
 
 
+@pytest.mark.slow
 def test_weights_beneath_the_adapters_that_have_changed(commands, tmp_path):
     """By another training, say: shapes are the same. Such a run is neither resumed nor exported."""
     base, run = tmp_path / "base", tmp_path / "run"
@@ -137,6 +139,7 @@ def test_export_of_trained_weights_needs_no_others(commands, finished_run, tmp_p
     assert contents(tmp_path / "a") == contents(tmp_path / "b")
 
 
+@pytest.mark.slow
 def test_supervised(commands, tmp_path):
     run = tmp_path / "run"
     commands.succeed(commands.supervised(run, *LORA, "--config.algorithm.learning_rate=1e-2"))

@@ -70,9 +70,8 @@ def test_sigterm_saves_the_step_and_leaves_no_process(commands, finished_run, tm
     assert_same_run(finished_run, run)
 
 
-@pytest.mark.parametrize(
-    "problems", [pytest.param("", id="grading"), pytest.param("/test/", id="evaluation", marks=pytest.mark.slow)]
-)
+@pytest.mark.slow
+@pytest.mark.parametrize("problems", ["", "/test/"], ids=["grading", "evaluation"])
 def test_sigterm_in_the_middle_of_something_long(commands, finished_run, tmp_path, problems):
     """What is under way takes longer than a scheduler waits: the step before it is saved. An evaluation that was cut
     off is made when the run goes on."""
@@ -162,6 +161,7 @@ def test_the_best_checkpoint_stays_and_can_be_exported(commands, finished_run, t
         assert not (tmp_path / step).exists()
 
 
+@pytest.mark.slow
 def test_a_run_goes_on_with_another_mesh(commands, finished_run, tmp_path):
     one, many = tmp_path / "one", tmp_path / "many"
     for run, devices, mesh in ((one, 1, ()), (many, 4, ("--config.mesh.data=2", "--config.mesh.fsdp=2"))):

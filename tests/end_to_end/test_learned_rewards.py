@@ -124,6 +124,7 @@ def test_what_a_critic_takes_of_a_reward_model(kind, scorers, tiny_model, tmp_pa
     jax.tree.map(np.testing.assert_array_equal, made, theirs)
 
 
+@pytest.mark.slow
 def test_the_reward_model_is_trained_on(scorers, commands, tmp_path):
     """At the end of an iteration, on what the rules say; a run that was killed learns from the same."""
     flags = (

@@ -87,6 +87,7 @@ def test_preferences_of_samples(commands, tmp_path):
     assert metrics[-1]["preference/accuracy"] > 0.5
 
 
+@pytest.mark.slow
 def test_preferences_of_a_file(commands, tmp_path):
     """A run that was killed is the run that nobody stopped."""
     file = tmp_path / "pairs.jsonl"

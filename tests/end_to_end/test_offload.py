@@ -52,6 +52,7 @@ def test_state_waits_on_the_host_between_updates(tiny_model, tmp_path):
         jax.tree.map(np.testing.assert_array_equal, without_frozen(state), without_frozen(expected))
 
 
+@pytest.mark.slow
 def test_a_run_is_the_same_run(commands, finished_run, tmp_path):
     run = tmp_path / "run"
     arguments = commands.grpo(run, "--config.model.offload=('optimizer','reference')")

@@ -295,6 +295,7 @@ def test_7b_on_a_pod(commands, tmp_path, topology, changes, chips, peaks):
     assert {name: peak / 2**30 for name, peak in report["peak"].items()} == pytest.approx(peaks, rel=0.05)
 
 
+@pytest.mark.slow
 def test_the_greatest_micro_batch_that_fits():
     """Told by compiling: what is found fits, and the next one that was tried does not."""
     small = ("--config.algorithm.batch_size=12", "--config.sampling.max_length=64", "--config.model.tokenizer_size=300")

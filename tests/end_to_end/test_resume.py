@@ -53,7 +53,13 @@ def assert_same_run(one, other, rel=1e-6, abs=1e-9, names=RECORDS):
                 assert b[key] == same, (name, a["step"], key)
 
 
-@pytest.mark.parametrize("step", [3, 1], ids=["behind a checkpoint", "before the first checkpoint"])
+@pytest.mark.parametrize(
+    "step",
+    [
+        pytest.param(3, id="behind a checkpoint"),
+        pytest.param(1, id="before the first checkpoint", marks=pytest.mark.slow),
+    ],
+)
 def test_policy_gradient(commands, finished_run, tmp_path, step):
     run = tmp_path / "run"
     kill_after(commands, commands.grpo(run), run / "metrics.jsonl", step)
@@ -82,6 +88,7 @@ def _again_and_further(commands, run):
     assert metrics[6]["kl/reference"] > metrics[1]["kl/reference"] > metrics[0]["kl/reference"]
 
 
+@pytest.mark.slow
 def test_supervised(commands, tmp_path):
     whole, run = tmp_path / "whole", tmp_path / "run"
     commands.succeed(commands.supervised(whole))
