@@ -114,6 +114,7 @@ def test_the_exported_model(outcome_run):
     assert last["score/right"] == pytest.approx(probabilities[right].mean(), abs=2e-4)
 
 
+@pytest.mark.slow
 def test_it_goes_on_where_it_was_interrupted(commands, outcome_run, tmp_path):
     """In the midst of labelling, with a torn line; and behind the first checkpoint."""
     run = tmp_path / "run"
@@ -132,6 +133,7 @@ def test_it_goes_on_where_it_was_interrupted(commands, outcome_run, tmp_path):
     assert contents(run / "export") == contents(outcome_run / "export")
 
 
+@pytest.mark.slow
 def test_steps_by_rollouts(commands, tmp_path):
     """Of the shipped model, whose solutions have steps."""
     run = tmp_path / "run"
