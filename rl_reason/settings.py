@@ -577,11 +577,16 @@ def _build(cls, values: dict, prefix: str):
         kind = dict if default is dataclasses.MISSING else type(default)
         if kind is float and isinstance(value, int) and not isinstance(value, bool):
             value = float(value)
-        if kind is tuple and isinstance(value, list):
-            value = tuple(value)
+        if kind is tuple and isinstance(value, list | tuple):
+            value = _tuples(value)
         if not isinstance(value, kind) or (kind is int and isinstance(value, bool)):
             raise UsageError(f"{prefix}.{key}={value!r}: expected {kind.__name__}, got {type(value).__name__}")
         if isinstance(value, float) and not math.isfinite(value):
             raise UsageError(f"{prefix}.{key}={value!r}: expected a finite number")
         made[key] = value
     return cls(**made)
+
+
+def _tuples(value):
+    """A value with tuples for lists, at every depth: JSON has lists only."""
+    return tuple(map(_tuples, value)) if isinstance(value, list | tuple) else value

@@ -62,15 +62,18 @@ class Commands:
     model: Path
     """The folder of a tiny model."""
 
-    def environment(self, devices: int = 1, **extra: str) -> dict[str, str]:
+    def environment(self, devices: int = 1, optimized: bool = False, **extra: str) -> dict[str, str]:
+        """Variables of a command; `optimized`: with all of XLA's passes, as a user's run has them. To compile runs of
+        seconds takes longer than to run them."""
         made = dict(os.environ)
         flags = [f for f in made.pop("XLA_FLAGS", "").split() if "device_count" not in f]
-        made["XLA_FLAGS"] = " ".join([*flags, f"--xla_force_host_platform_device_count={devices}"])
+        flags.append(f"--xla_force_host_platform_device_count={devices}")
+        if not optimized:
+            made["JAX_DISABLE_MOST_OPTIMIZATIONS"] = "1"
+            flags += ["--xla_cpu_use_fusion_emitters=false", "--xla_cpu_parallel_codegen_split_count=1"]
+        made["XLA_FLAGS"] = " ".join(flags)
         made["PYTHONPATH"] = os.pathsep.join([str(ROOT), str(HERE), str(HERE / "without_torch")])
-        made["PYTHONDONTWRITEBYTECODE"] = "1"
         made["HF_HUB_OFFLINE"] = "1"
-        # Runs of seconds: to compile them takes longer than to run them.
-        made["JAX_DISABLE_MOST_OPTIMIZATIONS"] = "1"
         made["JAX_COMPILATION_CACHE_DIR"] = str(self.cache)
         made["JAX_PERSISTENT_CACHE_MIN_COMPILE_TIME_SECS"] = "0"
         made["JAX_PERSISTENT_CACHE_MIN_ENTRY_SIZE_BYTES"] = "-1"
@@ -136,18 +139,20 @@ class Commands:
         named = ("--config.recipe=distillation", f"--config.distillation.teacher={teacher}")
         return self.grpo(workdir, *named, *flags)
 
-    def start(self, arguments: list[str], devices: int = 1, **extra: str) -> subprocess.Popen:
+    def start(self, arguments: list[str], devices: int = 1, optimized: bool = False, **extra: str) -> subprocess.Popen:
         return subprocess.Popen(
             [sys.executable, "-m", *arguments],
             cwd=ROOT,
-            env=self.environment(devices, **extra),
+            env=self.environment(devices, optimized, **extra),
             stdout=subprocess.PIPE,
             stderr=subprocess.PIPE,
             text=True,
         )
 
-    def run(self, arguments: list[str], devices: int = 1, **extra: str) -> subprocess.CompletedProcess:
-        process = self.start(arguments, devices, **extra)
+    def run(
+        self, arguments: list[str], devices: int = 1, optimized: bool = False, **extra: str
+    ) -> subprocess.CompletedProcess:
+        process = self.start(arguments, devices, optimized, **extra)
         try:
             out, err = process.communicate(timeout=300)
         finally:
@@ -183,8 +188,10 @@ class Commands:
             for process in started:
                 process.kill()
 
-    def succeed(self, arguments: list[str], devices: int = 1, **extra: str) -> subprocess.CompletedProcess:
-        done = self.run(arguments, devices, **extra)
+    def succeed(
+        self, arguments: list[str], devices: int = 1, optimized: bool = False, **extra: str
+    ) -> subprocess.CompletedProcess:
+        done = self.run(arguments, devices, optimized, **extra)
         assert done.returncode == 0, done.stderr
         assert "Traceback" not in done.stderr
         return done

@@ -278,7 +278,7 @@ def test_7b_on_a_pod(commands, tmp_path, topology, changes, chips, peaks):
             *changes,
         ],
         PYTHONPATH=path_with_libtpu(),
-        JAX_DISABLE_MOST_OPTIMIZATIONS="0",
+        optimized=True,
     )
     _, status, used = os.wait4(process.pid, 0)  # it prints less than a pipe holds
     process.returncode = os.waitstatus_to_exitcode(status)
@@ -321,7 +321,7 @@ def test_a_search_needs_a_limit(commands, flag, told):
 @pytest.mark.skipif(not os.access("/proc/self/clear_refs", os.W_OK), reason="Linux alone tells the peak of a call")
 def test_the_planned_peak_is_the_measured_one(commands):
     # With all of XLA's passes, as a user's run has them.
-    done = commands.succeed(["tests.end_to_end.peak_of_an_update", "none"], 4, JAX_DISABLE_MOST_OPTIMIZATIONS="0")
+    done = commands.succeed(["tests.end_to_end.peak_of_an_update", "none"], 4, optimized=True)
     seen = json.loads(done.stdout.splitlines()[-1])
     assert seen["measured"] > 5e8
     assert seen["planned"] == pytest.approx(seen["measured"], rel=0.1)
@@ -332,7 +332,7 @@ def test_the_planned_peak_is_the_measured_one(commands):
 def test_the_planned_peak_is_that_of_whole_runs(commands, tmp_path):
     """With and without a critic, as the memory study measures them."""
     study = ["experiments.ppo_vs_grpo_memory.run", f"--output={tmp_path}", "--measure"]
-    process = commands.start(study, JAX_DISABLE_MOST_OPTIMIZATIONS="0")
+    process = commands.start(study, optimized=True)
     _, errors = process.communicate()
     assert process.returncode == 0, errors
     made = json.loads((tmp_path / "measured.json").read_text())
