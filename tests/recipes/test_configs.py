@@ -1,5 +1,6 @@
 """Every config file, in each of its variants, is right in itself: without data, weights or devices."""
 
+import json
 from pathlib import Path
 
 import pytest
@@ -22,3 +23,5 @@ def test_settings_are_right_in_themselves(name, variant):
         pipeline.check(settings)
     else:
         OF_RECIPES[settings.recipe](settings)
+        # As a run's config.json gives them back.
+        assert Settings.from_dict(json.loads(json.dumps(settings.to_config().to_dict()))) == settings
