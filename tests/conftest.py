@@ -17,9 +17,13 @@ os.environ.setdefault("TOKENIZERS_PARALLELISM", "false")
 _flags = os.environ.get("XLA_FLAGS", "")
 if "xla_force_host_platform_device_count" not in _flags:
     _flags += " --xla_force_host_platform_device_count=8"
-# Devices that share a core wait for each other in collectives: on a busy machine longer than the 40 s after which XLA
-# takes them for stuck and ends the process.
-_flags += " --xla_cpu_collective_call_terminate_timeout_seconds=600"
+# XLA has as many threads as devices. Two collectives that do not depend on each other may each hold some of them and wait
+# for the others for ever: with more threads all devices come to both. On a busy machine that takes longer than the 40 s
+# after which XLA ends the process.
+os.environ.setdefault("PJRT_NPROC", "32")
+_flags += " --xla_cpu_collective_call_terminate_timeout_seconds=300"
+# What tests compute is small: code that is compiled in half the time is better than code that is fast.
+_flags += " --xla_cpu_use_fusion_emitters=false --xla_cpu_parallel_codegen_split_count=1"
 if "PYTEST_XDIST_WORKER" in os.environ:
     # Each worker would otherwise start a thread per core, and they would all wait for each other.
     _flags += " --xla_cpu_multi_thread_eigen=false"

@@ -68,9 +68,10 @@ class Commands:
         made = dict(os.environ)
         flags = [f for f in made.pop("XLA_FLAGS", "").split() if "device_count" not in f]
         flags.append(f"--xla_force_host_platform_device_count={devices}")
-        if not optimized:
+        if optimized:
+            flags = [f for f in flags if "fusion" not in f and "codegen" not in f]
+        else:
             made["JAX_DISABLE_MOST_OPTIMIZATIONS"] = "1"
-            flags += ["--xla_cpu_use_fusion_emitters=false", "--xla_cpu_parallel_codegen_split_count=1"]
         made["XLA_FLAGS"] = " ".join(flags)
         made["PYTHONPATH"] = os.pathsep.join([str(ROOT), str(HERE), str(HERE / "without_torch")])
         made["HF_HUB_OFFLINE"] = "1"
