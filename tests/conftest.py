@@ -17,9 +17,9 @@ os.environ.setdefault("TOKENIZERS_PARALLELISM", "false")
 _flags = os.environ.get("XLA_FLAGS", "")
 if "xla_force_host_platform_device_count" not in _flags:
     _flags += " --xla_force_host_platform_device_count=8"
-# XLA has as many threads as devices. Two collectives that do not depend on each other may each hold some of them and wait
-# for the others for ever: with more threads all devices come to both. On a busy machine that takes longer than the 40 s
-# after which XLA ends the process.
+# XLA has as many threads as devices. Two collectives that do not depend on each other may each hold some of them and
+# wait for the others for ever: with more threads all devices come to both. On a busy machine that takes longer than the
+# 40 s after which XLA ends the process.
 os.environ.setdefault("PJRT_NPROC", "32")
 _flags += " --xla_cpu_collective_call_terminate_timeout_seconds=300"
 # What tests compute is small: code that is compiled in half the time is better than code that is fast.
