@@ -190,7 +190,7 @@ def tiny():
     cold_start = _tiny_tuning("stage:cold_data/selected.jsonl", steps=25)
 
     one_language = ("marked_number", "format", "language"), (1.0, 0.1, 1.0)
-    reasoning = _tiny_learning("stage:cold_start/export", *one_language, steps=45)
+    reasoning = _tiny_learning("stage:cold_start/export", *one_language, steps=65)
 
     names, weights = ("marked_number", "format", "language", "model"), (1.0, 0.1, 1.0, 0.5)
     everything = _tiny_learning("stage:tuned/export", names, weights, steps=20)
