@@ -119,13 +119,13 @@ class Finished:
         return Finished(folder, json.loads(file.read_text()) if file.exists() else {})
 
     def has(self, stage: Stage, config: Mapping[str, Any]) -> bool:
-        """Whether the stage is behind, with this config and these inputs.
+        """Whether the stage is behind, with this config and these inputs; one whose folder was removed is not.
 
         Raises:
             UsageError: it was made from inputs that have been made anew since.
         """
-        record = self.stages.get(stage.name)
-        if record is None:
+        record, file = self.stages.get(stage.name), self.folder / stage.name / "config.json"
+        if record is None or not file.exists():
             return False
         for other in stage.inputs:
             if record["inputs"].get(other) != self._time(other):
@@ -133,8 +133,7 @@ class Finished:
                     f"stage {stage.name!r}: {self.folder / stage.name} was made from another {other!r} than there is "
                     f"now; expected that folder to be removed, so that the stage runs again"
                 )
-        file = self.folder / stage.name / "config.json"
-        return file.exists() and json.loads(file.read_text()) == json.loads(json.dumps(config))
+        return json.loads(file.read_text()) == json.loads(json.dumps(config))
 
     def _time(self, name: str) -> str | None:
         return self.stages[name]["finished"] if name in self.stages else None

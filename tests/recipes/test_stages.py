@@ -1,5 +1,7 @@
 """The stages of a pipeline: their order, their inputs by name, and when one that is done runs again."""
 
+import shutil
+
 import pytest
 
 from rl_reason.errors import UsageError
@@ -104,3 +106,5 @@ def test_a_stage_is_behind_until_its_settings_or_its_inputs_change(tmp_path):
     finished.add(first, "later", 1.0)
     with pytest.raises(UsageError, match="'alpha'.*was made from another 'zeta'"):
         finished.has(second, values)
+    shutil.rmtree(tmp_path / second.name)  # What the line asks for.
+    assert not finished.has(second, values)
