@@ -31,9 +31,9 @@ On a pod (`docs/running.md`), on every worker; the same command goes on where it
     python -m rl_reason.train --config=configs/r1_math.py --workdir=/mnt/runs/r1 '--config.stages.*.mesh.sequence=8'
 
 Variant `tiny`: word problems told in English or Chinese and short requests, with the shipped model of two languages,
-25 minutes on two CPU cores that had much else to do. Its base works problems out in English four times as often as in
-Chinese, and often in both at once: `language/mixed` in eval.jsonl is the share of completions that leave the language
-of the question. It deviates in size, in learning rates, and in what rewrites (`data.rewriting`, a rule).
+whose stages took 21 minutes on two CPU cores beside other work. Its base works problems out in English four times as
+often as in Chinese, and often in both at once: `language/mixed` in eval.jsonl is the share of completions that leave
+the language of the question. It deviates in size, in learning rates, and in what rewrites (`data.rewriting`, a rule).
 """
 
 from pathlib import Path

@@ -34,7 +34,7 @@ from rl_reason.recipes import bookkeeping, retraining
 from rl_reason.recipes.accumulation import rows_at_once
 from rl_reason.recipes.ahead import Rollout, name_apart, position_of, take_position
 from rl_reason.recipes.checks.common import check_rows
-from rl_reason.recipes.checks.policy_gradient import check_kind, check_policy_gradient
+from rl_reason.recipes.checks.policy_gradient import check_policy_gradient, check_what_kind_reads
 from rl_reason.recipes.critic import CRITIC_ALONE, advantages_by_critic, describe_critic, with_shared_critic
 from rl_reason.recipes.drawing import make_sample
 from rl_reason.recipes.evaluation import HeldOut, Samples, to_host
@@ -221,7 +221,7 @@ def _prepare(settings: Settings, rewarder: Rewarder) -> _Task:
         )
     judge = describe_reward_model(settings.reward, model) if settings.reward.model else None
     if judge:
-        check_kind(settings, kind_of(judge.config))
+        check_what_kind_reads(settings, kind_of(judge.config))
     if judge and settings.retraining.steps:
         retraining.check_kind(judge, settings)
     check_rows(settings, model.mesh)

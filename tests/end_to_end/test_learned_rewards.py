@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
+import json
 import shutil
 
 import jax
@@ -97,6 +98,8 @@ def test_a_model_as_reward(kind, method, scorers, commands, tmp_path):
         assert 0 < parts["model"] < 1
         if kind == "process":
             assert parts["model"] == pytest.approx(np.prod(sample["step_rewards"]), rel=1e-4)
+    # It stands in no checkpoint, so a run that goes on is told if it has changed.
+    assert json.loads((run / "model" / "read_again.json").read_text())["reward.model"]["folder"] == str(scorers[kind])
     (record,) = read(run / "metrics.jsonl")
     assert 0 < record["reward/model"] < 1 and record["reward/std"] > 0
     assert record["optimizer/grad_norm"] > 0

@@ -309,7 +309,7 @@ def _check_reward_model(settings: Settings) -> None:
         )
 
 
-def check_kind(settings: Settings, kind: str) -> None:
+def check_what_kind_reads(settings: Settings, kind: str) -> None:
     """What is read only of a reward model that judges steps; `kind` is what it was trained for."""
     if kind == "process":
         return
