@@ -19,7 +19,8 @@ student that learns by reinforcement is the 7B one, by `configs/r1_zero_math.py`
 The paper's learning rates of other sizes: 1e-4 (Qwen2.5-Math-1.5B), 7e-5 (Qwen2.5-14B), 6e-5 (Qwen2.5-32B), 5e-5
 (Llama-3.1-8B), 2e-5 (Llama-3.3-70B): `--config.stages.student.algorithm.learning_rate=1e-4`, and a tenth of it at last.
 
-On a pod (`docs/running.md`), on every worker, with the teacher behind a server; the same command goes on where it stopped:
+On a pod (`docs/running.md`), on every worker, with the teacher behind a server; the same command goes on where it
+stopped:
 
     python -m rl_reason.train --config=configs/distill_math.py --workdir=/mnt/runs/distill \\
         --config.stages.samples.endpoint.url=http://TEACHER:8000/v1 '--config.stages.*.data.dir=DATA'

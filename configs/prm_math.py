@@ -13,7 +13,8 @@ deviates:
           --config.data.name=train.jsonl --config.evaluation.name=test.jsonl --config.algorithm.group_size=64 \\
           --config.data.unreadable=error --config.evaluation.samples=8
 
-  (the last three are these keys' defaults: nothing is sampled). Train on none that are built on MATH-500 where MATH-500 is reported.
+  (the last three are these keys' defaults: nothing is sampled). Train on none that are built on MATH-500 where MATH-500
+  is reported.
 - Without, labels are made as Math-Shepherd makes them (arXiv 2312.08935, section 3): the policy samples solutions,
   and goes on 8 times from behind each step; a step is right if any of the 8 ends right
   (`--config.reward_model.soft=True`: their share).

@@ -6,7 +6,8 @@ little accuracy, and readers prefer what it gives.
 | stage of the paper | stages here |
 |---|---|
 | R1-Zero, from the base | `zero` |
-| cold start: long chains, filtered, rewritten | `few_shot`, `zero_samples`, `readable`, `rewritten`, `cold_data`, `cold_start` |
+| cold start: long chains, by prompting and of R1-Zero | `few_shot`, `zero_samples`, `readable`, `rewritten` |
+| … filtered, and learned | `cold_data`, `cold_start` |
 | reinforcement learning of reasoning, with a reward for one language | `reasoning` |
 | rejection sampling and fine-tuning of the base again | `samples`, `chosen`, `tuned` |
 | reinforcement learning for all scenarios | `preferences`, `all` |
@@ -40,9 +41,10 @@ Variant `tiny`: word problems told in English or Chinese and short requests, wit
 whose stages took 21 minutes on two CPU cores beside other work. Its base works problems out in English four times as
 often as in Chinese, and often in both at once: `language/mixed` in eval.jsonl is the share of completions that leave
 the language of the question. It deviates in size and in learning rates; in what rewrites (`data.rewriting`, a rule; the
-base is too small to go on with examples); and reinforcement learning is that of `configs/grpo_math.py:tiny` with R1-Zero's
-clip ratio and KL term: questions by themselves for a template, steps of 128 completions, one minibatch, one reference
-and one length limit throughout, and a format reward of weight 0.1. `configs/r1_zero_math.py:tiny` has the rest.
+base is too small to go on with examples); and reinforcement learning is that of `configs/grpo_math.py:tiny` with
+R1-Zero's clip ratio and KL term: questions by themselves for a template, steps of 128 completions, one minibatch, one
+reference and one length limit throughout, and a format reward of weight 0.1. `configs/r1_zero_math.py:tiny` has the
+rest.
 """
 
 from pathlib import Path

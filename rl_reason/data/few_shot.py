@@ -24,8 +24,8 @@ LONG_CHAINS: tuple[tuple[str, str, str], ...] = (
         "52",
     ),
     (
-        "Two trains leave towns that are 300 km apart at the same time and travel towards each other, one at 70 km/h and "
-        "one at 80 km/h. How far from the slower train's town do they meet?",
+        "Two trains leave towns that are 300 km apart at the same time and travel towards each other, one at 70 km/h "
+        "and one at 80 km/h. How far from the slower train's town do they meet?",
         "Together they close 70 + 80 = 150 km in an hour, so they meet after 300 / 150 = 2 hours. Then the faster one "
         "has gone 2 · 80 = 160 km. Wait, the question is about the town of the slower train. That one has gone "
         "2 · 70 = 140 km from its town. Both together: 160 + 140 = 300, which is the whole way, as it should be.",

@@ -57,8 +57,8 @@ class Server:
             self._endpoint.probe(route, request | {"max_tokens": min(TRIED_TOKENS, request["max_tokens"])})
         except EndpointError as error:
             told = (
-                f"config.endpoint.url={self._settings.endpoint.url!r}: {error}; none of {wanted} samples was asked for, "
-                "expected a server that answers"
+                f"config.endpoint.url={self._settings.endpoint.url!r}: {error}; none of {wanted} samples was asked "
+                "for, expected a server that answers"
             )
         if told := next(filter(None, hosts.gather(told)), ""):
             raise UsageError(told)

@@ -113,7 +113,8 @@ def check_files(stages: Sequence[Stage]) -> None:
                 continue
             for part in text.split("+"):
                 if part.endswith(".jsonl") and not _REFERENCE.search(part) and not Path(part).expanduser().is_file():
-                    raise UsageError(f"stage {stage.name!r}: {key}={text!r}: no such file {part!r}; expected one of yours")
+                    told = f"stage {stage.name!r}: {key}={text!r}"
+                    raise UsageError(f"{told}: no such file {part!r}; expected one of yours")
 
 
 @dataclass(frozen=True)
