@@ -31,6 +31,8 @@ FLAGS: Spec = {
     "output": (str, "runs/r1", "a folder for each seed, results.json and r1.png"),
     "draw": (bool, False, "run nothing; read the runs that are there"),
 }
+REPLIES = 3
+"""Steps of a mean score of replies: the first ones that have requests, and the last ones."""
 CONFIG, ABLATION = "configs/r1_math.py:tiny", "experiments/r1/without_language.py"
 WITHOUT = "without_language"
 STAGES = {
@@ -61,8 +63,16 @@ def main() -> None:
     draw(results, output / "r1.png")
     rows = table_rows(results, STAGES, MEASURES)
     table(f"{CONFIG}, mean of {len(results)} seeds ± 95% interval", ["stage", *MEASURES], rows)
+    rows = [[name, over_seeds(_costs(results, name), 100)] for name in ("pass@1", "maj@4", "language/mixed")]
+    table("reasoning less the same without the language reward, by seed", ["", "points"], rows)
     replies = [[when, over_seeds([result["replies"][when] for result in results])] for when in ("joining", "last")]
     table("replies to requests, score of the preference model while 'all' runs", ["steps", "score"], replies)
+
+
+def _costs(results: Sequence[dict], measure: str) -> list[float]:
+    """What the reward for one language has changed in a measure, of each seed."""
+    after = [[result["stages"][stage]["after"][measure] for stage in ("reasoning", WITHOUT)] for result in results]
+    return [rewarded - without for rewarded, without in after]
 
 
 def read(folder: Path, without: Path) -> dict:
@@ -76,7 +86,7 @@ def read(folder: Path, without: Path) -> dict:
         "stages": stages,
         "seconds": sum(stage.get("seconds", 0) for stage in stages.values()),
         "selected": selected,
-        "replies": {"joining": float(np.mean(scores[:2])), "last": float(np.mean(scores[-2:]))},
+        "replies": {"joining": float(np.mean(scores[:REPLIES])), "last": float(np.mean(scores[-REPLIES:]))},
     }
 
 
