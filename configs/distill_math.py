@@ -16,7 +16,17 @@ Where it deviates, beside what the table says: the student is Qwen2.5-7B, becaus
 OpenAI's API (`--config.stages.samples.endpoint.url=URL`), DeepSeek-R1 at `http://127.0.0.1:8000/v1` by default; the
 student that learns by reinforcement is the 7B one, by `configs/r1_zero_math.py`'s settings with as many samples.
 
-    python -m rl_reason.train --config=configs/distill_math.py --workdir=DIR
+The paper's learning rates of other sizes: 1e-4 (Qwen2.5-Math-1.5B), 7e-5 (Qwen2.5-14B), 6e-5 (Qwen2.5-32B), 5e-5
+(Llama-3.1-8B), 2e-5 (Llama-3.3-70B): `--config.stages.student.algorithm.learning_rate=1e-4`, and a tenth of it at last.
+
+On a pod (`docs/running.md`), on every worker, with the teacher behind a server; the same command goes on where it
+stopped:
+
+    python -m rl_reason.train --config=configs/distill_math.py --workdir=/mnt/runs/distill \\
+        --config.stages.samples.endpoint.url=http://TEACHER:8000/v1 '--config.stages.*.data.dir=DATA'
+
+Hardware: 32K tokens in `sequence=4`; not run. What the students take on a slice can be planned by the files that they
+are made from, `configs/sft_math.py` and `configs/r1_zero_math.py`.
 
 Variant `on_policy`: the student learns on what it writes itself, from a teacher's distribution over next tokens (GKD,
 arXiv 2306.13649, λ = 1, reverse KL, the 64 most probable tokens). The teacher has to be here, with the student's

@@ -25,7 +25,8 @@ A preference model (Bradley-Terry), or an outcome model on labels that exist, re
 `problem`, `chosen`, `rejected`, or `problem`, `completion`, `correct`:
 
     python -m rl_reason.train --config=configs/orm_math.py --config.reward_model.kind=preference \\
-        --config.reward_model.labels=file --config.data.name=pairs.jsonl --config.evaluation.name=held_out.jsonl
+        --config.reward_model.labels=file --config.data.name=pairs.jsonl --config.evaluation.name=held_out.jsonl \\
+        --config.data.unreadable=error
 
 Variant `tiny`: generated word problems and the shipped model of 0.8M parameters, about two and a half minutes of
 processor time. It deviates in size (1000 problems, 8 solutions each, batch 64, length 80), in the learning rate that so

@@ -10,9 +10,11 @@ deviates:
 - PRM800K does not lie beside this project. With its steps as rows of `problem`, `prefix`, `step`, `rating`:
 
       python -m rl_reason.train --config=configs/prm_math.py --config.reward_model.labels=file \\
-          --config.algorithm.group_size=64 --config.data.name=train.jsonl --config.evaluation.name=test.jsonl
+          --config.data.name=train.jsonl --config.evaluation.name=test.jsonl --config.algorithm.group_size=64 \\
+          --config.data.unreadable=error --config.evaluation.samples=8
 
-  (64 is that key's default: nothing is sampled). Train on none that are built on MATH-500 where MATH-500 is reported.
+  (the last three are these keys' defaults: nothing is sampled). Train on none that are built on MATH-500 where MATH-500
+  is reported.
 - Without, labels are made as Math-Shepherd makes them (arXiv 2312.08935, section 3): the policy samples solutions,
   and goes on 8 times from behind each step; a step is right if any of the 8 ends right
   (`--config.reward_model.soft=True`: their share).

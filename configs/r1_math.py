@@ -6,7 +6,8 @@ little accuracy, and readers prefer what it gives.
 | stage of the paper | stages here |
 |---|---|
 | R1-Zero, from the base | `zero` |
-| cold start: long chains, filtered, rewritten | `zero_samples`, `readable`, `rewritten`, `cold_data`, `cold_start` |
+| cold start: long chains, by prompting and of R1-Zero | `few_shot`, `zero_samples`, `readable`, `rewritten` |
+| … filtered, and learned | `cold_data`, `cold_start` |
 | reinforcement learning of reasoning, with a reward for one language | `reasoning` |
 | rejection sampling and fine-tuning of the base again | `samples`, `chosen`, `tuned` |
 | reinforcement learning for all scenarios | `preferences`, `all` |
@@ -19,8 +20,9 @@ learning rate 5e-5 to 5e-6 by a cosine, context 32,768, batch 128. Where it devi
 - Base and questions are those of `configs/r1_zero_math.py`: Qwen2.5-32B, GSM8K and MATH. So it selects from 16 outputs
   of 15K questions, and two epochs of what is left are fewer steps; `--config.stages.tuned.steps=N` sets them.
 - The cold start's thousands of chains were made from few-shot prompting and R1-Zero's outputs, and mended by people:
-  here R1-Zero rewrites its own right outputs (template `rewrite`), and rules keep those that are still right, in one
-  language and without repetitions. `--config.stages.rewritten.model.path=DIR` has a better writer rewrite them.
+  here the base continues two long chains of ours (template `r1_few_shot`), R1-Zero rewrites its own right outputs
+  (template `rewrite`), and rules keep those that are right, in one language and without repetitions, one of a question.
+  `--config.stages.rewritten.model.path=DIR` has a better writer rewrite them.
 - General data and preferences are not public: `GENERAL` (rows with `problem`, `answer`, `solution`, `kind` "general")
   and `PAIRS` (`problem`, `chosen`, `rejected`) below are names of files of yours. The helpful and the harmless reward
   model are one.
@@ -28,12 +30,21 @@ learning rate 5e-5 to 5e-6 by a cosine, context 32,768, batch 128. Where it devi
 
 On a pod (`docs/running.md`), on every worker; the same command goes on where it stopped:
 
-    python -m rl_reason.train --config=configs/r1_math.py --workdir=/mnt/runs/r1 '--config.stages.*.mesh.sequence=8'
+    python -m rl_reason.train --config=configs/r1_math.py --workdir=/mnt/runs/r1 '--config.stages.*.data.dir=DATA'
+
+What its stages take on a slice can be planned by the files that they are made from:
+
+    python -m rl_reason.plan --config=configs/r1_zero_math.py --topology=v5p:4x4x8
+    python -m rl_reason.plan --config=configs/sft_math.py --config.data.row_length=32768 --topology=v5p:4x4x8
 
 Variant `tiny`: word problems told in English or Chinese and short requests, with the shipped model of two languages,
 whose stages took 21 minutes on two CPU cores beside other work. Its base works problems out in English four times as
 often as in Chinese, and often in both at once: `language/mixed` in eval.jsonl is the share of completions that leave
-the language of the question. It deviates in size, in learning rates, and in what rewrites (`data.rewriting`, a rule).
+the language of the question. It deviates in size and in learning rates; in what rewrites (`data.rewriting`, a rule; the
+base is too small to go on with examples); and reinforcement learning is that of `configs/grpo_math.py:tiny` with
+R1-Zero's clip ratio and KL term: questions by themselves for a template, steps of 128 completions, one minibatch, one
+reference and one length limit throughout, and a format reward of weight 0.1. `configs/r1_zero_math.py:tiny` has the
+rest.
 """
 
 from pathlib import Path
@@ -55,6 +66,8 @@ def get_config(variant: str = ""):
 
 def full():
     zero = _zero()
+    few_shot = _generation(BASE, samples=4)
+    few_shot.data.template = "r1_few_shot"
     cold_start = _tuning("stage:cold_data/selected.jsonl", epochs_of=8_000)
     reasoning = _zero()
     presets.r1_stage1(reasoning)
@@ -66,6 +79,7 @@ def full():
     reasoning.sampling.lengths = ()
 
     all_scenarios = _zero()
+    presets.r1_stage1(all_scenarios)  # "Most of the parameters" of the first stage stay.
     all_scenarios.steps = 106  # 1,700 training steps are 106 rollouts of 16, the last 400 of them 25.
     all_scenarios.model.path = "stage:tuned/export"
     all_scenarios.data.name = f"gsm8k+math+{GENERAL}"
@@ -83,7 +97,8 @@ def full():
         zero_samples=_generation("stage:zero/export", samples=16),
         readable=_selection("stage:zero_samples"),
         rewritten=_rewriting("stage:zero/export", "stage:readable/selected.jsonl"),
-        cold_data=_selection("stage:rewritten"),
+        few_shot=few_shot,
+        cold_data=_selection("stage:rewritten", "stage:few_shot"),
         cold_start=cold_start,
         reasoning=reasoning,
         samples=_generation("stage:reasoning/export", samples=16),
@@ -114,6 +129,7 @@ def _generation(model: str, samples: int):
     config.collect.samples = samples
     config.mesh.data = 1
     config.mesh.fsdp = -1
+    config.mesh.sequence = 8
     return config
 
 
@@ -125,10 +141,10 @@ def _rewriting(model: str, data: str):
     return config
 
 
-def _selection(samples: str, keep: int = 1):
+def _selection(*samples: str, keep: int = 1):
     config = defaults()
     config.recipe = "select"
-    config.selection.inputs = (samples,)
+    config.selection.inputs = samples
     config.selection.least = READABLE
     config.selection.keep = keep
     config.reward.names = tuple(name for name, _ in READABLE)
@@ -190,10 +206,10 @@ def tiny():
     cold_start = _tiny_tuning("stage:cold_data/selected.jsonl", steps=25)
 
     one_language = ("marked_number", "format", "language"), (1.0, 0.1, 1.0)
-    reasoning = _tiny_learning("stage:cold_start/export", *one_language, steps=65)
+    reasoning = _tiny_learning("stage:cold_start/export", *one_language, steps=100)
 
     names, weights = ("marked_number", "format", "language", "model"), (1.0, 0.1, 1.0, 0.5)
-    everything = _tiny_learning("stage:tuned/export", names, weights, steps=20)
+    everything = _tiny_learning("stage:tuned/export", names, weights, steps=35)
     everything.data.name = "replies+bilingual_problems"
     everything.data.problems = 3500  # 1,000 requests, and word problems
     everything.data.joins = (("replies", 11),)

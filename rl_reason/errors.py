@@ -13,6 +13,19 @@ class UsageError(Exception):
     """Wrong usage or configuration. The message is one line: which key or file, which value, what was expected."""
 
 
+class UnreadKey(UsageError):
+    """A value for a key that the run would not read.
+
+    Args:
+        key: without "config.".
+        told: the message.
+    """
+
+    def __init__(self, key: str, told: str):
+        super().__init__(told)
+        self.key = key
+
+
 class RunError(Exception):
     """A failure at run time that the message explains in one line."""
 

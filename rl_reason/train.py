@@ -6,6 +6,8 @@ The same command on the same folder goes on where the run stopped. On several ho
 from __future__ import annotations
 
 import sys
+from collections.abc import Mapping
+from typing import Any
 
 from rl_reason.errors import run_command
 from rl_reason.registry import resolve
@@ -14,7 +16,7 @@ from rl_reason.runtime.flags import HOSTS
 
 
 def main() -> None:
-    settings, _, flags = load(sys.argv[1:], HOSTS, description=__doc__)
+    settings, _, flags = load(sys.argv[1:], HOSTS, description=__doc__, reads=_reads)
     # jax is imported after the flags are read: --help and a misspelt key answer at once.
     from rl_reason.parallel import hosts
     from rl_reason.recipes import RECIPES
@@ -22,6 +24,12 @@ def main() -> None:
     recipe = resolve(settings.recipe, RECIPES, "config.recipe")
     with hosts.joined(*(flags[name] for name in HOSTS), preemptible=True):
         recipe(settings, flags["workdir"])
+
+
+def _reads(stage: Mapping[str, Any], key: str) -> bool:
+    from rl_reason.recipes.checks import reads
+
+    return reads(stage, key)
 
 
 if __name__ == "__main__":

@@ -16,8 +16,9 @@ from experiments.unsuccessful import hacking, search_data
 from rl_reason.runtime.curves import COLORS
 from rl_reason.runtime.progress import table
 
-SHARES = (0.0, 0.3, 1.0)
-"""Of a run, where its numbers are told. They are fixed: the best evaluation of many would be so by chance, too."""
+SHARES = (0.0, 0.1, 1.0)
+"""Of a run, where its numbers are told. They are fixed: the best evaluation of many would be so by chance, too. The
+middle one was chosen when the first seed had shown how soon accuracy turns."""
 
 
 def draw_hacking(results: Mapping[str, Sequence[dict]], file: Path) -> None:
@@ -64,7 +65,8 @@ def show_hacking(results: Mapping[str, Sequence[dict]]) -> None:
         changes = [100 * (hacking.accuracy_at(run, 1.0) - hacking.accuracy_at(run, SHARES[1])) for run in runs]
         told = f"{with_interval(changes, sign='+')} points"
         told += f", {verdict(*interval(changes))}" if len(runs) > 1 else ""
-        rows.append([hacking.ARMS[name].label, *cells, told])
+        said = [hacking.learned_at(run, 1.0) - hacking.learned_at(run, SHARES[1]) for run in runs]
+        rows.append([hacking.ARMS[name].label, *cells, f"{told} ({with_interval(said, digits=3, sign='+')})"])
     heads = [f"after {share:.0%} of the steps" for share in SHARES]
     title = "held-out pass@1 (learned reward), mean over seeds ± 95% interval"
     table(title, ["maximized", *heads, f"from {SHARES[1]:.0%} to the end"], rows)
@@ -79,6 +81,7 @@ def show_rounds(results: Mapping[str, Sequence[Sequence[dict]]]) -> None:
                 known = key in same[0]
                 row.append(with_interval([scale * one[key] for one in same], digits) if known else "")
             rows.append(row)
+    # Of a search the path that it chose, of sampling the mean of all: what each would learn from.
     heads = ["data", "round", "held-out pass@1, %", "right when made, %", "solutions", "tokens sampled"]
     table("fine-tuned on what was found, mean over seeds ± 95% interval", heads, rows)
 

@@ -11,6 +11,30 @@ from collections.abc import Mapping, Sequence
 from rl_reason.data.choices import statement
 from rl_reason.data.word_problems import make_problem
 
+CONVERSATION_STOP = "\nUser:"
+"""Where it goes on with a question of its own."""
+LONG_CHAINS: tuple[tuple[str, str, str], ...] = (
+    (
+        "A number leaves the remainder 2 when it is divided by 5, and the remainder 3 when it is divided by 7. What is "
+        "the smallest such number above 50?",
+        "Numbers with remainder 2 after division by 5 end in 2 or in 7: 2, 7, 12, 17, 22, and so on. I look for one of "
+        "them that has remainder 3 after division by 7. 2 has 2, 7 has 0, 12 has 5, 17 has 3. So 17 is one, and the "
+        "next ones follow at distances of 5 · 7 = 35: 17, 52, 87. Above 50 the first is 52. Let me check it, since a "
+        "slip happens easily here. 52 = 10 · 5 + 2, good. 52 = 7 · 7 + 3, good. Is there one between 50 and 52 that I "
+        "have passed over? 51 has remainder 1 after division by 5, so no.",
+        "52",
+    ),
+    (
+        "Two trains leave towns that are 300 km apart at the same time and travel towards each other, one at 70 km/h "
+        "and one at 80 km/h. How far from the slower train's town do they meet?",
+        "Together they close 70 + 80 = 150 km in an hour, so they meet after 300 / 150 = 2 hours. Then the faster one "
+        "has gone 2 · 80 = 160 km. Wait, the question is about the town of the slower train. That one has gone "
+        "2 · 70 = 140 km from its town. Both together: 160 + 140 = 300, which is the whole way, as it should be.",
+        "140 km",
+    ),
+)
+"""Reasoning that tries, looks back and checks, of which the first long chains of DeepSeek-R1 were prompted."""
+
 STOP = "\nProblem:"
 """Where a base model goes on with a problem of its own."""
 

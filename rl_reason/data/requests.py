@@ -22,6 +22,8 @@ from rl_reason.errors import UsageError
 SIZES = {"train": 20_000, "test": 500}
 REPLIES = {"train": 1_000, "test": 500}
 PAIRS = {"train": 4_000, "test": 500}
+CURT_SHARE = 0.5
+"""Of the replies that are examples."""
 
 REQUESTS: dict[str, dict[str, tuple[str, ...]]] = {
     "greet": {
@@ -160,10 +162,16 @@ def _with_fault(request: Mapping, fault: str, rng: random.Random) -> str:
 
 
 def replies(split: str, dir: str, seed: int) -> MadeRows:
-    """A few requests whose `solution` is all of a good completion, thought and reply: examples that stand beside
-    completions that were selected."""
+    """A few requests whose `solution` is all of a completion, thought and reply, as people write them: half of them are
+    curt. Examples that stand beside completions that were selected."""
     asked = requests(split, dir, seed)
-    return MadeRows(REPLIES[split], lambda index: {**asked[index], "solution": worked(asked[index])})
+
+    def make(index: int) -> dict:
+        request = asked[index]
+        is_curt = random.Random(f"{request['id']}/reply").random() < CURT_SHARE
+        return {**request, "solution": worked(request | {"answer": request["curt"]} if is_curt else request)}
+
+    return MadeRows(REPLIES[split], make)
 
 
 def request_pairs(split: str, dir: str, seed: int) -> MadeRows:

@@ -44,6 +44,19 @@ def r1_zero(problem: Mapping) -> str:
     )
 
 
+def r1_few_shot(problem: Mapping) -> str:
+    """Two long chains before the question, in the form of `r1_zero`, for base models: how some of the first data of
+    DeepSeek-R1 came about (arXiv 2501.12948, section 2.3.1)."""
+    shown = [
+        f"User: {question}\nAssistant: <think> {chain} </think> <answer> {answer} </answer>"
+        for question, chain, answer in few_shot.LONG_CHAINS
+    ]
+    return "\n\n".join([*shown, f"User: {statement(problem)}\nAssistant:"])
+
+
+r1_few_shot.stops = lambda problem: (few_shot.CONVERSATION_STOP,)  # type: ignore[attr-defined]
+
+
 def boxed(problem: Mapping) -> list[dict]:
     """One user message that asks for a boxed answer: for models with a chat template."""
     return [{"role": "user", "content": f"{statement(problem)}\n{BOXED_INSTRUCTION}"}]
@@ -135,6 +148,7 @@ def none(problem: Mapping) -> str:
 
 TEMPLATES: dict[str, Template] = {
     "r1_zero": r1_zero,
+    "r1_few_shot": r1_few_shot,
     "boxed": boxed,
     "boxed_plain": boxed_plain,
     "choice": choice,

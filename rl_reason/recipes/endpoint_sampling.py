@@ -45,8 +45,8 @@ class Server:
         self.asked: Counter[str] = Counter()
         """What all hosts together have asked (`runtime.endpoint.COUNTS`)."""
 
-    def try_out(self, problem: Mapping) -> None:
-        """Draws the beginning of a completion.
+    def try_out(self, problem: Mapping, wanted: int) -> None:
+        """Draws the beginning of a completion, before the `wanted` ones.
 
         Raises:
             UsageError: nobody is there, or does what is asked; the same on all hosts.
@@ -56,7 +56,10 @@ class Server:
         try:
             self._endpoint.probe(route, request | {"max_tokens": min(TRIED_TOKENS, request["max_tokens"])})
         except EndpointError as error:
-            told = f"config.endpoint.url={self._settings.endpoint.url!r}: {error}"
+            told = (
+                f"config.endpoint.url={self._settings.endpoint.url!r}: {error}; none of {wanted} samples was asked "
+                "for, expected a server that answers"
+            )
         if told := next(filter(None, hosts.gather(told)), ""):
             raise UsageError(told)
 
@@ -118,7 +121,11 @@ class Server:
         if whole:
             yield self._grade(questions, rewarder, start, made[:whole])
         if broken := next((reason for _, reason, _ in told if reason), ""):
-            raise RunError(f"config.endpoint.url={self._settings.endpoint.url!r}: {broken}; the same command goes on")
+            kept, wanted = start * samples + whole, len(questions.prompts) * samples
+            raise RunError(
+                f"config.endpoint.url={self._settings.endpoint.url!r}: {broken}; {kept} of {wanted} samples are kept, "
+                "expected a server that answers; the same command goes on"
+            )
 
     def _grade(self, questions: HeldOut, rewarder: Rewarder, start: int, made: Sequence[dict]) -> list[dict]:
         samples, completed = self._settings.collect.samples, []

@@ -76,7 +76,8 @@ def run(settings: Settings, workdir_path: str | Path) -> None:
         folder, is_finished = _open(settings, policy, workdir_path)
         if not is_finished:
             if policy.server:
-                policy.server.try_out(problems[policy.questions.prompts[0].index])
+                prompts = policy.questions.prompts
+                policy.server.try_out(problems[prompts[0].index], len(prompts) * settings.collect.samples)
             rewarder = stack.enter_context(Rewarder(settings.reward, settings.judge))
             questions = readable(rewarder, policy.questions, settings.data.unreadable)
             _generate(settings, policy, questions, rewarder, folder)

@@ -26,7 +26,7 @@ from rl_reason.errors import RunError, UsageError
 from rl_reason.parallel import hosts
 from rl_reason.recipes.checks import OF_RECIPES
 from rl_reason.recipes.checks.common import unread
-from rl_reason.recipes.stages import Finished, Stage, read_stages
+from rl_reason.recipes.stages import Finished, Stage, check_files, read_stages
 from rl_reason.registry import resolve
 from rl_reason.runtime.curves import draw_curves
 from rl_reason.runtime.metrics import read_jsonl
@@ -43,6 +43,7 @@ def run(settings: Settings, workdir_path: str | Path) -> None:
         UsageError, RunError: those of a stage, with its name. What was made so far is kept.
     """
     stages = check(settings)
+    check_files(stages)
     config = settings.to_config().to_dict()
     workdir = find_workdir(workdir_path, config)
     hosts.wait("pipeline: looked at")
@@ -79,9 +80,10 @@ class _named:
     def __enter__(self) -> None:
         pass
 
-    def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, traceback: Any) -> None:
-        if isinstance(error, (UsageError, RunError)):
-            raise type(error)(f"stage {self._name!r}: {error}") from error
+    def __exit__(self, _: type[BaseException] | None, error: BaseException | None, traceback: Any) -> None:
+        for kind in (UsageError, RunError):
+            if isinstance(error, kind):
+                raise kind(f"stage {self._name!r}: {error}") from error
 
 
 def _run_stage(stage: Stage, workdir: Workdir, title: str) -> None:
@@ -98,11 +100,19 @@ def _run_stage(stage: Stage, workdir: Workdir, title: str) -> None:
         return
     recipe: Callable[[Settings, Path], None] = resolve(settings.recipe, RECIPES, f"config.stages.{stage.name}.recipe")
     begun = time.monotonic()
-    with _named(stage.name):
-        recipe(settings, workdir.path / stage.name)
+    if hosts.is_first():
+        finished.begin(stage)
+    try:
+        with _named(stage.name):
+            recipe(settings, workdir.path / stage.name)
+    except BaseException:
+        if hosts.is_first():
+            finished.stop(stage, time.monotonic() - begun)
+        raise
     hosts.wait(f"{title}: done")
     if hosts.is_first():
         finished.add(stage, datetime.datetime.now().isoformat(timespec="milliseconds"), time.monotonic() - begun)
+    hosts.wait(f"{title}: noted")
     # The next stage has other programs and weights: what this one leaves behind would lie beside them.
     jax.clear_caches()
     gc.collect()
@@ -131,14 +141,16 @@ def _close(workdir: Workdir, stages: Sequence[Stage]) -> None:
     write_atomic(workdir.stages, json.dumps(rows, indent=2) + "\n")
     draw_curves(workdir)
     write_report(workdir)
-    columns = ["stage", "recipe", "data set", "pass@1 before", "pass@1 after", "maj@k", "tokens", "time"]
+    columns = ["stage", "recipe", "data set", "pass@1 before", "pass@1 after", "maj@k", "accuracy", "mixing"]
+    columns = [name for name in (*columns, "tokens", "time") if name in rows[0]]
     table("stages", columns, [[row[column] for column in columns] for row in rows])
     print(f"The pipeline is in {workdir.path}: open curves.png and report.html, here and of each stage")
 
 
 def stage_rows(folder: Path, stages: Sequence[Stage]) -> list[dict[str, str]]:
     """One row a stage and data set that it was evaluated on: its first and last pass@1, and the last majority of the
-    most samples, with intervals."""
+    most samples, with intervals; of a reward model its accuracy, and where problems have a language how often
+    completions leave it."""
     seconds = {name: record["seconds"] for name, record in Finished.read(folder).stages.items()}
     rows = []
     for stage in stages:
@@ -155,11 +167,14 @@ def stage_rows(folder: Path, stages: Sequence[Stage]) -> list[dict[str, str]]:
                     "pass@1 before": _share(first, "pass@1"),
                     "pass@1 after": _share(last, "pass@1"),
                     "maj@k": next((_share(last, name) for name in reversed(last) if _is_majority(name)), ""),
+                    "accuracy": _share(last, "accuracy"),
+                    "mixing": _share(last, "language/mixed"),
                     "tokens": f"{last['tokens/completion']:.1f}" if "tokens/completion" in last else "",
                     "time": duration(seconds[stage.name]) if stage.name in seconds else "",
                 }
             )
-    return rows
+    told = {name for row in rows for name, value in row.items() if value}
+    return [{name: value for name, value in row.items() if name in told} for row in rows]
 
 
 def _is_majority(name: str) -> bool:

@@ -172,7 +172,8 @@ def _train(settings: Settings, workdir_path: str | Path, rewarder: Rewarder) -> 
                     values |= of_retraining
                     clock.begin("update")
             shown = sample_records(step, settings.log.samples, trained, batch, model)
-            loop.pend(step, clock, batch, updated, values, shown, flops=_flops(settings, batch, task, scores))
+            needed = _flops(settings, batch, task, scores, step)
+            loop.pend(step, clock, batch, updated, values, shown, flops=needed)
 
             if "reference" in state and is_end:
                 state["reference"] = make_reference(state["train"].policy, model)
@@ -347,8 +348,9 @@ def _begin_scores(
     return batch, made
 
 
-def _flops(settings: Settings, batch: Batch, task: _Task, scores: Mapping[str, Callable]) -> float:
-    """What the models' products of a step need: sampling, scores, and the updates of the policy and of a critic."""
+def _flops(settings: Settings, batch: Batch, task: _Task, scores: Mapping[str, Callable], step: int) -> float:
+    """What the models' products of a step need: sampling, scores, and the updates of a critic and, behind the steps
+    that are the critic's alone, of the policy."""
     once = forward_flops(task.model.config, batch)
     updates = (1 + BACKWARD) * settings.algorithm.updates
     scored = set(scores)
@@ -361,7 +363,8 @@ def _flops(settings: Settings, batch: Batch, task: _Task, scores: Mapping[str, C
         others += (1 + updates) * forward_flops(task.critic.config, batch)
     if task.reward_model:
         others += forward_flops(task.reward_model.config, batch)
-    return (1 + len(scored) + updates) * once + others
+    of_policy = updates if step > settings.critic.pretrain_steps else 0
+    return (1 + len(scored) + of_policy) * once + others
 
 
 def _update(batch: Batch, state: State, steps: Steps, settings: Settings, step: int) -> list[dict[str, jax.Array]]:

@@ -105,14 +105,28 @@ def _read_stage(name: str, config: Any, seed: int, earlier: Sequence[Stage]) -> 
     return Stage(name, config, dataclasses.replace(own, seed=own.seed + seed), tuple(dict.fromkeys(inputs)))
 
 
+def check_files(stages: Sequence[Stage]) -> None:
+    """Raises `UsageError` where a stage names a file, .jsonl, that is not there and that no stage makes: else the last
+    stage would tell so when all others are done."""
+    for stage in stages:
+        for key, text in _texts(stage.config, f"config.stages.{stage.name}"):
+            if ".jsonl" not in text or Path(text).expanduser().is_file():
+                continue
+            for part in text.split("+"):
+                if part.endswith(".jsonl") and not _REFERENCE.search(part) and not Path(part).expanduser().is_file():
+                    told = f"stage {stage.name!r}: {key}={text!r}"
+                    raise UsageError(f"{told}: no such file {part!r}; expected one of yours")
+
+
 @dataclass(frozen=True)
 class Finished:
     """Which stages of a pipeline's folder are behind, and when each one was: `stages.json`."""
 
     folder: Path
     stages: dict[str, dict[str, Any]]
-    """Name → `finished`, a time as text; `seconds` of the command that finished it; `inputs`: the stages that it took
-    something of, with the time when they were finished."""
+    """Name → `seconds` of all commands that have worked on what is in its folder, but for those that were killed; of a
+    stage that is behind also `finished`, a time as text, and `inputs`: the stages that it took something of, with the
+    time when they were finished."""
 
     @staticmethod
     def read(folder: Path) -> Finished:
@@ -125,8 +139,8 @@ class Finished:
         Raises:
             UsageError: it was made from inputs that have been made anew since.
         """
-        record, file = self.stages.get(stage.name), self.folder / stage.name / "config.json"
-        if record is None or not file.exists():
+        record, file = self.stages.get(stage.name, {}), self.folder / stage.name / "config.json"
+        if "finished" not in record or not file.exists():
             return False
         for other in stage.inputs:
             if record["inputs"].get(other) != self._time(other):
@@ -137,12 +151,25 @@ class Finished:
         return json.loads(file.read_text()) == json.loads(json.dumps(config))
 
     def _time(self, name: str) -> str | None:
-        return self.stages[name]["finished"] if name in self.stages else None
+        return self.stages.get(name, {}).get("finished")
+
+    def begin(self, stage: Stage) -> None:
+        """Writes that the stage is under way: one that was done with other settings is so no more."""
+        is_there = (self.folder / stage.name / "config.json").exists()
+        self._write(stage, {"seconds": self.stages.get(stage.name, {}).get("seconds", 0.0) if is_there else 0.0})
+
+    def stop(self, stage: Stage, seconds: float) -> None:
+        """Writes how long a command has worked on the stage that did not finish it."""
+        self._write(stage, {"seconds": round(self.stages[stage.name]["seconds"] + seconds, 1)})
 
     def add(self, stage: Stage, now: str, seconds: float) -> None:
-        """Writes that the stage is done."""
+        """Writes that the stage is done, after so many seconds of this command."""
+        self.stop(stage, seconds)
         inputs = {other: self._time(other) for other in stage.inputs}
-        self.stages[stage.name] = {"finished": now, "seconds": round(seconds, 1), "inputs": inputs}
+        self._write(stage, {**self.stages[stage.name], "finished": now, "inputs": inputs})
+
+    def _write(self, stage: Stage, record: dict[str, Any]) -> None:
+        self.stages[stage.name] = record
         write_atomic(self.folder / FILE, json.dumps(self.stages, indent=2) + "\n")
 
 

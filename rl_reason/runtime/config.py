@@ -11,7 +11,7 @@ import re
 import sys
 import traceback
 import types
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -27,6 +27,8 @@ from rl_reason.settings import Settings
 _MODULE = "rl_reason_config_file"
 EACH_STAGE = "stages.*."
 Override = tuple[str, str | None]
+Reads = Callable[[Mapping[str, Any], str], bool]
+"""(all settings of a stage, one of their keys) → whether its recipe reads what stands there."""
 
 _FLAGS: Spec = {
     "config": (str, REQUIRED, "a config file, FILE or FILE:VARIANT; --config.KEY=VALUE changes one of its keys"),
@@ -42,13 +44,16 @@ class Loaded(NamedTuple):
     """`workdir` (never empty), `config` as written, and the flags of `spec`."""
 
 
-def load(argv: Sequence[str], spec: Spec | None = None, description: str = "") -> Loaded:
+def load(
+    argv: Sequence[str], spec: Spec | None = None, description: str = "", reads: Reads = lambda stage, key: True
+) -> Loaded:
     """The settings that a command line asks for.
 
     Args:
         argv: arguments, without the program's name.
         spec: further flags of the command (`runtime.flags.Spec`).
         description: printed by "--help".
+        reads: see `apply`.
 
     Returns:
         The typed settings, the ConfigDict they come from (locked), and the other flags.
@@ -63,7 +68,7 @@ def load(argv: Sequence[str], spec: Spec | None = None, description: str = "") -
     config = read(path, variant)
     if flags["preset"]:
         presets.apply(config, flags["preset"])
-    apply(config, overrides)
+    apply(config, overrides, reads)
     settings = Settings.from_config(config)
     flags["workdir"] = flags["workdir"] or default_workdir(path, variant, flags["preset"])
     return Loaded(settings, config.lock(), flags)
@@ -109,45 +114,58 @@ def check_variant(variant: str, known: Iterable[str]) -> None:
         raise UsageError(f"unknown variant {variant!r}{nearest(variant, known)}")
 
 
-def apply(config: ml_collections.ConfigDict, overrides: Sequence[Override]) -> None:
+def apply(
+    config: ml_collections.ConfigDict, overrides: Sequence[Override], reads: Reads = lambda stage, key: True
+) -> None:
     """Changes `config` in place by overrides (key path without "config.", text), in order.
 
-    "stages.*.KEY" is that key of each stage of a pipeline.
+    "stages.*.KEY" is that key of each stage of a pipeline whose recipe reads it, as `reads` tells.
 
     Raises:
-        UsageError: an unknown key, or a text that does not fit the type of the key.
+        UsageError: an unknown key, a text that does not fit the type of the key, or a key that no stage reads.
     """
     # One at a time: an error belongs to one key, and a key may lie inside a free-form group that was just assigned.
-    for key, text in _of_each_stage(config, overrides):
-        _check_key(config, key)
-        value = _get(config, key)
-        if isinstance(value, ml_collections.ConfigDict) and _within_stage(key) not in _free_form():
-            raise UsageError(f"--config.{key}={text!r}: a group of keys, expected --config.{key}.KEY=VALUE")
-        if text is None and not isinstance(value, bool):
-            raise UsageError(f"--config.{key}: expected a value, as in --config.{key}=VALUE")
-        argv = ["", f"--config.{key}" + ("" if text is None else f"={text}")]
-        flags = absl_flags.FlagValues()
-        try:
-            with config.unlocked():
-                # New attributes are those of free-form groups: `_check_key` has refused all others.
-                config_flags.DEFINE_config_dict(
-                    "config", config, flag_values=flags, sys_argv=argv, lock_config=False, accept_new_attributes=True
-                )
-                flags(argv)
-        except (absl_flags.Error, TypeError, ValueError, SyntaxError, MemoryError, RecursionError) as error:
-            raise UsageError(f"--config.{key}={text!r}: expected {_expected(value)}") from error
-
-
-def _of_each_stage(config: ml_collections.ConfigDict, overrides: Iterable[Override]) -> Iterator[Override]:
-    """The overrides, those of "stages.*.KEY" as one for each stage of a pipeline."""
     for key, text in overrides:
-        if not key.startswith(EACH_STAGE):
-            yield key, text
-            continue
-        if not config.stages:
-            raise UsageError(f"--config.{key}={text!r}: config.stages is empty; expected a pipeline")
-        for name in config.pipeline.stages:
-            yield f"stages.{name}.{key.removeprefix(EACH_STAGE)}", text
+        if key.startswith(EACH_STAGE):
+            _apply_to_stages(config, key, text, reads)
+        else:
+            _apply_one(config, key, text)
+
+
+def _apply_one(config: ml_collections.ConfigDict, key: str, text: str | None) -> None:
+    _check_key(config, key)
+    value = _get(config, key)
+    if isinstance(value, ml_collections.ConfigDict) and _within_stage(key) not in _free_form():
+        raise UsageError(f"--config.{key}={text!r}: a group of keys, expected --config.{key}.KEY=VALUE")
+    if text is None and not isinstance(value, bool):
+        raise UsageError(f"--config.{key}: expected a value, as in --config.{key}=VALUE")
+    argv = ["", f"--config.{key}" + ("" if text is None else f"={text}")]
+    flags = absl_flags.FlagValues()
+    try:
+        with config.unlocked():
+            # New attributes are those of free-form groups: `_check_key` has refused all others.
+            config_flags.DEFINE_config_dict(
+                "config", config, flag_values=flags, sys_argv=argv, lock_config=False, accept_new_attributes=True
+            )
+            flags(argv)
+    except (absl_flags.Error, TypeError, ValueError, SyntaxError, MemoryError, RecursionError) as error:
+        raise UsageError(f"--config.{key}={text!r}: expected {_expected(value)}") from error
+
+
+def _apply_to_stages(config: ml_collections.ConfigDict, key: str, text: str | None, reads: Reads) -> None:
+    if not config.stages:
+        raise UsageError(f"--config.{key}={text!r}: config.stages is empty; expected a pipeline")
+    within = key.removeprefix(EACH_STAGE)
+    unread = 0
+    for name in config.pipeline.stages:
+        before = config.stages[name].copy_and_resolve_references()
+        _apply_one(config, f"stages.{name}.{within}", text)
+        if not reads(config.stages[name].to_dict(), within):
+            unread += 1
+            with config.unlocked():
+                config.stages[name] = before
+    if unread == len(config.pipeline.stages):
+        raise UsageError(f"--config.{key}={text!r}: no stage reads it; expected a key that one of them reads")
 
 
 def default_workdir(path: str, *parts: str) -> str:

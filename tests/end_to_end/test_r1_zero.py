@@ -26,4 +26,5 @@ def test_the_limit_grows(commands, tmp_path):
     assert all(record["tokens/completion_max"] > 4 for record in read(run / "eval.jsonl"))
     # Letters at random calculate nothing.
     assert read(run / "corrections.jsonl") == [] and all(record["correction/rate"] == 0 for record in metrics)
-    assert '"corrections": []' in (run / "report.html").read_text(encoding="utf-8")
+    page = (run / "report.html").read_text(encoding="utf-8")
+    assert '"corrections": []' in page and "None: no completion that was sampled for training has turned" in page

@@ -5,8 +5,9 @@ import shutil
 import pytest
 
 from rl_reason.errors import UsageError
-from rl_reason.recipes.stages import Finished, read_stages
-from rl_reason.runtime.config import apply
+from rl_reason.recipes.checks import reads
+from rl_reason.recipes.stages import Finished, check_files, read_stages
+from rl_reason.runtime.config import apply, read
 from rl_reason.settings import Settings, defaults, pipeline
 
 
@@ -91,6 +92,18 @@ def test_overrides_reach_one_stage_or_all_of_them():
         apply(defaults(), [("stages.*.steps", "5")])
 
 
+def test_an_override_of_all_reaches_the_stages_that_read_it():
+    config = two()
+    with config.unlocked():
+        config.stages.alpha = read("configs/r1_math.py", "").stages.chosen
+    apply(config, [("stages.*.data.dir", "DATA")], reads)
+    assert [config.stages[name].data.dir for name in ("zeta", "alpha")] == ["DATA", ""]
+    apply(config, [("stages.*.seed", "3")], reads)
+    assert [config.stages[name].seed for name in ("zeta", "alpha")] == [3, 3]
+    with pytest.raises(UsageError, match=r"stages.\*.critic.coef='0.5': no stage reads it"):
+        apply(config, [("stages.*.critic.coef", "0.5")], reads)
+
+
 def test_a_stage_is_behind_until_its_settings_or_its_inputs_change(tmp_path):
     first, second = read_stages(Settings.from_config(two()))
     finished = Finished.read(tmp_path)
@@ -99,6 +112,7 @@ def test_a_stage_is_behind_until_its_settings_or_its_inputs_change(tmp_path):
         assert not finished.has(one, values)
         (tmp_path / one.name).mkdir()
         (tmp_path / one.name / "config.json").write_text('{"steps": 3, "names": ["a"]}')
+        finished.begin(one)
         finished.add(one, "noon", 1.0)
         finished = Finished.read(tmp_path)
         assert finished.has(one, values)
@@ -108,3 +122,40 @@ def test_a_stage_is_behind_until_its_settings_or_its_inputs_change(tmp_path):
         finished.has(second, values)
     shutil.rmtree(tmp_path / second.name)  # What the line asks for.
     assert not finished.has(second, values)
+
+
+def test_seconds_are_those_of_all_commands(tmp_path):
+    first, second = read_stages(Settings.from_config(two()))
+    Finished.read(tmp_path).begin(first)
+    (tmp_path / first.name).mkdir()
+    (tmp_path / first.name / "config.json").write_text('{"steps": 3}')
+    Finished.read(tmp_path).stop(first, 2.0)
+    assert not Finished.read(tmp_path).has(first, {"steps": 3})
+    finished = Finished.read(tmp_path)
+    finished.begin(first)
+    finished.add(first, "noon", 3.0)
+    assert finished.stages[first.name]["seconds"] == 5.0 and Finished.read(tmp_path).has(first, {"steps": 3})
+    # A command that goes on with other settings, and is killed: the stage is not behind, whatever its config says.
+    Finished.read(tmp_path).begin(first)
+    (tmp_path / first.name / "config.json").write_text('{"steps": 4}')
+    assert not Finished.read(tmp_path).has(first, {"steps": 4})
+    shutil.rmtree(tmp_path / first.name)  # What was made is gone, and so are its seconds.
+    finished = Finished.read(tmp_path)
+    finished.begin(first)
+    finished.add(first, "later", 1.0)
+    assert finished.stages[first.name]["seconds"] == 1.0
+
+
+def test_files_that_nobody_makes_have_to_be_there(tmp_path):
+    there = tmp_path / "a.jsonl"
+    config = pipeline(
+        chosen=stage("select", selection__inputs=("x",)),
+        tuned=stage(data__name=f"stage:chosen/selected.jsonl+{there}"),
+    )
+    with pytest.raises(UsageError, match="stage 'tuned': config.stages.tuned.data.name=.*no such file"):
+        check_files(read_stages(Settings.from_config(config)))
+    there.write_text("")
+    check_files(read_stages(Settings.from_config(config)))
+    config.stages.tuned.data.name = str(tmp_path / "a+b.jsonl")
+    (tmp_path / "a+b.jsonl").write_text("")
+    check_files(read_stages(Settings.from_config(config)))

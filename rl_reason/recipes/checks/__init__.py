@@ -1,5 +1,11 @@
 """What is wrong with settings, told before anything is compiled: a file for each recipe, and what they share."""
 
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any
+
+from rl_reason.errors import UnreadKey, UsageError
 from rl_reason.recipes.checks.distillation import check_distillation
 from rl_reason.recipes.checks.generation import check_generation
 from rl_reason.recipes.checks.policy_gradient import check_policy_gradient
@@ -8,6 +14,7 @@ from rl_reason.recipes.checks.pretraining import check_pretraining
 from rl_reason.recipes.checks.reward_model import check_reward_model
 from rl_reason.recipes.checks.selecting import check_select
 from rl_reason.recipes.checks.supervised import check_rejection, check_supervised
+from rl_reason.settings import Settings
 
 OF_RECIPES = {
     "distillation": check_distillation,
@@ -21,3 +28,15 @@ OF_RECIPES = {
     "supervised": check_supervised,
 }
 """`config.recipe` → what is wrong with its settings, told without data and devices."""
+
+
+def reads(config: Mapping[str, Any], key: str) -> bool:
+    """Whether the recipe of a config, as a dictionary, reads what stands there under a key such as "data.dir"."""
+    try:
+        settings = Settings.from_dict(dict(config))
+        OF_RECIPES.get(settings.recipe, lambda _: None)(settings)
+    except UnreadKey as error:
+        return error.key != key
+    except UsageError:  # It is told when all overrides are in their places.
+        pass
+    return True

@@ -8,7 +8,7 @@ import operator
 
 from jax.sharding import Mesh
 
-from rl_reason.errors import UsageError, nearest
+from rl_reason.errors import UnreadKey, UsageError, nearest
 from rl_reason.objectives.reductions import REDUCTIONS
 from rl_reason.parallel.mesh import DECODING, lanes
 from rl_reason.recipes.accumulation import rows_at_once
@@ -115,7 +115,8 @@ def unread(settings: Settings, keys: tuple[str, ...], reason: str) -> None:
         if dataclasses.is_dataclass(value):
             unread(settings, keys_of(key), reason)
         elif value != default:
-            raise UsageError(f"config.{key}={value!r}: is not read {reason}; expected its default {default!r}")
+            told = f"config.{key}={value!r}: is not read {reason}; expected its default {default!r}"
+            raise UnreadKey(key, told)
 
 
 def check_rows(settings: Settings, mesh: Mesh) -> None:
