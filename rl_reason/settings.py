@@ -74,7 +74,25 @@ class Data:
     """Supervised training only: stages (first step, ((style, share), …)) of how solutions are written. Conversations
     (rows with `messages`) do without it."""
     row_length: int = 0
-    """Supervised training and rejection sampling: tokens of a row, which examples share; 0: `sampling.max_length`."""
+    """Supervised training and rejection sampling: tokens of a row, which examples share; 0: `sampling.max_length`. Of
+    continued pretraining: tokens of a row, which documents fill."""
+
+
+@dataclass(frozen=True)
+class Documents:
+    """What continued pretraining reads, in rows of `data.row_length` tokens (`recipes.pretraining`)."""
+
+    sources: tuple = ()
+    """((source, weight), …): the share of tokens that are of a source is its weight over the sum of all. A file, a
+    folder, a short name or `package.module:function` (`data.documents`)."""
+    boundaries: bool = True
+    """Whether attention and loss end with a document; else a row is one text, whatever documents it is made of."""
+    unreadable: str = "error"
+    """A document that is empty or no UTF-8 is an error, or left out, counted and listed with "drop"."""
+    held_out: tuple = ()
+    """Sources whose perplexity is measured, each by itself, at each evaluation; of made ones the split "test"."""
+    held_out_documents: int = 200
+    """The first so many of each; 0: all."""
 
 
 @dataclass(frozen=True)
@@ -453,6 +471,8 @@ class Evaluation:
     """Completions per problem in those between."""
     temperature: float = 1.0
     top_p: float = 1.0
+    greedy: bool = False
+    """Whether a problem is also completed once at temperature 0: `greedy`, beside pass@1 and majorities of samples."""
 
 
 @dataclass(frozen=True)
@@ -504,6 +524,7 @@ class Settings:
     """Steps whose trace is written to `profile/` of the run's folder: "3", or "3-5"."""
     model: Model = Model()
     data: Data = Data()
+    documents: Documents = Documents()
     prompts: Prompts = Prompts()
     reward: Reward = Reward()
     judge: Judge = Judge()

@@ -9,6 +9,7 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 
 from rl_reason.data.choices import statement
+from rl_reason.data.word_problems import make_problem
 
 CONVERSATION_STOP = "\nUser:"
 """Where it goes on with a question of its own."""
@@ -95,10 +96,18 @@ WORDS: tuple[tuple[str, str, str], ...] = (
 )
 
 
+EXERCISES: tuple[tuple[str, str, str], ...] = tuple(
+    (made["problem"], made["solution"], made["answer"]) for made in (make_problem("train", i, 0) for i in range(4))
+)
+"""Made word problems, for a model that reads `data.document_texts`."""
+
+
+def example(made: tuple[str, str, str]) -> str:
+    """A worked example: (problem, solution, answer)."""
+    text, solution, answer = made
+    return f"Problem:\n{text}\n\nSolution:\n{solution}\nFinal Answer: The final answer is {answer}.\n"
+
+
 def write(examples: Sequence[tuple[str, str, str]], problem: Mapping) -> str:
-    """The examples, (problem, solution, answer) each, and the problem, up to where its solution begins."""
-    shown = [
-        f"Problem:\n{text}\n\nSolution:\n{solution}\nFinal Answer: The final answer is {answer}.\n"
-        for text, solution, answer in examples
-    ]
-    return "\n".join([*shown, f"Problem:\n{statement(problem)}\n\nSolution:"])
+    """The examples and the problem, up to where its solution begins."""
+    return "\n".join([*map(example, examples), f"Problem:\n{statement(problem)}\n\nSolution:"])

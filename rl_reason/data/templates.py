@@ -118,7 +118,13 @@ def minerva_words(problem: Mapping) -> str:
     return few_shot.write(few_shot.WORDS, problem)
 
 
-minerva_math.stops = minerva_words.stops = lambda problem: (few_shot.STOP,)  # type: ignore[attr-defined]
+def minerva_exercises(problem: Mapping) -> str:
+    """Four worked made problems (`data.word_problems`) before this one, for tiny models."""
+    return few_shot.write(few_shot.EXERCISES, problem)
+
+
+for _few_shot in (minerva_math, minerva_words, minerva_exercises):
+    _few_shot.stops = lambda problem: (few_shot.STOP,)  # type: ignore[attr-defined]
 
 
 def rewrite(problem: Mapping) -> list[dict]:
@@ -152,6 +158,7 @@ TEMPLATES: dict[str, Template] = {
     "rewrite": rewrite,
     "minerva_math": minerva_math,
     "minerva_words": minerva_words,
+    "minerva_exercises": minerva_exercises,
     "question": question,
     "none": none,
 }

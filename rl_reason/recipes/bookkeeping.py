@@ -15,7 +15,7 @@ from typing import Any
 import optax
 
 from rl_reason.data import sources
-from rl_reason.data.templates import find_template
+from rl_reason.data.templates import find_template, stops_of
 from rl_reason.errors import UsageError
 from rl_reason.models import huggingface, lora
 from rl_reason.models.tensor_files import TensorFiles
@@ -88,7 +88,7 @@ def make_evaluate(
     Full evaluations, before and after training, take `evaluation.samples` of each problem, the others
     `evaluation.samples_during`.
     """
-    evaluation = settings.evaluation
+    evaluation, template = settings.evaluation, find_template(settings.data.template)
     evaluators = {
         full: make_evaluator(
             model,
@@ -99,6 +99,8 @@ def make_evaluate(
             max_length=max_length,
             rows=rows,
             seed=settings.seed,
+            greedy=evaluation.greedy,
+            stops=lambda problem: stops_of(template, problem),
         )
         for full in (True, False)
         if (settings.evaluation.samples if full else settings.evaluation.samples_during)
@@ -268,15 +270,20 @@ def close_run(workdir: Workdir) -> None:
         by_name.setdefault(record["dataset"], []).append(record)
     for records in by_name.values():
         first, last = records[0], records[-1]
-        rows = [[name, _percent(first, name), _percent(last, name)] for name in _shared_rates(first, last)]
-        rows.append(["tokens/completion", f"{first['tokens/completion']:.1f}", f"{last['tokens/completion']:.1f}"])
-        title = f"{last['dataset']}: {last['n']} problems, {last['samples']:g} samples each"
+        if "perplexity" in last:
+            names = ("perplexity", "bits/byte")
+            rows = [[name, *(f"{record[name]:.4g}" for record in (first, last))] for name in names]
+            title = f"{last['dataset']}: {last['n']} documents, {last['tokens']} tokens"
+        else:
+            rows = [[name, _percent(first, name), _percent(last, name)] for name in _shared_rates(first, last)]
+            rows.append(["tokens/completion", *(f"{record['tokens/completion']:.1f}" for record in (first, last))])
+            title = f"{last['dataset']}: {last['n']} problems, {last['samples']:g} samples each"
         table(title, ["", f"before (step {first['step']})", f"after (step {last['step']})"], rows)
     print(f"The run is in {workdir.path}: open curves.png and report.html")
 
 
 def _shared_rates(first: dict, last: dict) -> list[str]:
-    parts = ("pass@", "maj@", "best@", "accuracy", "auc")
+    parts = ("greedy", "pass@", "maj@", "best@", "accuracy", "auc")
     names = [name for name in last if name.split("/")[-1].startswith(parts) and not name.endswith("_ci95")]
     is_known = lambda name: first.get(name) is not None and last.get(name) is not None  # noqa: E731
     return [name for name in [*names, "format", "truncated"] if is_known(name)]

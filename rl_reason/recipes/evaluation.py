@@ -238,6 +238,8 @@ def make_evaluator(
     max_length: int,
     rows: int,
     seed: int,
+    greedy: bool = False,
+    stops: Callable[[dict], Sequence[str]] = lambda problem: (),
 ) -> Evaluator:
     """`evaluate(params, held_out, progress) -> (summary, one record a sample)`; `progress(n)`: n more problems done.
 
@@ -250,18 +252,33 @@ def make_evaluator(
         max_length: tokens of a completion.
         rows: completions that are sampled at the same time, about.
         seed: of the sampling keys. The same problems with the same seed get the same random numbers at every step.
+        greedy: whether each problem is also completed once at temperature 0, of which the summary has `greedy`, the
+            share that is right, with its interval.
+        stops: texts at which the completions of a problem end (`sample_records`).
     """
     sampler = make_evaluation_sampler(model, samples, temperature, top_p, max_length)
+    best = make_evaluation_sampler(model, 1, 0.0, 1.0, max_length) if greedy else None
 
-    def evaluate(params: Params, held_out: HeldOut, progress: Callable[[int], None]) -> tuple[dict, list[dict]]:
+    def draw(
+        sampler: Sampler, params: Params, held_out: HeldOut, count: int, done: Callable[[int], None]
+    ) -> list[dict]:
         records: list[dict] = []
-        per_batch = questions_at_once(rows, samples, len(held_out.prompts))
+        per_batch = questions_at_once(rows, count, len(held_out.prompts))
+        key = jax.random.key(seed)
         for batch in sample_records(
-            sampler, model, params, held_out, rewarder, samples, per_batch, jax.random.key(seed)
+            sampler, model, params, held_out, rewarder, count, per_batch, key, stops=stops
         ):
             records += batch
-            progress(len(batch) // samples)
-        return summarize(records, samples), records
+            done(len(batch) // count)
+        return records
+
+    def evaluate(params: Params, held_out: HeldOut, progress: Callable[[int], None]) -> tuple[dict, list[dict]]:
+        records = draw(sampler, params, held_out, samples, progress)
+        summary = summarize(records, samples)
+        if best:
+            right = summarize(draw(best, params, held_out, 1, lambda count: None), 1)
+            summary |= {"greedy": right["pass@1"], "greedy_ci95": right["pass@1_ci95"]}
+        return summary, records
 
     return evaluate
 

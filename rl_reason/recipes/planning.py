@@ -25,11 +25,11 @@ from rl_reason.parallel import compiled
 from rl_reason.parallel.mesh import DECODING, HOST, lanes, make_mesh, replicated, sharding
 from rl_reason.recipes import distillation, distillation_update, policy_steps, reward_model, supervised
 from rl_reason.recipes.accumulation import Pieces, Step, rows_at_once
+from rl_reason.recipes.checks import OF_RECIPES
 from rl_reason.recipes.checks.common import check_rows
 from rl_reason.recipes.checks.distillation import check_distillation
 from rl_reason.recipes.checks.policy_gradient import check_policy_gradient
 from rl_reason.recipes.checks.reward_model import check_reward_model
-from rl_reason.recipes.checks.supervised import check_supervised
 from rl_reason.recipes.completions import completion_scores, lay, make_scoring, pieces_sharding
 from rl_reason.recipes.critic import CRITIC_ALONE, CRITIC_READS, describe_critic, with_shared_critic
 from rl_reason.recipes.drawing import make_policy_sampler
@@ -361,7 +361,8 @@ def _grown(sampler: Sampler, own: CompletionCache) -> CompletionCache:
 
 
 def _supervised(settings: Settings, model: Model) -> tuple[State, list[Call]]:
-    check_supervised(settings)
+    """Of examples or of documents: both fill rows."""
+    OF_RECIPES[settings.recipe](settings)
     algorithm = settings.algorithm
     optimizer = make_optimizer(algorithm, settings.steps)
     state = _with_frozen(abstract_state(model, optimizer, with_reference=False), model)
@@ -465,6 +466,7 @@ def _reward_model(settings: Settings, model: Model) -> tuple[State, list[Call]]:
 PLANS: dict[str, Callable[[Settings, Model], tuple[State, list[Call]]]] = {
     "distillation": _distillation,
     "policy_gradient": _policy_gradient,
+    "pretraining": _supervised,
     "reward_model": _reward_model,
     "supervised": _supervised,
 }

@@ -22,6 +22,7 @@ OUTPUTS: Mapping[str, tuple[str, ...]] = {
     "distillation": _EXPORT,
     "policy_gradient": _EXPORT,
     "preference": _EXPORT,
+    "pretraining": _EXPORT,
     "reward_model": _EXPORT,
     "supervised": _EXPORT,
     "rejection": (*_EXPORT, "collected.jsonl", "selected.jsonl"),

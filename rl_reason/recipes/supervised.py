@@ -52,29 +52,35 @@ def make_supervised_step(model: Model, optimizer: optax.GradientTransformation, 
     """The step of −Σ weights · log π over pieces of batches as `data.supervised.make_batches` makes them."""
 
     def loss_sum(params: Params, piece: Piece) -> tuple[jax.Array, Sums]:
-        params = cast(params, model.dtype)
-        states = decoder.states(
-            params,
-            piece["tokens"],
-            piece["segments"],
-            None,
-            model.config,
-            model.remat,
-            model.constrain,
-            model.attention,
-        )
-        logprobs, entropies = token_logprobs(
-            states.before,
-            decoder.head_weights(params),
-            piece["tokens"],
-            chunk=model.logprob_chunk,
-            constrain=model.constrain,
-            softcap=model.config.final_softcap,
-        )
+        logprobs, entropies, loads = row_logprobs(model, params, piece)
         sums = {"entropy": jnp.sum((piece["weights"] > 0) * entropies)}
-        return -jnp.sum(piece["weights"] * logprobs), sums if states.loads is None else sums | {LOADS: states.loads}
+        return -jnp.sum(piece["weights"] * logprobs), sums if loads is None else sums | {LOADS: loads}
 
     return make_step(loss_sum, optimizer, places, model.mesh)
+
+
+def row_logprobs(model: Model, params: Params, piece: Piece) -> tuple[jax.Array, jax.Array, jax.Array | None]:
+    """log π and entropy of each token of rows, float32 [rows, T], and the loads of experts, where there are some."""
+    params = cast(params, model.dtype)
+    states = decoder.states(
+        params,
+        piece["tokens"],
+        piece["segments"],
+        None,
+        model.config,
+        model.remat,
+        model.constrain,
+        model.attention,
+    )
+    logprobs, entropies = token_logprobs(
+        states.before,
+        decoder.head_weights(params),
+        piece["tokens"],
+        chunk=model.logprob_chunk,
+        constrain=model.constrain,
+        softcap=model.config.final_softcap,
+    )
+    return logprobs, entropies, states.loads
 
 
 def update(

@@ -71,6 +71,7 @@ def panels(metrics: Collection[str], evals: Evals) -> list[Panel]:
             held_out=f"maj@{held_out_votes[-1]}" if held_out_votes else "",
         ),
         Panel("Loss", "loss", (("loss", "loss"),)),
+        Panel("Perplexity", "of held-out documents", (), held_out="perplexity"),
         Panel("Token accuracy", "share of tokens", (("accuracy/token", "training"),), percent=True),
         Panel("Preferred", "share of pairs, chosen ahead", (("preference/accuracy", "training"),), percent=True),
         Panel("Margin of the chosen", "β · difference of log-ratios", (("preference/margin", "mean"),)),
@@ -132,7 +133,7 @@ def panels(metrics: Collection[str], evals: Evals) -> list[Panel]:
     made = []
     for panel in planned:
         lines = tuple((metric, label) for metric, label in panel.lines if metric in metrics)
-        if lines or (panel.held_out and records):
+        if lines or any(panel.held_out in record for record in records):
             made.append(Panel(**{**vars(panel), "lines": lines}))
     return made
 
@@ -162,10 +163,11 @@ def read_series(workdir: Workdir) -> dict[str, tuple[np.ndarray, np.ndarray]]:
 
 
 def read_evals(workdir: Workdir) -> dict[str, list[dict[str, Any]]]:
-    """Data set → its records of eval.jsonl with a `pass@1`, by step."""
+    """Data set → its records of eval.jsonl with a `pass@1` or a `perplexity`, by step."""
     evals: dict[str, list[dict[str, Any]]] = {}
     for record in read_jsonl(workdir.eval):
-        if isinstance(record.get("pass@1"), int | float) and isinstance(record.get("step"), int):
+        told = (record.get("pass@1"), record.get("perplexity"))
+        if any(isinstance(value, int | float) for value in told) and isinstance(record.get("step"), int):
             evals.setdefault(str(record.get("dataset", "held-out")), []).append(record)
     return {name: sorted(records, key=lambda r: r["step"]) for name, records in evals.items()}
 

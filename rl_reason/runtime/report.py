@@ -61,8 +61,9 @@ def _summary(config: Mapping, series: curves.Series, evals: Mapping[str, Sequenc
     tiles = [["steps", f"{last} of {config['steps']}" if "steps" in config else str(last)]]
     for name, records in evals.items():
         first, final = records[0], records[-1]
-        value = f"{first['pass@1']:.1%}"
-        tiles.append([f"pass@1, {name}", f"{value} → {final['pass@1']:.1%}" if len(records) > 1 else value])
+        measure, form = ("pass@1", ".1%") if "pass@1" in first else ("perplexity", ".4g")
+        value = f"{first[measure]:{form}}"
+        tiles.append([f"{measure}, {name}", f"{value} → {final[measure]:{form}}" if len(records) > 1 else value])
     for metric, label, form in (
         ("reward/mean", "reward", ".3g"), ("tokens/completion", "completion tokens", ".0f"), ("loss", "loss", ".3g"),
     ):  # fmt: skip
@@ -149,7 +150,7 @@ def _evaluations(evals: Mapping[str, Sequence[Mapping]]) -> list[list[str]]:
             before, after = _value(first, measure), _value(last, measure)
             if before is None and after is None:
                 continue
-            share = measure.startswith(("pass@", "maj@")) or measure == "format"
+            share = measure.startswith(("pass@", "maj@")) or measure in ("format", "greedy")
             change = ""
             if before is not None and after is not None and measure not in ("n", "step"):
                 change = f"{100 * (after - before):+.1f} points" if share else f"{after - before:+.4g}"

@@ -77,6 +77,9 @@ OF_SAMPLED_MODEL = ("model.path", "model.dtype", "model.attention")
 """What a model reads that is sampled from and not trained."""
 
 
+OF_DOCUMENTS = keys_of("documents")
+
+
 OF_JUDGE, OF_GENERATION = keys_of("judge"), (*keys_of("endpoint"), *keys_of("generate"))
 
 
@@ -137,6 +140,8 @@ def check_common(settings: Settings) -> None:
     one_of("data.unreadable", settings.data.unreadable, ("error", "drop"))
     check_rules(settings)
     unread(settings, OF_GENERATION, "by training")
+    if settings.recipe != "pretraining":
+        unread(settings, OF_DOCUMENTS, "but by continued pretraining")
     if settings.watchdog < 0:
         raise UsageError(f"config.watchdog={settings.watchdog}: expected seconds, or 0 for none")
     parse_steps(settings.profile)
@@ -172,6 +177,7 @@ def check_common(settings: Settings) -> None:
                 raise UsageError(
                     f"config.evaluation.{key}={value}: expected 1 at temperature 0, where all are the same"
                 )
+        unread(settings, ("evaluation.greedy",), "at config.evaluation.temperature=0, where all samples are greedy")
     if settings.model.lora_path:
         said = ("model.lora_rank", "model.lora_alpha", "model.lora_targets")
         unread(settings, said, "with config.model.lora_path, whose folder says them")

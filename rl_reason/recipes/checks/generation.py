@@ -6,6 +6,7 @@ from rl_reason.data.generated import FORMATS
 from rl_reason.errors import UsageError
 from rl_reason.recipes.checks.common import (
     OF_DISTILLATION,
+    OF_DOCUMENTS,
     OF_LEARNED_REWARDS,
     OF_PIPELINES,
     OF_PREFERENCE,
@@ -41,7 +42,7 @@ def check_generation(settings: Settings) -> None:
         raise UsageError(f"config.model.path={path!r} and config.endpoint.url={url!r}: {told}")
     groups = ("algorithm", "critic", "retraining", "evaluation", "checkpoint", "log")
     keys: tuple[str, ...] = ("steps", "watchdog", "profile", "data.solutions", "data.row_length")
-    keys += ("collect.threshold", "collect.keep")
+    keys += ("collect.threshold", "collect.keep", *OF_DOCUMENTS)
     of_model = tuple(key for key in keys_of("model") if key not in OF_SAMPLED_MODEL)
     unread(settings, (*keys, *of_model, *OF_REWARD_MODEL, *OF_PREFERENCE, *OF_DISTILLATION), "by generating")
     unread(settings, tuple(key for group in groups for key in keys_of(group)), "by generating")

@@ -40,7 +40,7 @@ def check_reward_model(settings: Settings) -> None:
         "reward.model",
         "reward.aggregation",
     )
-    unread(settings, (*keys, "data.solutions", "evaluation.samples_during"), by)
+    unread(settings, (*keys, "data.solutions", "evaluation.samples_during", "evaluation.greedy"), by)
     unread(settings, ("model.lora_rank", "model.lora_path"), f"{by}: all weights are trained")
     if learned.kind != "outcome":
         unread(settings, ("reward_model.every_token",), f"by config.reward_model.kind={learned.kind!r}")

@@ -1,0 +1,117 @@
+"""Minerva on the laptop, on several seeds: what continued pretraining gives to few-shot answers and their majority.
+
+    python -m experiments.minerva.run --seeds=3 --output=runs/minerva
+
+Each arm of each seed is `configs/minerva.py:tiny` in a folder of its own; the same command again goes on where it
+stopped. Writes OUTPUT/results.json, OUTPUT/minerva.png and prints the tables.
+"""
+
+from __future__ import annotations
+
+import json
+import sys
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+
+import numpy as np
+from matplotlib.backends.backend_agg import FigureCanvasAgg
+from matplotlib.figure import Figure
+
+from experiments.pipelines import over_seeds, train
+from rl_reason.errors import run_command
+from rl_reason.runtime.curves import COLORS
+from rl_reason.runtime.flags import Spec, parse_flags
+from rl_reason.runtime.metrics import read_jsonl
+from rl_reason.runtime.progress import table
+from rl_reason.runtime.workdir import Workdir, write_atomic
+
+FLAGS: Spec = {
+    "seeds": (int, 3, "seeds 0, 1, … are run"),
+    "output": (str, "runs/minerva", "a folder for each run, results.json and minerva.png"),
+    "draw": (bool, False, "run nothing; read the runs that are there"),
+}
+CONFIG = "configs/minerva.py:tiny"
+MIXTURE = "mixture"
+ARMS: dict[str, tuple[str, tuple[str, ...]]] = {
+    MIXTURE: ("exercises and remarks", ()),
+    "across": ("… attention across documents", ("--config.documents.boundaries=False",)),
+    "general": ("remarks alone", ("--config.documents.sources=(('remarks', 1.0),)",)),
+}
+"""Name → label, and what is changed in the config."""
+ANSWERS = ("greedy", "pass@1", "maj@4", "maj@16")
+SOURCES = ("exercises", "remarks")
+
+
+def main() -> None:
+    flags = parse_flags(sys.argv[1:], FLAGS, description=__doc__)
+    output = Path(flags["output"])
+    results: dict[str, list[dict]] = {}
+    for name, (_, changes) in ARMS.items():
+        for seed in range(flags["seeds"]):
+            folder = output / f"seed{seed}_{name}"
+            if not flags["draw"]:
+                train(CONFIG, seed, folder, changes)
+            results.setdefault(name, []).append(read(folder))
+    write_atomic(output / "results.json", json.dumps(results, indent=1) + "\n")
+    draw(results, output / "minerva.png")
+    show(results, flags["seeds"])
+
+
+def read(folder: Path) -> dict:
+    """The evaluations of a run: of the problems, and of each source."""
+    records = list(read_jsonl(Workdir(folder).eval))
+    keep = (*ANSWERS, *(f"{name}_ci95" for name in ANSWERS), "tokens/completion")
+    of_sources = {
+        name: [{"step": r["step"], "perplexity": r["perplexity"]} for r in records if r["dataset"] == name]
+        for name in SOURCES
+    }
+    answered = [{"step": r["step"], **{k: r[k] for k in keep if k in r}} for r in records if "pass@1" in r]
+    return {"answers": answered, "perplexity": of_sources}
+
+
+def show(results: Mapping[str, Sequence[dict]], seeds: int) -> None:
+    runs = {"before": [run["answers"][0] for run in results[MIXTURE]]}
+    runs |= {ARMS[name][0]: [run["answers"][-1] for run in of_arm] for name, of_arm in results.items()}
+    rows = [[label, *(over_seeds([one[k] for one in of], 100) for k in ANSWERS)] for label, of in runs.items()]
+    gains = [run["answers"][-1]["maj@16"] - run["answers"][-1]["greedy"] for run in results[MIXTURE]]
+    title = f"few-shot answers, %, mean of {seeds} seeds ± 95% interval"
+    table(title, ["learned from", *ANSWERS], rows)
+    print(f"majority of 16 less greedy, {ARMS[MIXTURE][0]}: {over_seeds(gains, 100)} points")
+    of_sources = {"before": [run["perplexity"] for run in results[MIXTURE]]}
+    rows = [["before", *(over_seeds([one[k][0]["perplexity"] for one in of_sources["before"]]) for k in SOURCES)]]
+    for name, of_arm in results.items():
+        cells = [over_seeds([run["perplexity"][k][-1]["perplexity"] for run in of_arm]) for k in SOURCES]
+        rows.append([ARMS[name][0], *cells])
+    table("perplexity of held-out documents", ["learned from", *SOURCES], rows)
+
+
+def draw(results: Mapping[str, Sequence[dict]], file: Path) -> None:
+    """Few-shot answers, and perplexity by source, over the steps: each seed, and the mean."""
+    figure = Figure(figsize=(13, 4.5), layout="constrained")
+    FigureCanvasAgg(figure)
+    answers, perplexity = figure.subplots(1, 2)
+    for (name, runs), color in zip(results.items(), COLORS, strict=False):
+        for measure, style in (("greedy", "--"), ("maj@4", "-")):
+            series = [[(one["step"], 100 * one[measure]) for one in run["answers"]] for run in runs]
+            _lines(answers, series, f"{ARMS[name][0]}, {measure}", color, style)
+        for source, style in zip(SOURCES, ("-", ":"), strict=True):
+            series = [[(one["step"], one["perplexity"]) for one in run["perplexity"][source]] for run in runs]
+            _lines(perplexity, series, f"{source}; learned from {ARMS[name][0]}", color, style)
+    answers.set(title="Problems behind four worked examples", xlabel="steps", ylabel="right, %", ylim=(0, 100))
+    perplexity.set(title="Held-out documents", xlabel="steps", ylabel="perplexity", yscale="log")
+    for axes in (answers, perplexity):
+        axes.grid(alpha=0.3)
+        axes.legend(fontsize=8)
+    figure.savefig(file, dpi=130)
+
+
+def _lines(axes, series: Sequence[Sequence[tuple[int, float]]], label: str, color: str, style: str) -> None:
+    values = np.array(series, np.float64)
+    for of_seed in values:
+        axes.plot(of_seed[:, 0], of_seed[:, 1], color=color, alpha=0.25, linewidth=0.8, linestyle=style)
+    mean = values.mean(axis=0)
+    axes.plot(mean[:, 0], mean[:, 1], color=color, linewidth=2, linestyle=style, label=label)
+
+
+if __name__ == "__main__":
+    run_command(main)

@@ -1,0 +1,257 @@
+"""Documents: text to be continued, not questions to be answered. What continued pretraining reads.
+
+A source of documents is
+
+- a file that ends in `.jsonl`: one object a line, whose `text` is a document,
+- one that ends in `.array_record`: the same objects as records,
+- one that ends in `.txt`: one document,
+- a folder: all such files in it, in the order of their names,
+- a short name (`MADE`), or `package.module:function`: a function `(split, dir, seed) -> Sequence[row]` to rows with
+  `text`, made when they are asked for.
+
+Files are looked through once, so that what cannot be read is told, or listed, before training starts; afterwards a text
+is read when it is asked for, and memory holds places only.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+from array import array
+from bisect import bisect_right
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from itertools import accumulate
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from rl_reason.data.document_texts import exercises, remarks
+from rl_reason.data.jsonl import is_unicode
+from rl_reason.errors import UsageError
+from rl_reason.registry import resolve
+from rl_reason.runtime.progress import late_progress
+
+ENDINGS = (".jsonl", ".array_record", ".txt")
+MADE: Mapping[str, Callable[[str, str, int], Sequence[Mapping]]] = {"exercises": exercises, "remarks": remarks}
+"""Documents that are made, by name."""
+
+
+class Documents(Sequence):
+    """Texts of one source, each read when it is asked for.
+
+    Args:
+        name: of the source.
+        parts: the texts of each file, or of what is made.
+        unreadable: what was left out: `source`, `place`, `reason`.
+    """
+
+    def __init__(self, name: str, parts: Sequence[Sequence[str]], unreadable: Sequence[dict] = ()):
+        self.name, self.unreadable, self._parts = name, list(unreadable), parts
+        self._ends = list(accumulate(map(len, parts)))
+
+    def __len__(self) -> int:
+        return self._ends[-1]
+
+    def __getitem__(self, index):
+        if isinstance(index, slice):
+            return [self[i] for i in range(*index.indices(len(self)))]
+        if not -len(self) <= index < len(self):
+            raise IndexError(index)
+        index %= len(self)
+        part = bisect_right(self._ends, index)
+        return self._parts[part][index - (self._ends[part] - len(self._parts[part]))]
+
+
+def load(name: str, split: str, dir: str, seed: int, unreadable: str, key: str) -> Documents:
+    """The documents of a source.
+
+    Args:
+        name: see above.
+        split: of what is made: "train" or "test"; files have none.
+        dir: given to functions.
+        seed: of what is made.
+        unreadable: "error"; "drop": leave out what is empty, no text or not UTF-8, and list it.
+        key: the setting that held the name, for error lines.
+
+    Raises:
+        UsageError: no such source; a document that cannot be read ("error"); none that can.
+    """
+    path = Path(name).expanduser()
+    if path.is_dir():
+        files = sorted(file for file in path.iterdir() if file.suffix in ENDINGS)
+        if not files:
+            raise UsageError(f"{key}: {name!r}: holds no documents; expected files {', '.join(ENDINGS)}")
+    elif name.endswith(ENDINGS):
+        files = [path]
+    else:
+        rows = resolve(name, MADE, key)(split, dir, seed)
+        return Documents(name, [_Rows(name, rows)])
+    parts, wrong = [], []
+    with late_progress(f"look through {name}", sum(map(_size, files))) as advance:
+        for file in files:
+            part, of_file = _look_through(file, unreadable == "drop", advance)
+            parts.append(part)
+            wrong += [{"source": name, **one} for one in of_file]
+    made = Documents(name, parts, wrong)
+    if not len(made):
+        raise UsageError(f"{key}: {name!r}: holds no document that can be read, of {len(wrong)}; expected some")
+    return made
+
+
+def _size(file: Path) -> int:
+    try:
+        return file.stat().st_size
+    except OSError as error:
+        raise UsageError(f"{file}: cannot read it: {error.strerror}; expected documents") from None
+
+
+def _look_through(file: Path, drops: bool, advance: Callable[[int], None]) -> tuple[Sequence[str], list[dict]]:
+    """The readable documents of a file, and the places and reasons of the others."""
+    wrong: list[dict] = []
+    read = _READERS[file.suffix]
+    places = array("q")
+    for place, named, raw in read(file):
+        try:
+            text_of(raw, file.suffix)
+            places.extend(place)
+        except ValueError as error:
+            if not drops:
+                raise UsageError(f"{file}{named}: {error}; expected {EXPECTED[file.suffix]}") from None
+            wrong.append({"place": f"{file}{named}", "reason": str(error)})
+        advance(len(raw))
+    return _PARTS[file.suffix](file, places), wrong
+
+
+EXPECTED = {
+    ".jsonl": 'an object with `text`, non-empty UTF-8: {"text": "…"}',
+    ".array_record": 'records that are objects with `text`, non-empty UTF-8: {"text": "…"}',
+    ".txt": "a document, non-empty UTF-8",
+}
+
+
+def text_of(raw: bytes, ending: str) -> str:
+    """The text of what stands in a file; raises `ValueError` that says why there is none."""
+    try:
+        text: Any = raw.decode("utf-8")
+    except UnicodeDecodeError as error:
+        raise ValueError(f"byte {error.start} is not UTF-8") from None
+    if ending != ".txt":
+        try:
+            row = json.loads(text)
+        except (ValueError, RecursionError) as error:
+            reason = error.msg if isinstance(error, json.JSONDecodeError) else type(error).__name__
+            raise ValueError(f"is not JSON ({reason})") from None
+        if not isinstance(row, dict) or "text" not in row:
+            raise ValueError(f"no `text` in {type(row).__name__ if not isinstance(row, dict) else 'the object'}")
+        text = row["text"]
+        if not isinstance(text, str):
+            raise ValueError(f"`text` is {type(text).__name__}")
+        if not is_unicode(text):
+            raise ValueError("`text` holds half a character (a lone surrogate)")
+    if not text.strip():
+        raise ValueError("is empty")
+    return text
+
+
+Found = Iterator[tuple[tuple[int, ...], str, bytes]]
+"""(place for the part, how an error line names it, what stands there)."""
+
+
+def _lines(file: Path) -> Found:
+    start = 0
+    with file.open("rb") as lines:
+        for number, line in enumerate(lines, 1):
+            if number == 1 and line.startswith(b"\xef\xbb\xbf"):
+                start, line = 3, line[3:]
+            if line.strip():
+                yield (start, len(line)), f", line {number}", line
+            start += len(line)
+
+
+def _records(file: Path) -> Found:
+    from array_record.python.array_record_module import ArrayRecordReader
+
+    reader = ArrayRecordReader(str(file))
+    try:
+        count = reader.num_records()
+    except RuntimeError as error:
+        raise UsageError(f"{file}: cannot read it: {str(error).splitlines()[0]}; expected array_record") from None
+    for index in range(count):
+        yield (index,), f", record {index}", reader.read([index])[0]
+    reader.close()
+
+
+def _whole(file: Path) -> Found:
+    yield (0,), "", file.read_bytes().removeprefix(b"\xef\xbb\xbf")
+
+
+class _Lines(Sequence):
+    """Lines of a file, by their places."""
+
+    def __init__(self, file: Path, places: array):
+        self._places = np.frombuffer(places, np.int64).reshape(-1, 2) if len(places) else np.zeros((0, 2), np.int64)
+        self._file = os.open(file, os.O_RDONLY)
+
+    def __len__(self) -> int:
+        return len(self._places)
+
+    def __getitem__(self, index):
+        start, length = map(int, self._places[index])
+        return text_of(os.pread(self._file, length, start), ".jsonl")
+
+    def __del__(self):
+        os.close(self._file)
+
+
+class _Records(Sequence):
+    """Records of a shard, by their numbers."""
+
+    def __init__(self, file: Path, places: array):
+        from grain.sources import ArrayRecordDataSource
+
+        self._places, self._source = places, ArrayRecordDataSource([str(file)])
+
+    def __len__(self) -> int:
+        return len(self._places)
+
+    def __getitem__(self, index):
+        return text_of(self._source[self._places[index]], ".array_record")
+
+
+class _Whole(Sequence):
+    """A file that is one document, or none."""
+
+    def __init__(self, file: Path, places: array):
+        self._file, self._count = file, len(places)
+
+    def __len__(self) -> int:
+        return self._count
+
+    def __getitem__(self, index):
+        return text_of(next(_whole(self._file))[2], ".txt")
+
+
+class _Rows(Sequence):
+    """The texts of rows that are made; one without a text is told when it is asked for."""
+
+    def __init__(self, name: str, rows: Sequence[Mapping]):
+        self._name, self._rows = name, rows
+
+    def __len__(self) -> int:
+        return len(self._rows)
+
+    def __getitem__(self, index):
+        row = self._rows[index]
+        text = row.get("text") if isinstance(row, Mapping) else None
+        if not isinstance(text, str) or not text.strip():
+            raise UsageError(f"{self._name!r}, document {index}: no `text`; expected a non-empty string")
+        return text
+
+
+_READERS: dict[str, Callable[[Path], Found]] = {".jsonl": _lines, ".array_record": _records, ".txt": _whole}
+_PARTS: dict[str, Callable[[Path, array], Sequence[str]]] = {
+    ".jsonl": _Lines,
+    ".array_record": _Records,
+    ".txt": _Whole,
+}
