@@ -29,7 +29,7 @@ _FLAGS = {
     "grader": (str, REQUIRED, f"{', '.join(REWARDS)} (accuracy and math are the same), or package.module:function"),
     "input": (Path, REQUIRED, "a JSONL file with completion and answer"),
     "output": (Path, REQUIRED, "the JSONL file that is written"),
-    "timeout": (float, None, "seconds for a completion (default: 5, of code 20, of geometry 10)"),
+    "timeout": (float, None, "seconds for a completion (default: 5, of code and geometry 20)"),
     "memory": (float, 4.0, "GiB of data that a worker may have; 0: no limit"),
     "workers": (int, min(8, os.cpu_count() or 1), "processes"),
     "max_characters": (int, 4000, "length only: where it reaches -1, for rows that do not say it"),

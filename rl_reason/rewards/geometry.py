@@ -13,7 +13,7 @@ from rl_reason.geometry.statements import Statement, StatementError, parse_auxil
 from rl_reason.rewards.extraction import final_answer, unmarked
 from rl_reason.rewards.verdict import UnparseableGold, Verdict, judged, unparseable
 
-LIMIT = 10.0
+LIMIT = 20.0
 """Seconds for a statement with its auxiliary clauses, where the settings name no limit."""
 
 
