@@ -41,6 +41,8 @@ setup(
         "test": ["pytest>=8", "pytest-xdist>=3.6", "ruff", "mypy", "torch>=2.6", "peft>=0.18"],
         # The one version whose verifiers are known (`rl_reason/gym_tasks.py`).
         "gym": ["reasoning-gym==0.1.25"],
+        # The versions whose constructions are known (`rl_reason/geometry/engine.py`).
+        "geometry": ["newclid==3.0.1", "py-yuclid==3.0.0", "pyyaml"],
         "tpu": ["jax[tpu]"],
         "cuda": ["jax[cuda13]"],
         "cuda12": ["jax[cuda12]"],

@@ -1,10 +1,10 @@
 """Grades completions of a JSONL file: `python -m rl_reason.grade --grader=NAME --input=JSONL --output=JSONL`.
 
-Rows have `completion` and `answer`; for `code`, `tests` and `entry_point`, or `cases`, in place of `answer`, which the
-graders of the text alone (format, language, length, repetition) do without; choice reads `choices`, language reads
-`problem` or `language`. The output has the same rows in the same order, with `reward`, `verdict` (correct, wrong,
-unparseable, timeout, crash) and `extracted`, the final answer that counted. An `answer` that the grader cannot read
-ends the command with exit 2.
+Rows have `completion` and `answer`. In its place stand for `code` `tests` and `entry_point`, or `cases`; for `geometry`
+`problem`, the statement; for the graders of the text alone (format, language, length, repetition) nothing. choice reads
+`choices`, language reads `problem` or `language`. The output has the same rows in the same order, with `reward`,
+`verdict` (correct, wrong, unparseable, timeout, crash) and `extracted`, the final answer that counted. An `answer` that
+the grader cannot read ends the command with exit 2.
 """
 
 from __future__ import annotations
@@ -29,7 +29,7 @@ _FLAGS = {
     "grader": (str, REQUIRED, f"{', '.join(REWARDS)} (accuracy and math are the same), or package.module:function"),
     "input": (Path, REQUIRED, "a JSONL file with completion and answer"),
     "output": (Path, REQUIRED, "the JSONL file that is written"),
-    "timeout": (float, None, "seconds for a completion (default: 5, of code 20)"),
+    "timeout": (float, None, "seconds for a completion (default: 5, of code and geometry 20)"),
     "memory": (float, 4.0, "GiB of data that a worker may have; 0: no limit"),
     "workers": (int, min(8, os.cpu_count() or 1), "processes"),
     "max_characters": (int, 4000, "length only: where it reaches -1, for rows that do not say it"),
@@ -38,6 +38,7 @@ _FLAGS = {
 _NEEDED: dict[str, tuple[str, ...]] = {
     **dict.fromkeys(("format", "language", "length", "repetition"), ()),
     **dict.fromkeys(("code", "code_unisolated"), ("tests", "entry_point")),
+    "geometry": ("problem",),
 }
 """Grader → the keys that its rows have beside `completion`; of all others `answer`."""
 

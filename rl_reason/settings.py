@@ -52,8 +52,8 @@ class Data:
     """The problems that are trained on."""
 
     name: str = "word_problems"
-    """Data sets joined by "+": short names (`data.sources.SOURCES`), `gym:TASK?key=value&key=value` (`data.gym`), or
-    `package.module:function`."""
+    """Data sets joined by "+": short names (`data.sources.SOURCES`), paths that end in `.jsonl` or `.txt` (geometry),
+    `gym:TASK?key=value&key=value` (`data.gym`), or `package.module:function`."""
     dir: str = ""
     """Folder with local files; empty: the public download, prepared below `~/tensorflow_datasets`."""
     joins: tuple = ()

@@ -7,6 +7,7 @@ import tempfile
 import pytest
 
 TOGETHER = ("test_hosts.py", "test_gym.py", "test_adapters.py", "test_learned_rewards.py", "test_loading.py")
+TOGETHER += ("test_engine.py", "test_geometry.py")
 """Files whose tests share what takes a minute to make."""
 
 os.environ.setdefault("JAX_PLATFORMS", "cpu")

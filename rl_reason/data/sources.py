@@ -17,6 +17,8 @@ from pathlib import Path
 from rl_reason.data.benchmarks import BENCHMARKS, load_benchmark
 from rl_reason.data.bilingual import bilingual_problems
 from rl_reason.data.generated import is_generated, solutions
+from rl_reason.data.geometry import BENCHMARKS as GEOMETRY
+from rl_reason.data.geometry import ENDING, geometry, read_geometry
 from rl_reason.data.gym import PREFIX, GymProblems
 from rl_reason.data.jsonl import read_jsonl
 from rl_reason.data.problems import check_problem, first_file, folders, read_problems
@@ -34,8 +36,9 @@ def load(name: str, split: str, dir: str, seed: int, chat: bool = False) -> Prob
     """The problems of `config.data.name`, checked: files when they are read, made problems when they are asked for.
 
     Args:
-        name: a short name (`SOURCES`), a path that ends in `.jsonl`, a folder of generated samples, `gym:TASK`, or
-            `package.module:function`; or several of these joined by "+", one behind the other.
+        name: a short name (`SOURCES`), a path that ends in `.jsonl`, one of geometry that ends in `.txt`, a folder of
+            generated samples, `gym:TASK`, or `package.module:function`; or several of these joined by "+", one behind
+            the other.
         split: "train" or "test"; a path has no splits.
         dir: folder with local files, empty for the public download; a path does without it.
         seed: for problems that are made.
@@ -55,7 +58,7 @@ def load(name: str, split: str, dir: str, seed: int, chat: bool = False) -> Prob
 
 def split_name(name: str) -> list[str]:
     """The data sets that a name joins. A file whose name has a "+" is one file."""
-    whole = (name.endswith(".jsonl") and Path(name).expanduser().is_file()) or is_generated(name)
+    whole = (name.endswith((".jsonl", ENDING)) and Path(name).expanduser().is_file()) or is_generated(name)
     return [name] if whole else name.split("+")
 
 
@@ -92,14 +95,16 @@ def first_steps(problems: Problems, indices: Sequence[int], joins: tuple) -> lis
 
 
 def is_file(name: str) -> bool:
-    """Whether a name is that of files, which have no splits: a path that ends in `.jsonl`, or a folder of generated
-    samples."""
-    return name.endswith(".jsonl") or (name not in SOURCES and is_generated(name))
+    """Whether a name is that of files, which have no splits: a path that ends in `.jsonl` or `.txt`, or a folder of
+    generated samples."""
+    return name.endswith((".jsonl", ENDING)) or (name not in SOURCES and is_generated(name))
 
 
 def _load_one(name: str, split: str, dir: str, seed: int, chat: bool) -> Sequence[Mapping]:
     if name.endswith(".jsonl"):
         return read_problems(Path(name).expanduser(), chat)
+    if name.endswith(ENDING):
+        return read_geometry(Path(name).expanduser())
     if is_file(name):
         return solutions(name)
     if name.startswith(PREFIX):
@@ -213,6 +218,7 @@ SOURCES: dict[str, Callable[[str, str, int], Sequence[dict]]] = {
     "replies": replies,
     "requests": requests,
     **{name: functools.partial(load_benchmark, name) for name in BENCHMARKS},
+    **{name: functools.partial(geometry, name) for name in GEOMETRY},
     "gsm8k": gsm8k,
     "math": math,
 }

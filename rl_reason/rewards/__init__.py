@@ -14,6 +14,7 @@ from rl_reason.rewards.boxed import boxed_exact
 from rl_reason.rewards.choice import choice
 from rl_reason.rewards.code import code, code_unisolated
 from rl_reason.rewards.format import format_reward
+from rl_reason.rewards.geometry import geometry
 from rl_reason.rewards.gym import gym
 from rl_reason.rewards.language import language
 from rl_reason.rewards.length import length
@@ -35,13 +36,15 @@ REWARDS = {
     "repetition": repetition,
     "length": length,
     "gym": gym,
+    "geometry": geometry,
     "code": code,
     "code_unisolated": code_unisolated,
 }
 """Short names. Of answers: `accuracy`, also called `math`: mathematical equality; `number`: equality of exact numbers,
 which is faster; `marked_number`: the same, and a text that marks none has none; `choice`: the letter of a multiple
 choice; `boxed_exact`: equality of texts in a box; `gym`: problems of
-`gym:TASK`, by the task's verifier; `code`: programs, by their tests, in a sandbox; `code_unisolated`:
+`gym:TASK`, by the task's verifier; `geometry`: auxiliary constructions, by whether an engine proves the statement
+with them; `code`: programs, by their tests, in a sandbox; `code_unisolated`:
 without its walls. Of the text: `format`: the tags; `language`: the share of words in the language of the question;
 `repetition` and `length`: penalties from −1 to 0."""
 
@@ -49,5 +52,5 @@ STEP_REWARDS = {"calculations": calculations}
 """Short names. `calculations`: exact, of problems whose solutions are lists of calculations."""
 
 __all__ = ["REWARDS", "STEP_REWARDS", "VERDICTS", "Verdict", "accuracy", "boxed_exact", "calculations", "choice"]
-__all__ += ["code", "code_unisolated", "format_reward", "gym", "language", "length", "marked_number", "number"]
-__all__ += ["repetition"]
+__all__ += ["code", "code_unisolated", "format_reward", "geometry", "gym", "language", "length", "marked_number"]
+__all__ += ["number", "repetition"]

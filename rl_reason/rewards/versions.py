@@ -11,7 +11,11 @@ from rl_reason.errors import UsageError
 from rl_reason.registry import resolve
 from rl_reason.rewards import REWARDS
 
-LIBRARIES = {"rl_reason.rewards.math": "math-verify", "rl_reason.rewards.gym": "reasoning-gym"}
+LIBRARIES = {
+    "rl_reason.rewards.math": "math-verify",
+    "rl_reason.rewards.gym": "reasoning-gym",
+    "rl_reason.rewards.geometry": "newclid",
+}
 """Modules of graders whose verdict is another package's."""
 
 

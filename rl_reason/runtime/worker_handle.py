@@ -29,6 +29,8 @@ _ENVIRONMENT = {
     "OMP_NUM_THREADS": "1",
     "OPENBLAS_NUM_THREADS": "1",
     "MKL_NUM_THREADS": "1",
+    # Sets of texts have one order in all of them: what a worker computes follows from what it is given.
+    "PYTHONHASHSEED": "0",
 }
 
 

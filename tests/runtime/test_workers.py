@@ -254,3 +254,11 @@ def test_a_pool_can_be_closed_while_another_thread_waits_for_it():
     assert told and not thread.is_alive() and time.monotonic() - begun < 5
     assert not any(alive(pid) for pid in [*pids, *(worker.process.pid for worker in pool._workers)])
     pool.close()
+
+
+def test_texts_have_one_hash_in_all_workers():
+    made = []
+    for _ in range(2):
+        with Pool(1) as one:
+            made.append(one.map("builtins:hash", [("text",)], 60)[0])
+    assert made[0] == made[1] and made[0].status == "ok"

@@ -1,0 +1,92 @@
+"""A drawing of a statement's figure: what is given in black, what was proved in red."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Iterable, Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from rl_reason.geometry.statements import Statement
+
+Points = Mapping[str, Sequence[float]]
+
+
+def draw(statement: Statement, figure: Mapping, file: Path) -> None:
+    """Writes a picture.
+
+    Args:
+        statement: its free points are joined, and its goal is marked.
+        figure: `engine.Result.figure`.
+        file: of a kind that matplotlib writes, as its ending says.
+    """
+    from matplotlib.backends.backend_agg import FigureCanvasAgg
+    from matplotlib.figure import Figure
+
+    points = figure["points"]
+    canvas = Figure(figsize=(6, 6), layout="constrained")
+    FigureCanvasAgg(canvas)
+    axes = canvas.add_subplot()
+    axes.set_aspect("equal")
+    axes.axis("off")
+    for clause in statement.clauses:
+        if clause.constructions[0].definition.kind == "free" and len(clause.points) > 1:
+            _segments(axes, points, zip(clause.points, (*clause.points[1:], clause.points[0]), strict=True), "black")
+    for premise in figure["premises"]:
+        _draw_predicate(axes, points, premise, asked=False)
+    _draw_predicate(axes, points, statement.goal, asked=True)
+    # Circles may reach far beyond what is shown.
+    places = np.array(list(points.values()))
+    middle, reach = (places.max(0) + places.min(0)) / 2, 0.6 * max(np.ptp(places, axis=0).max(), 1e-9)
+    axes.set_xlim(middle[0] - reach, middle[0] + reach)
+    axes.set_ylim(middle[1] - reach, middle[1] + reach)
+    for name, (x, y) in points.items():
+        axes.plot(x, y, "o", color="black", markersize=4, zorder=3)
+        axes.annotate(name, (x, y), xytext=(4, 4), textcoords="offset points", fontsize=11, zorder=4)
+    axes.set_title(" ".join(statement.goal), color="tab:red")
+    canvas.savefig(file, dpi=100)
+
+
+def _draw_predicate(axes: Any, points: Points, predicate: Sequence[str], asked: bool) -> None:
+    name, *args = predicate
+    color = "tab:red" if asked else "black"
+    if name in ("coll", "midp"):
+        ends = sorted(args, key=lambda point: tuple(points[point]))
+        _segments(axes, points, [(ends[0], ends[-1])], color)
+    elif name in ("para", "perp", "eqangle", "eqratio") or (name == "cong" and (asked or not _center(args))):
+        _segments(axes, points, zip(args[::2], args[1::2], strict=True), color)
+    elif name == "cong":
+        center = _center(args)
+        on = next(point for point in args if point != center)
+        _circle(axes, points[center], math.dist(points[center], points[on]), color)
+    elif name == "circle":
+        _circle(axes, points[args[0]], math.dist(points[args[0]], points[args[1]]), color)
+    elif name == "cyclic":
+        a, b, c = (np.array(points[point]) for point in args[:3])
+        # The center is as far from a as from b and from c.
+        center = np.linalg.solve(2 * np.array([b - a, c - a]), [b @ b - a @ a, c @ c - a @ a])
+        _circle(axes, center, math.dist(center, a), color)
+    elif name.startswith(("simtri", "contri")):
+        for a, b, c in (args[:3], args[3:]):
+            _segments(axes, points, [(a, b), (b, c), (c, a)], color)
+
+
+def _center(args: Sequence[str]) -> str | None:
+    """The end that two segments share."""
+    shared = set(args[:2]) & set(args[2:])
+    return shared.pop() if len(shared) == 1 else None
+
+
+def _segments(axes: Any, points: Points, pairs: Iterable[tuple[str, str]], color: str) -> None:
+    width = 0.8 if color == "black" else 2.0
+    for a, b in pairs:
+        axes.plot(*zip(points[a], points[b], strict=True), color=color, linewidth=width)
+
+
+def _circle(axes: Any, center: Sequence[float], radius: float, color: str) -> None:
+    from matplotlib.patches import Circle
+
+    width = 0.8 if color == "black" else 2.0
+    axes.add_patch(Circle(tuple(center), radius, fill=False, color=color, linewidth=width))

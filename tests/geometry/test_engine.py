@@ -1,0 +1,115 @@
+"""The engine: what it proves, how it ends otherwise, and that the language's constructions are those that it has."""
+
+import inspect
+import time
+
+import pytest
+
+from rl_reason.geometry import engine
+from rl_reason.geometry.constructions import DEFINITIONS, GOALS
+from rl_reason.geometry.drawing import draw
+from rl_reason.geometry.statements import Construction, parse_auxiliary, parse_statement
+from rl_reason.runtime.workers import Outcome, Pool
+
+pytestmark = pytest.mark.skipif(not engine.is_installed(), reason=f"not installed: {engine.PACKAGES}")
+
+MIDLINE = parse_statement("a b c = triangle a b c; d = midpoint a b; e = midpoint a c ? para d e b c")
+CHORDS = parse_statement(
+    "o a = segment o a; b = on_circle b o a; m = midpoint m a b; c = on_circle c o a; n = midpoint n a c;"
+    "p = on_line p o m, on_circle p o a ? eqangle c a c p c p c b"
+)
+MEDIANS = parse_statement(
+    "a b c = triangle a b c; d = midpoint b c; e = midpoint a c; g = on_line a d, on_line b e;"
+    "f = on_line c g, on_line a b ? midp f a b"
+)
+
+
+@pytest.fixture(scope="module", autouse=True)
+def package():
+    engine.load_package()
+
+
+@pytest.mark.parametrize("statement", [MIDLINE, CHORDS], ids=["midline", "chords"])
+def test_a_proof_from_the_statement(statement):
+    made = engine.prove(statement, 60)
+    assert (made.result, made.message) == ("solved", "")
+    assert "# Proof" in made.proof and sorted(made.figure["points"]) == sorted(statement.points)
+
+
+def test_an_auxiliary_point_makes_a_proof():
+    """Euclid's way to the third median: the first one, as long again, is a diagonal of a parallelogram."""
+    added = MEDIANS.plus(parse_auxiliary("x = mirror a g", MEDIANS))
+    assert engine.prove(MEDIANS, 60).result == "no proof"
+    assert engine.prove(added, 60).result == "solved"
+
+
+def test_what_is_false_has_no_figure():
+    wrong = parse_statement("a b c = triangle a b c; d = midpoint a b ? perp a d b c")
+    made = engine.prove(wrong, 60)
+    assert made.result == "cannot be constructed" and "no figure" in made.message
+
+
+def test_time_is_up():
+    began = time.monotonic()
+    made = engine.prove(MIDLINE, 0.001)
+    assert made.result == "time" and not made.proof and time.monotonic() - began < 2
+    assert engine.prove(MIDLINE, 60).result == "solved"
+
+
+def test_how_a_worker_can_end():
+    assert engine.result_of(Outcome("timeout", message="killed after 3 s")).result == "time"
+    for message in ("out of memory: MemoryError", "its process died of SIGABRT"):
+        assert engine.result_of(Outcome("crash", message=message)).result == "memory"
+    assert engine.result_of(Outcome("crash", message="its process died of SIGSEGV")).result == "failed"
+
+
+def test_a_statement_is_proved_in_the_same_way_in_each_worker():
+    prove = "rl_reason.geometry.engine:prove_text"
+    with Pool(2, [prove], 4) as pool:
+        made = [engine.result_of(outcome) for outcome in pool.map(prove, [(str(CHORDS), 60.0)] * 2, 90)]
+    assert made[0].proof == made[1].proof != ""
+
+
+@pytest.mark.parametrize("name", DEFINITIONS)
+def test_constructions_are_those_of_the_package(name):
+    """The same points are made of the same ones; a locus is one line or circle; and nothing but a locus that is met, or
+    one that presumes it, says anything of the points that it is given that numbers do not say."""
+    from newclid.jgex import sketch
+    from newclid.jgex.constructions import ALL_JGEX_CONSTRUCTIONS_BY_NAME
+    from newclid.predicates import NUMERICAL_PREDICATES
+
+    definition = DEFINITIONS[name]
+    arguments = tuple("60" if word == "#" else f"p{place}" for place, word in enumerate(definition.arguments))
+    word, *written = engine._form(Construction(name, arguments)).split()
+    theirs = ALL_JGEX_CONSTRUCTIONS_BY_NAME[word]
+    named = dict(zip(theirs.args, written, strict=True))
+    made = tuple(arguments[place] for place in definition.new)
+    told = tuple(named[point] for point in theirs.output_points)  # Of the centroid's points the package tells one.
+    assert told == made[: len(told)] != ()
+    assert {named[point] for point in theirs.input_points} == {a for a in arguments if a[0] == "p"} - set(made)
+    numerical = {kind.value for kind in NUMERICAL_PREDICATES}
+    required = [requirement.name for requirement in theirs.requirements.constructions if requirement.args]
+    assert (definition.kind == "presuming") == bool(set(required) - numerical)
+    assert (definition.kind == "free") == (not theirs.input_points)
+    drawn = [inspect.signature(getattr(sketch, f"sketch_{one.name}")).return_annotation for one in theirs.sketches]
+    assert (definition.kind == "locus") == (len(drawn) == 1 and drawn[0] in ("JGEXLine", "JGEXCircle"))
+
+
+def test_goals_are_those_of_the_package():
+    from newclid.problem import PredicateConstruction
+
+    for name, count in GOALS.items():
+        PredicateConstruction.from_str(" ".join([name, *"abcdefgh"[:count]]))
+        with pytest.raises((ValueError, TypeError)):
+            PredicateConstruction.from_str(" ".join([name, *"abcdefgh"[: count - 1]]))
+
+
+@pytest.mark.parametrize("goal", [
+    "coll a b c", "cong a b c d", "cong a b a d", "cyclic a b c d", "para a b c d", "eqangle a b c d b c d a",
+    "midp a b c", "circle d a b c", "simtri a b c b c d",
+])  # fmt: skip
+def test_a_drawing(tmp_path, goal):
+    statement = parse_statement(f"a b c d = quadrangle a b c d ? {goal}")
+    points = {"a": [0, 0], "b": [1, 0], "c": [1.2, 1], "d": [0, 2]}
+    draw(statement, {"points": points, "premises": [goal.split()]}, tmp_path / "figure.png")
+    assert (tmp_path / "figure.png").read_bytes()[:4] == b"\x89PNG"
