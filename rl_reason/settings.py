@@ -256,6 +256,27 @@ class Selection:
 
 
 @dataclass(frozen=True)
+class Cleaning:
+    """Which problems are left out of those of `data.name` (`recipes.cleaning`)."""
+
+    similarity: float = 0.8
+    """Share of the runs of words of two problems that both have (Jaccard), from which on the later one is left out; 0:
+    near-duplicates stay."""
+    words: int = 3
+    """Of a run that near-duplicates are compared by."""
+    evaluations: str = ""
+    """Data sets as in `data.name`: what they ask is left out. Empty: nothing is compared with."""
+    split: str = "test"
+    """Of these."""
+    overlap_words: int = 8
+    """Of a run that evaluations are compared by."""
+    share: float = 0.6
+    """Of the runs of both problems that are in the other, at least, for one that an evaluation asks."""
+    within: bool = False
+    """Also one that holds an evaluation's problem as a part, so that only the share of that one's runs counts."""
+
+
+@dataclass(frozen=True)
 class Pipeline:
     """Stages one behind the other (`recipes.pipeline`)."""
 
@@ -513,6 +534,7 @@ class Settings:
     collect: Collect = Collect()
     generate: Generate = Generate()
     selection: Selection = Selection()
+    cleaning: Cleaning = Cleaning()
     preference: Preference = Preference()
     distillation: Distillation = Distillation()
     algorithm: Algorithm = Algorithm()

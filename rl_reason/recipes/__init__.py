@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable
 
 from rl_reason.recipes import (
+    cleaning,
     distillation,
     generation,
     pipeline,
@@ -17,6 +18,7 @@ from rl_reason.recipes import (
 )
 
 RECIPES: dict[str, Callable] = {
+    "clean": cleaning.run,
     "distillation": distillation.run,
     "generate": generation.run,
     "pipeline": pipeline.run,

@@ -27,6 +27,7 @@ OUTPUTS: Mapping[str, tuple[str, ...]] = {
     "rejection": (*_EXPORT, "collected.jsonl", "selected.jsonl"),
     "generate": ("",),
     "select": ("selected.jsonl",),
+    "clean": ("kept.jsonl", "removed.jsonl"),
 }
 """Recipe → what a later stage can take of its folder; "": the folder itself."""
 

@@ -1,5 +1,6 @@
 """What is wrong with settings, told before anything is compiled: a file for each recipe, and what they share."""
 
+from rl_reason.recipes.checks.cleaning import check_clean
 from rl_reason.recipes.checks.distillation import check_distillation
 from rl_reason.recipes.checks.generation import check_generation
 from rl_reason.recipes.checks.policy_gradient import check_policy_gradient
@@ -9,6 +10,7 @@ from rl_reason.recipes.checks.selecting import check_select
 from rl_reason.recipes.checks.supervised import check_rejection, check_supervised
 
 OF_RECIPES = {
+    "clean": check_clean,
     "distillation": check_distillation,
     "generate": check_generation,
     "policy_gradient": check_policy_gradient,
