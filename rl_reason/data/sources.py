@@ -16,6 +16,7 @@ from pathlib import Path
 
 from rl_reason.data.benchmarks import BENCHMARKS, load_benchmark
 from rl_reason.data.bilingual import bilingual_problems
+from rl_reason.data.evolving import easier_word_problems, harder_word_problems
 from rl_reason.data.generated import is_generated, solutions
 from rl_reason.data.gym import PREFIX, GymProblems
 from rl_reason.data.jsonl import read_jsonl
@@ -209,6 +210,8 @@ def _check_split(name: str, split: str) -> None:
 
 SOURCES: dict[str, Callable[[str, str, int], Sequence[dict]]] = {
     "word_problems": word_problems,
+    "easier_word_problems": easier_word_problems,
+    "harder_word_problems": harder_word_problems,
     "bilingual_problems": bilingual_problems,
     "replies": replies,
     "requests": requests,

@@ -26,6 +26,7 @@ OUTPUTS: Mapping[str, tuple[str, ...]] = {
     "supervised": _EXPORT,
     "rejection": (*_EXPORT, "collected.jsonl", "selected.jsonl"),
     "generate": ("",),
+    "rank": ("pairs.jsonl",),
     "select": ("selected.jsonl",),
     "clean": ("kept.jsonl", "removed.jsonl"),
 }

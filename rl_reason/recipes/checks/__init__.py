@@ -6,7 +6,7 @@ from rl_reason.recipes.checks.generation import check_generation
 from rl_reason.recipes.checks.policy_gradient import check_policy_gradient
 from rl_reason.recipes.checks.preference import check_preference
 from rl_reason.recipes.checks.reward_model import check_reward_model
-from rl_reason.recipes.checks.selecting import check_select
+from rl_reason.recipes.checks.selecting import check_rank, check_select
 from rl_reason.recipes.checks.supervised import check_rejection, check_supervised
 
 OF_RECIPES = {
@@ -15,6 +15,7 @@ OF_RECIPES = {
     "generate": check_generation,
     "policy_gradient": check_policy_gradient,
     "preference": check_preference,
+    "rank": check_rank,
     "rejection": check_rejection,
     "reward_model": check_reward_model,
     "select": check_select,
