@@ -33,6 +33,7 @@ setup(
         "absl-py>=2",
         "math-verify[antlr4_13_2]>=0.8",
         "rich>=15",
+        "datasketch>=2",
         "tensorboardX>=2.6",
         "matplotlib>=3.9",
         "plotly>=6",

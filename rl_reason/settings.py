@@ -144,6 +144,10 @@ class Reward:
     `names` and in `steps`."""
     aggregation: str = "product"
     """What a model that judges steps says of a completion: "product", "minimum" or "last" of its probabilities."""
+    instruction_model: str = ""
+    """Folder of a preference model of questions (trained on pairs of them with the template "instruction"). The sigmoid
+    of its score of a question multiplies the sum of the parts of each of its completions (WizardMath, arXiv
+    2308.09583). Where advantages are divided by the spread of a group it cancels (`recipes.instruction_rewards`)."""
     overlong: float = 0.0
     """Tokens before the limit of a completion (`sampling.max_length`, or that of the step) over which a penalty rises
     to 1 (DAPO's soft one); below 1 their share of the limit; 0: none."""
@@ -207,7 +211,7 @@ class RewardModel:
     """Where they come from: "rules": completions are sampled and judged by `reward.names`, or their steps by
     `reward.steps`; "rollouts": they are sampled, and a step is judged by how often the policy ends right from there
     (Math-Shepherd); "file": `data.name` and `evaluation.name` are files that hold them, or `request_pairs`
-    (`data.labelled`)."""
+    and `instruction_pairs` (`data.labelled`)."""
     policy: str = ""
     """Folder of the policy that completions are sampled from; empty: `model.path`."""
     every_token: bool = False
@@ -270,7 +274,31 @@ class Selection:
     keep: int = 1
     """Completions of a question, at most, that differ (`data.selection.fingerprint`); 0: all."""
     rewrite: str = ""
-    """`package.module:function` from (completion, problem) to the text that is learned, or None where there is none."""
+    """`package.module:function` from (completion, problem) to the text that is learned, or, where the completion is a
+    new problem, to its fields, `problem` and `answer` (`data.evol_instruct`); None where there is neither."""
+    pairs: int = 4
+    """Of a question, at most, that the recipe `rank` makes: the best with the worst, and so on inwards."""
+
+
+@dataclass(frozen=True)
+class Cleaning:
+    """Which problems are left out of those of `data.name` (`recipes.cleaning`)."""
+
+    similarity: float = 0.8
+    """Share of the runs of words of two problems that both have (Jaccard), from which on the later one is left out; 0:
+    near-duplicates stay."""
+    words: int = 3
+    """Of a run that near-duplicates are compared by."""
+    evaluations: str = ""
+    """Data sets as in `data.name`: what they ask is left out. Empty: nothing is compared with."""
+    split: str = "test"
+    """Of these."""
+    overlap_words: int = 8
+    """Of a run that evaluations are compared by."""
+    share: float = 0.6
+    """Of the runs of both problems that are in the other, at least, for one that an evaluation asks."""
+    within: bool = False
+    """Also one that holds an evaluation's problem as a part, so that only the share of that one's runs counts."""
 
 
 @dataclass(frozen=True)
@@ -534,6 +562,7 @@ class Settings:
     collect: Collect = Collect()
     generate: Generate = Generate()
     selection: Selection = Selection()
+    cleaning: Cleaning = Cleaning()
     preference: Preference = Preference()
     distillation: Distillation = Distillation()
     algorithm: Algorithm = Algorithm()

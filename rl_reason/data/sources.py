@@ -16,6 +16,7 @@ from pathlib import Path
 
 from rl_reason.data.benchmarks import BENCHMARKS, load_benchmark
 from rl_reason.data.bilingual import bilingual_problems
+from rl_reason.data.evolving import easier_word_problems, harder_word_problems
 from rl_reason.data.generated import is_generated, solutions
 from rl_reason.data.geometry import BENCHMARKS as GEOMETRY
 from rl_reason.data.geometry import ENDING, geometry, read_geometry
@@ -214,6 +215,8 @@ def _check_split(name: str, split: str) -> None:
 
 SOURCES: dict[str, Callable[[str, str, int], Sequence[dict]]] = {
     "word_problems": word_problems,
+    "easier_word_problems": easier_word_problems,
+    "harder_word_problems": harder_word_problems,
     "bilingual_problems": bilingual_problems,
     "replies": replies,
     "requests": requests,

@@ -10,6 +10,7 @@ from collections.abc import Callable, Mapping
 
 from rl_reason.data import few_shot
 from rl_reason.data.choices import statement
+from rl_reason.data.evol_instruct import evolve_downward, evolve_upward
 from rl_reason.errors import UsageError
 from rl_reason.registry import resolve
 
@@ -25,6 +26,7 @@ REWRITE_INSTRUCTION = (
     "wrong and mended, and nothing said twice. Put this reasoning between <think> and </think>, then the answer, as it "
     "stands in the notes, between <answer> and </answer>."
 )
+INSTRUCTION_LINE = "A problem:"
 CODE_STOPS = ("\nclass", "\n#", "\nif", "\nprint", "\nassert", '\n"""', "\n```")
 """At the start of a line: what follows on a function that a base model has completed (arXiv 2107.03374, section
 3.2)."""
@@ -136,6 +138,11 @@ def rewrite(problem: Mapping) -> list[dict]:
     return [{"role": "user", "content": content}]
 
 
+def instruction(problem: Mapping) -> str:
+    """One line, whatever the problem: for a reward model of questions, whose completions are the questions."""
+    return f"{INSTRUCTION_LINE}\n"
+
+
 def question(problem: Mapping) -> str:
     """The problem and one newline: the form that a tiny model is trained on."""
     return f"{problem['problem']}\n"
@@ -156,6 +163,9 @@ TEMPLATES: dict[str, Template] = {
     "code": code,
     "code_plain": code_plain,
     "rewrite": rewrite,
+    "instruction": instruction,
+    "evolve_upward": evolve_upward,
+    "evolve_downward": evolve_downward,
     "minerva_math": minerva_math,
     "minerva_words": minerva_words,
     "minerva_exercises": minerva_exercises,

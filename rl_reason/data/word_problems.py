@@ -52,7 +52,7 @@ class Event:
     """Number of boxes."""
 
 
-def _draw_event(total: int, rng: random.Random) -> Event | None:
+def draw_event(total: int, rng: random.Random) -> Event | None:
     """One event that keeps the total within 1…LARGEST, or None where the drawn kind allows none."""
     kind = rng.choice(
         ("add", "add", "add", "subtract", "subtract", "subtract", "add_boxes", "subtract_boxes", "times", "share")
@@ -90,21 +90,39 @@ def draw_arithmetic(split: str, rng: random.Random, lengths: tuple[int, int]) ->
         events: list[Event] = []
         steps = rng.randint(*lengths)
         while len(events) < steps:
-            event = _draw_event(total, rng)
+            event = draw_event(total, rng)
             if event is not None:
                 events.append(event)
                 total, _ = apply_event(total, event)
-        signature = repr((start, [(e.kind, e.n, e.m) for e in events]))
-        held_out = int.from_bytes(hashlib.sha256(signature.encode()).digest()[:4]) % HELD_OUT == 0
-        if held_out == (split == "test"):
+        if is_of_split(split, start, events):
             return start, events
+
+
+def is_of_split(split: str, start: int, events: list[Event]) -> bool:
+    """Whether an arithmetic belongs to the split: its hash says."""
+    signature = repr((start, [(e.kind, e.n, e.m) for e in events]))
+    held_out = int.from_bytes(hashlib.sha256(signature.encode()).digest()[:4]) % HELD_OUT == 0
+    return held_out == (split == "test")
+
+
+def begin_problem(
+    split: str, index: int, seed: int, lengths: tuple[int, int] = LENGTHS
+) -> tuple[int, list[Event], random.Random]:
+    """The arithmetic of problem number `index`, and what draws the words that it is told in."""
+    others = "" if lengths == LENGTHS else "/{}-{}".format(*lengths)
+    rng = random.Random(f"{split}/{seed}/{index}{others}")
+    return *draw_arithmetic(split, rng, lengths), rng
 
 
 def make_problem(split: str, index: int, seed: int, lengths: tuple[int, int] = LENGTHS) -> dict:
     """Problem number `index` of a split: `id`, `problem`, `answer`, `solution`, `level` (the number of events)."""
     others = "" if lengths == LENGTHS else "/{}-{}".format(*lengths)
-    rng = random.Random(f"{split}/{seed}/{index}{others}")
-    start, events = draw_arithmetic(split, rng, lengths)
+    told = tell(*begin_problem(split, index, seed, lengths))
+    return {"id": f"word_problems{others}/{split}/{seed}/{index}", **told, "source": "word_problems"}
+
+
+def tell(start: int, events: list[Event], rng: random.Random) -> dict:
+    """An arithmetic in words, sentence by sentence: `problem`, `answer`, `solution`, `level`."""
     name, friend = rng.sample(NAMES, 2)
     words = {"name": name, "friend": friend, "things": rng.choice(THINGS), "boxes": rng.choice(BOXES)}
     sentences = [rng.choice(STARTS).format(n=start, **words)]
@@ -115,12 +133,10 @@ def make_problem(split: str, index: int, seed: int, lengths: tuple[int, int] = L
         lines += more
     sentences.append(rng.choice(QUESTIONS).format(**words))
     return {
-        "id": f"word_problems{others}/{split}/{seed}/{index}",
         "problem": " ".join(sentences),
         "answer": str(total),
         "solution": "\n".join(lines),
         "level": len(events),
-        "source": "word_problems",
     }
 
 

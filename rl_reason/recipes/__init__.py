@@ -5,12 +5,14 @@ from __future__ import annotations
 from collections.abc import Callable
 
 from rl_reason.recipes import (
+    cleaning,
     distillation,
     generation,
     pipeline,
     policy_gradient,
     preference,
     pretraining,
+    ranking,
     rejection,
     reward_model,
     selecting,
@@ -18,12 +20,14 @@ from rl_reason.recipes import (
 )
 
 RECIPES: dict[str, Callable] = {
+    "clean": cleaning.run,
     "distillation": distillation.run,
     "generate": generation.run,
     "pipeline": pipeline.run,
     "policy_gradient": policy_gradient.run,
     "preference": preference.run,
     "pretraining": pretraining.run,
+    "rank": ranking.run,
     "rejection": rejection.run,
     "reward_model": reward_model.run,
     "select": selecting.run,

@@ -41,7 +41,7 @@ class RewardModel:
         """Dispatches; what it returns waits, and gives the score of each token, float32 [B, T]: a probability, or of a
         preference model a number without a scale."""
         wait = self.score.begin(params, batch)
-        return wait if self.kind == "preference" else lambda: _sigmoid(wait())
+        return wait if self.kind == "preference" else lambda: sigmoid(wait())
 
     def of_completions(self, scores_BT: np.ndarray, lengths_B: np.ndarray, ends: Sequence[Sequence[int]]) -> np.ndarray:
         """The reward of each completion, float32 [B]. `ends` says where steps end; only a process model reads it."""
@@ -68,17 +68,26 @@ def describe_reward_model(reward: Reward, policy: Model, by_config: bool = False
         UsageError: no such folder, one whose tokenizer is not the policy's, or one that does not judge steps where
             `steps` asks it to.
     """
-    model = describe_scorer(policy, reward.model, "config.reward.model", by_config)
-    architecture = (model.config.hf.get("architectures") or ["none"])[0]
-    if not architecture.endswith("ForSequenceClassification"):
-        raise UsageError(
-            f"config.reward.model={reward.model!r}: expected a model with one score (…ForSequenceClassification), "
-            f"found {architecture}"
-        )
+    model = describe_scores(reward.model, policy, "config.reward.model", by_config)
     if reward.steps == MODEL and kind_of(model.config) != "process":
         raise UsageError(
             f"config.reward.steps='model': config.reward.model={reward.model!r} was trained for "
             f"{kind_of(model.config)}; expected a process reward model"
+        )
+    return model
+
+
+def describe_scores(path: str, policy: Model, key: str, by_config: bool = False) -> Model:
+    """A model with a trained score; arguments as in `setup.describe_scorer`.
+
+    Raises:
+        UsageError: as there; and where the folder's model predicts tokens.
+    """
+    model = describe_scorer(policy, path, key, by_config)
+    architecture = (model.config.hf.get("architectures") or ["none"])[0]
+    if not architecture.endswith("ForSequenceClassification"):
+        raise UsageError(
+            f"{key}={path!r}: expected a model with one score (…ForSequenceClassification), found {architecture}"
         )
     return model
 
@@ -100,6 +109,7 @@ def check_finite(scores: Iterable[Sequence[float]], problems: Sequence[dict], st
             )
 
 
-def _sigmoid(x: np.ndarray) -> np.ndarray:
+def sigmoid(x: np.ndarray) -> np.ndarray:
+    """1 / (1 + e^−x), float32."""
     # Of what is far from 0 both ways without an overflow.
     return (0.5 * (1 + np.tanh(x / 2))).astype(np.float32)

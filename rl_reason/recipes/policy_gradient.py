@@ -2,7 +2,8 @@
 
     for each step:
         sample G completions for each question       (sampling)
-        reward them                                  (rewards, on the host; a reward model, on the device)
+        reward them                                  (rewards, on the host; a reward model, on the device), where a
+                                                     model of questions says so times a factor (instruction_rewards)
         advantages within each group, or by a critic (objectives)
         μ passes of minibatch updates                (policy_update, critic)
         at the end of an iteration: π_ref ← π_θ, and the reward model is trained on (retraining)
@@ -30,7 +31,7 @@ from rl_reason.errors import UsageError
 from rl_reason.models.flops import BACKWARD
 from rl_reason.models.huggingface import source_dtype
 from rl_reason.parallel.mesh import make_mesh
-from rl_reason.recipes import bookkeeping, retraining
+from rl_reason.recipes import bookkeeping, instruction_rewards, retraining
 from rl_reason.recipes.accumulation import rows_at_once
 from rl_reason.recipes.ahead import Rollout, name_apart, position_of, take_position
 from rl_reason.recipes.checks.common import check_rows
@@ -78,10 +79,14 @@ def _train(settings: Settings, workdir_path: str | Path, rewarder: Rewarder) -> 
     model = task.model
     is_fixed = not settings.retraining.steps
     read_again = {"reward.model": task.reward_model} if task.reward_model and is_fixed else {}
+    if task.questions:
+        read_again["reward.instruction_model"] = task.questions.model
     workdir = bookkeeping.find_run(workdir_path, settings, model, read_again)
 
     steps = make_steps(settings, model, task.critic, task.reward_model)
     sample = make_sample(settings, model, steps.sampler, task.prompt_length)
+    # Before the state is there: the model of questions makes room for it.
+    factors = task.questions.factors(steps.micro_batch) if task.questions else {}
     start, state, position = restore_or_start(
         steps.abstract, model, steps.optimizer, workdir.checkpoints, settings.seed, steps.others
     )
@@ -92,7 +97,7 @@ def _train(settings: Settings, workdir_path: str | Path, rewarder: Rewarder) -> 
     others = [workdir.corrections, *([judged] if settings.retraining.steps else [])]
     with Loop(settings, model, workdir, start, SHOWN, others) as loop:
         corrections = Corrections(workdir.corrections)
-        explore = _make_explore(settings, task, rewarder, steps.micro_batch)
+        explore = _make_explore(settings, task, rewarder, steps.micro_batch, factors)
         retrain = _make_retrain(settings, task, steps, judged) if settings.retraining.steps else None
         evaluate = bookkeeping.make_evaluate(
             settings, model, task.held_out, rewarder, loop, settings.sampling.max_length, task.rows
@@ -199,6 +204,8 @@ class _Task:
     """Completions that are sampled at the same time."""
     reward_model: Model | None
     """What gives learned rewards."""
+    questions: instruction_rewards.Questions | None
+    """As a model reads them that gives rewards to questions."""
     critic: Model | None
     """A critic of its own."""
 
@@ -225,6 +232,9 @@ def _prepare(settings: Settings, rewarder: Rewarder) -> _Task:
         check_what_kind_reads(settings, kind_of(judge.config))
     if judge and settings.retraining.steps:
         retraining.check_kind(judge, settings)
+    of_questions = None
+    if settings.reward.instruction_model:
+        of_questions = instruction_rewards.describe_instruction_model(settings.reward, model)
     check_rows(settings, model.mesh)
     prompts = list(readable(rewarder, HeldOut(data.name, problems, prompts), data.unreadable).prompts)
     _check_measurable(settings, rewarder, [problems[prompt.index] for prompt in prompts])
@@ -239,6 +249,7 @@ def _prepare(settings: Settings, rewarder: Rewarder) -> _Task:
         held_out=bookkeeping.load_held_out(settings, model, rewarder),
         rows=rows_at_once(settings.sampling.batch_size, algorithm.batch_size),
         reward_model=judge,
+        questions=instruction_rewards.Questions(of_questions, problems, prompts) if of_questions else None,
         critic=critic,
     )
 
@@ -260,8 +271,11 @@ Explored = Callable[..., Exploration]
 graded its share and waits for the others'."""
 
 
-def _make_explore(settings: Settings, task: _Task, rewarder: Rewarder, micro_batch: int) -> Callable[..., Explored]:
-    """`explore(prompts, samples, state, step, progress)` begins to grade the samples."""
+def _make_explore(
+    settings: Settings, task: _Task, rewarder: Rewarder, micro_batch: int, factors: Mapping[int, np.float32]
+) -> Callable[..., Explored]:
+    """`explore(prompts, samples, state, step, progress)` begins to grade the samples. `factors`: of rewards, by the
+    index of a problem (`instruction_rewards`)."""
     reward = settings.reward
     group = settings.algorithm.group_size
     step_ends = make_step_ends(task.model.tokenizer, reward.step_separator)
@@ -307,6 +321,9 @@ def _make_explore(settings: Settings, task: _Task, rewarder: Rewarder, micro_bat
                 if reward.steps == MODEL:
                     graded = dataclasses.replace(graded, steps=judge.of_steps(scores_BT, ends))
                     check_finite(graded.steps, problems, step)
+            if factors:
+                factors_B = np.array([factors[prompt.index] for prompt in asked for _ in range(group)], np.float32)
+                graded = graded.times(instruction_rewards.INSTRUCTION, factors_B)
             if reward.overlong:
                 limit = settings.sampling.limit(step)
                 graded = graded.plus(OVERLONG, overlong_penalty(samples.lengths, limit, reward.overlong))

@@ -12,9 +12,12 @@ from __future__ import annotations
 import json
 from collections.abc import Callable, Sequence
 from pathlib import Path
+from typing import Any
 
 from rl_reason.data.generated import read_shards
+from rl_reason.data.problems import check_problem
 from rl_reason.data.selection import fingerprint
+from rl_reason.data.word_runs import words
 from rl_reason.errors import RunError, UsageError
 from rl_reason.parallel import hosts
 from rl_reason.recipes.checks.selecting import check_select
@@ -22,7 +25,7 @@ from rl_reason.recipes.grading import grade
 from rl_reason.registry import resolve
 from rl_reason.rewards.combination import Graded, Rewarder
 from rl_reason.runtime.progress import late_progress
-from rl_reason.runtime.workdir import find_workdir, make_workdir, write_atomic
+from rl_reason.runtime.workdir import Workdir, find_workdir, make_workdir, write_atomic
 from rl_reason.settings import Selection, Settings
 
 OUTPUT, COUNTS = "selected.jsonl", "selection.json"
@@ -37,8 +40,25 @@ def run(settings: Settings, workdir_path: str | Path) -> None:
         RunError: no completion is left.
     """
     check_select(settings)
+    records, graded, workdir = read_graded(settings, workdir_path)
+    wanted, rewrite = settings.selection, find_rewrite(settings)
+    selected, counts = select(records, graded, wanted, rewrite)
+    told = ", ".join(f"{count} {name}" for name, count in counts.items())
+    if not selected:
+        raise RunError(
+            f"{workdir.path}: no completion is left: {told}; expected other config.selection.least or inputs"
+        )
+    if hosts.is_first():
+        write_atomic(workdir.path / OUTPUT, "".join(json.dumps(row, ensure_ascii=False) + "\n" for row in selected))
+        write_atomic(workdir.path / COUNTS, json.dumps(counts, indent=2) + "\n")
+        print(f"selected {len(selected)} completions: {told}", flush=True)
+    hosts.wait("select: written")
+
+
+def read_graded(settings: Settings, workdir_path: str | Path) -> tuple[list[dict], Graded, Workdir]:
+    """The completions of `selection.inputs`, graded anew, and the folder that is made for what becomes of them."""
     wanted, config = settings.selection, settings.to_config().to_dict()
-    rewrite = resolve(wanted.rewrite, {}, "config.selection.rewrite") if wanted.rewrite else None
+    find_rewrite(settings)
     records = [record for folder in wanted.inputs for record in read_shards(folder)]
     if not records:
         raise UsageError(f"config.selection.inputs={wanted.inputs!r}: hold no completions; expected some")
@@ -54,34 +74,43 @@ def run(settings: Settings, workdir_path: str | Path) -> None:
         for some in (records[i : i + AT_ONCE] for i in range(0, len(records), AT_ONCE)):
             parts.append(grade(rewarder, [record["completion"] for record in some], some))
             advance(len(some))
-    selected, counts = select(records, Graded.join(parts), wanted, rewrite)
-    told = ", ".join(f"{count} {name}" for name, count in counts.items())
-    if not selected:
-        raise RunError(
-            f"{workdir.path}: no completion is left: {told}; expected other config.selection.least or inputs"
-        )
-    if hosts.is_first():
-        write_atomic(workdir.path / OUTPUT, "".join(json.dumps(row, ensure_ascii=False) + "\n" for row in selected))
-        write_atomic(workdir.path / COUNTS, json.dumps(counts, indent=2) + "\n")
-        print(f"selected {len(selected)} completions: {told}", flush=True)
-    hosts.wait("select: written")
+    return records, Graded.join(parts), workdir
+
+
+Made = str | dict[str, Any] | None
+"""What a completion becomes: a text that is learned, the fields of a problem, or nothing."""
+Rewrite = Callable[[str, dict], Made]
+
+
+def find_rewrite(settings: Settings) -> Rewrite | None:
+    """The function in `selection.rewrite`; raises `UsageError` where there is no such function."""
+    name = settings.selection.rewrite
+    return resolve(name, {}, "config.selection.rewrite") if name else None
 
 
 def select(
     records: Sequence[dict],
     graded: Graded,
     wanted: Selection,
-    rewrite: Callable[[str, dict], str | None] | None = None,
+    rewrite: Rewrite | None = None,
 ) -> tuple[list[dict], dict[str, int]]:
-    """The rows that are learned from, problems with the completion as their `solution`; and how many completions each
-    sieve has left, in order.
+    """The rows that are learned from, problems with the completion as their `solution`, or the new problems that
+    `rewrite` makes of completions; and how many completions each sieve has left, in order.
 
     Args:
         records: completions with their problems' fields.
         graded: the same, graded.
         wanted: sieves.
-        rewrite: changes a completion that is kept, or drops it with None.
+        rewrite: changes a completion that is kept, makes a problem of it, or drops it with None.
     """
+    left, texts, counts = sift(records, graded, wanted, rewrite)
+    return [_row(records[i], texts[i]) for i in left], counts
+
+
+def sift(
+    records: Sequence[dict], graded: Graded, wanted: Selection, rewrite: Rewrite | None
+) -> tuple[list[int], dict[int, str | dict[str, Any]], dict[str, int]]:
+    """The numbers of the completions that are left, in order; what each of them becomes; and the counts of `select`."""
     failed = {failure["index"] for failure in graded.failures}
     left = list(range(len(records)))
     counts = {"sampled": len(left)}
@@ -94,21 +123,32 @@ def select(
     for name, least in wanted.least:
         enough = graded.parts[name] >= least
         sieve(f"with {name} ≥ {least:g}", enough.__getitem__)
-    texts = {i: rewrite(records[i]["completion"], records[i]) if rewrite else records[i]["completion"] for i in left}
+    made = {i: rewrite(records[i]["completion"], records[i]) if rewrite else records[i]["completion"] for i in left}
+    texts = {i: one for i, one in made.items() if one} if rewrite else made
     if rewrite:
-        sieve("rewritten", lambda i: bool(texts[i]))
+        sieve("rewritten", texts.__contains__)
     of_question: dict[tuple, set] = {}
 
     def is_new(index: int) -> bool:
         seen = of_question.setdefault((records[index].get("source"), records[index]["id"]), set())
-        mark = fingerprint(texts[index] or "")
+        mark = _mark(texts[index])
         new = mark not in seen and (not wanted.keep or len(seen) < wanted.keep)
         if new:
             seen.add(mark)
         return new
 
     sieve("different", is_new)
-    return [_row(records[i], texts[i] or "") for i in left], counts
+    return left, texts, counts
+
+
+def text_of(made: str | dict[str, Any]) -> str:
+    """Of a new problem its text."""
+    return made if isinstance(made, str) else made["problem"]
+
+
+def _mark(made: str | dict[str, Any]) -> tuple[str, ...]:
+    """Equal where two say the same: completions by their calculations, problems by their words."""
+    return fingerprint(made) if isinstance(made, str) else tuple(words(made["problem"]))
 
 
 OF_SAMPLE = (
@@ -117,6 +157,10 @@ OF_SAMPLE = (
 """What of a record belongs to the completion, and not to its problem."""
 
 
-def _row(record: dict, text: str) -> dict:
+def _row(record: dict, made: str | dict[str, Any]) -> dict:
     problem = {key: value for key, value in record.items() if key not in OF_SAMPLE}
-    return problem | {"id": f"{record['id']}/{problem.pop('sample', 0)}", "solution": text}
+    id = f"{record['id']}/{problem.pop('sample', 0)}"
+    if isinstance(made, str):
+        return problem | {"id": id, "solution": made}
+    # Nothing that was known of the problem that it comes from is known of the new one.
+    return check_problem({"id": id, **made, "evolved_from": record["id"]}, "config.selection.rewrite", id)

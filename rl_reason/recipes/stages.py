@@ -27,7 +27,9 @@ OUTPUTS: Mapping[str, tuple[str, ...]] = {
     "supervised": _EXPORT,
     "rejection": (*_EXPORT, "collected.jsonl", "selected.jsonl"),
     "generate": ("",),
+    "rank": ("pairs.jsonl",),
     "select": ("selected.jsonl",),
+    "clean": ("kept.jsonl", "removed.jsonl"),
 }
 """Recipe → what a later stage can take of its folder; "": the folder itself."""
 

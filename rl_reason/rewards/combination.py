@@ -45,7 +45,7 @@ class Graded:
     """The rewards of B completions."""
 
     total: np.ndarray
-    """[B] float32: Σ weight · part. Always finite."""
+    """[B] float32: Σ weight · part, multiplied with factors where there are some. Always finite."""
     parts: dict[str, np.ndarray]
     """Name of a part → its unweighted scores, [B] float32."""
     verdicts: list[str]
@@ -82,6 +82,11 @@ class Graded:
         """With one more part."""
         total = (self.total + weight * scores_B).astype(np.float32)
         return dataclasses.replace(self, total=total, parts={**self.parts, name: scores_B})
+
+    def times(self, name: str, factors_B: np.ndarray) -> Graded:
+        """The total multiplied with factors, which stand among the parts."""
+        total = (self.total * factors_B).astype(np.float32)
+        return dataclasses.replace(self, total=total, parts={**self.parts, name: factors_B})
 
     def take(self, rows: np.ndarray) -> Graded:
         """Some of the completions; the counts stay those of all."""

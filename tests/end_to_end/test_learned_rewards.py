@@ -9,14 +9,20 @@ import shutil
 import jax
 import numpy as np
 import pytest
+import torch
+import transformers
 from filelock import FileLock
 
 from rl_reason import settings, train
+from rl_reason.data.iterators import EncodedPrompt
 from rl_reason.models import families, huggingface, weights
 from rl_reason.parallel.mesh import make_mesh
+from rl_reason.recipes import instruction_rewards
 from rl_reason.recipes.critic import describe_critic
+from rl_reason.recipes.learned_rewards import RewardModel
 from rl_reason.recipes.retraining import draw_batches
 from rl_reason.recipes.setup import describe_model, describe_scorer
+from rl_reason.rewards.combination import Graded
 from rl_reason.settings import Critic, Settings
 from tests.end_to_end.commands import read
 from tests.end_to_end.test_resume import assert_same_run, kill_after
@@ -51,7 +57,7 @@ def make_scorer(model, folder, kind, spread=1.0):
 @pytest.fixture(scope="session")
 def scorers(tiny_model, shared):
     """kind → the folder of a reward model."""
-    folders = {kind: shared / f"scorer_{kind}" for kind in ("outcome", "process")}
+    folders = {kind: shared / f"scorer_{kind}" for kind in ("outcome", "process", "preference")}
     with FileLock(shared / "scorers.lock"):
         for kind, folder in folders.items():
             if not folder.exists():
@@ -83,24 +89,31 @@ def test_rewards_that_do_not_fit_the_steps(commands, tmp_path):
 @pytest.mark.parametrize("method", ["grpo", "ppo"])
 @pytest.mark.parametrize("kind", ["outcome", "process"])
 def test_a_model_as_reward(kind, method, scorers, commands, tmp_path):
-    """Beside a rule; a process model also of each step. PPO's critic starts from the same model, and says 0."""
+    """Beside a rule; a process model also of each step. PPO's critic starts from the same model, and says 0. With a
+    model of outcomes one of questions multiplies the whole."""
     run = tmp_path / "run"
     names = ("--config.reward.names=('user_rewards:letters', 'model')", "--config.reward.weights=(0.5, 2.0)")
     flags = (*UNJUDGED, *names, f"--config.reward.model={scorers[kind]}", "--config.steps=1")
     flags += (*STEPS, "--config.reward.steps=model") if kind == "process" else ()
+    flags += (f"--config.reward.instruction_model={scorers['preference']}",) if kind == "outcome" else ()
     if method == "ppo":
         of_ppo = ("--preset=ppo", "--config.algorithm.advantage=gae", f"--config.critic.path={scorers[kind]}")
         flags += (*of_ppo, "--config.critic.gae_lambda=1.0", "--config.critic.whiten=False", "--config.log.samples=8")
     commands.succeed(commands.grpo(run, *flags))
     for sample in read(run / "samples.jsonl"):
         parts = sample["rewards"]
-        assert sample["reward"] == pytest.approx(0.5 * parts["user_rewards:letters"] + 2 * parts["model"], abs=1e-5)
+        of_answer = 0.5 * parts["user_rewards:letters"] + 2 * parts["model"]
+        assert sample["reward"] == pytest.approx(parts.get("instruction", 1) * of_answer, abs=1e-5)
+        assert ("instruction" in parts) == (kind == "outcome")
         assert 0 < parts["model"] < 1
         if kind == "process":
             assert parts["model"] == pytest.approx(np.prod(sample["step_rewards"]), rel=1e-4)
-    # It stands in no checkpoint, so a run that goes on is told if it has changed.
-    assert json.loads((run / "model" / "read_again.json").read_text())["reward.model"]["folder"] == str(scorers[kind])
+    # They stand in no checkpoint, so a run that goes on is told if they have changed.
+    again = json.loads((run / "model" / "read_again.json").read_text())
+    assert again["reward.model"]["folder"] == str(scorers[kind])
+    assert ("reward.instruction_model" in again) == (kind == "outcome")
     (record,) = read(run / "metrics.jsonl")
+    assert 0 < record.get("reward/instruction", 0.5) < 1
     assert 0 < record["reward/model"] < 1 and record["reward/std"] > 0
     assert record["optimizer/grad_norm"] > 0
     if method == "ppo":
@@ -111,12 +124,44 @@ def test_a_model_as_reward(kind, method, scorers, commands, tmp_path):
             assert sample["advantage"] == pytest.approx(to_come, rel=1e-4)
 
 
+def test_rewards_of_questions(scorers, tiny_model):
+    """WizardMath's product, by transformers and numpy; a question has one factor however many are scored with it."""
+    asked = Settings(model=settings.Model(path=str(tiny_model)))
+    reward = settings.Reward(instruction_model=str(scorers["preference"]))
+    policy = describe_model(asked.model, make_mesh(asked.mesh, jax.devices()[:1]), lambda: ())
+    model = instruction_rewards.describe_instruction_model(reward, policy)
+    problems = [{"id": str(i), "problem": f"What is {i} + {i}{' more' * i}?"} for i in range(5)]
+    prompts = [EncodedPrompt(index, []) for index in (4, 0, 3)]
+    made = instruction_rewards.Questions(model, problems, prompts).factors(micro_batch=2)
+    assert list(made) == [4, 0, 3]
+    assert instruction_rewards.Questions(model, problems, prompts[:1]).factors(2)[4] == pytest.approx(made[4], rel=1e-5)
+
+    theirs = transformers.AutoModelForSequenceClassification.from_pretrained(scorers["preference"])
+    tokenizer = transformers.AutoTokenizer.from_pretrained(tiny_model)
+    for index, factor in made.items():
+        ids = tokenizer("A problem:\n")["input_ids"] + tokenizer(problems[index]["problem"])["input_ids"]
+        ids = torch.tensor([[*ids, tokenizer.eos_token_id]])
+        with torch.no_grad():
+            score = theirs(ids, attention_mask=torch.ones_like(ids)).logits.item()
+        assert factor == pytest.approx(1 / (1 + np.exp(-score)), rel=1e-4)
+
+    # v3: the least probability of a step; v1's is the same with another aggregation.
+    logits, ends = np.float32([[1.5, 0, -0.5, 2], [0.2, 3, 1, 1]]), [[0, 2], [1]]
+    judge = RewardModel(
+        "process", type("Score", (), {"begin": lambda self, params, batch: lambda: logits})(), "minimum"
+    )
+    of_answers = judge.of_completions(judge.begin({}, {})(), np.array([3, 2]), ends)
+    rules = np.float32([1, 0])
+    graded = Graded(0 * rules, {"rule": rules}, ["correct", "wrong"], [None, None], {})
+    total = graded.plus("model", of_answers).times("instruction", np.float32([made[4]] * 2)).total
+    sigmoid = lambda x: 1 / (1 + np.exp(-x))  # noqa: E731
+    np.testing.assert_allclose(total, [made[4] * min(sigmoid(1.5), sigmoid(-0.5)), made[4] * sigmoid(3)], rtol=1e-5)
+
+
 @pytest.mark.parametrize("kind", ["outcome", "process", "preference"])
-def test_what_a_critic_takes_of_a_reward_model(kind, scorers, tiny_model, tmp_path):
+def test_what_a_critic_takes_of_a_reward_model(kind, scorers, tiny_model):
     """All but a last layer of logits; of one that gives rewards that too."""
-    if kind == "preference":
-        make_scorer(tiny_model, tmp_path / "preference", kind)
-    folder = scorers.get(kind, tmp_path / "preference")
+    folder = scorers[kind]
     asked = Settings(model=settings.Model(path=str(tiny_model)), critic=Critic(kind="separate", path=str(folder)))
     policy = describe_model(asked.model, make_mesh(asked.mesh, jax.devices()[:1]), lambda: ())
     made = jax.device_get(describe_critic(asked, policy).load_params(0))
@@ -175,6 +220,13 @@ def test_batches_with_replay():
         (["--config.reward.names=('model',)", "--config.reward.weights=(1.0,)", "--config.reward.model=x"], ["rule"]),
         (["--config.reward.model=x"], ["config.reward.model='x'", "is not asked"]),
         (["--config.reward.aggregation=minimum"], ["config.reward.aggregation='minimum'"]),
+        (
+            [
+                "--config.reward.steps=calculations", "--config.algorithm.advantage=process",
+                "--config.reward.instruction_model=x",
+            ],
+            ["config.reward.steps='calculations'", "config.reward.instruction_model"],
+        ),
         (["--config.retraining.steps=3"], ["config.retraining.steps=3", "config.reward.model"]),
         (["--config.retraining.replay=0.5"], ["config.retraining.replay=0.5"]),
         ([*RETRAINED, "--config.retraining.batch_size=5"], ["replay=0.1: is none", "batch_size=5"]),
@@ -211,6 +263,9 @@ def test_reward_models_that_cannot_be(scorers, tiny_model, refusal, tmp_path):
     assert "no such folder" in refusal(train.main, [*config, *asks, "--config.reward.model=/no/such/folder"])
     line = refusal(train.main, [*config, *asks, f"--config.reward.model={tiny_model}"])
     assert "config.reward.model" in line and "Qwen2ForCausalLM" in line
+    for key, folder in (("outcome", scorers["outcome"]), ("Qwen2ForCausalLM", tiny_model)):
+        line = refusal(train.main, [*config, f"--config.reward.instruction_model={folder}"])
+        assert "config.reward.instruction_model" in line and key in line
     steps = ["--config.reward.steps=model", "--config.algorithm.advantage=process"]
     line = refusal(train.main, [*config, *steps, f"--config.reward.model={scorers['outcome']}"])
     assert "config.reward.steps='model'" in line and "outcome" in line

@@ -1,10 +1,14 @@
 """Sieves of generated completions."""
 
 import numpy as np
+import pytest
 
+from rl_reason.errors import UsageError
+from rl_reason.recipes.checks.selecting import check_rank, check_select
+from rl_reason.recipes.ranking import rank
 from rl_reason.recipes.selecting import select
 from rl_reason.rewards.combination import Graded
-from rl_reason.settings import Selection
+from rl_reason.settings import Selection, Settings, defaults
 
 ROWS = [
     # (question, completion, finish, right, in one language)
@@ -63,3 +67,53 @@ def test_what_could_not_be_graded_is_not_learned():
     rows, counts = select(records, graded, wanted)
     assert counts["ended"] == 6
     assert rows[0]["solution"] == "1 + 1 = 2, which is two"
+
+
+def test_a_completion_becomes_a_problem():
+    records, graded, wanted = made(keep=0)
+
+    def evolve(text, problem):
+        return {"problem": f"{problem['problem']} And {text[0]}?", "answer": "7"} if problem["id"] == "a" else None
+
+    rows, counts = select(records, graded, wanted, evolve)
+    assert [row["problem"] for row in rows] == [f"what is a? And {n}?" for n in (1, 2, 3)]
+    assert rows[0] == {"id": "a/0", "problem": "what is a? And 1?", "answer": "7", "evolved_from": "a"}
+    assert (counts["rewritten"], counts["different"]) == (4, 3)  # two say the same
+    with pytest.raises(UsageError, match="config.selection.rewrite.*`answer`"):
+        select(records, graded, wanted, lambda text, problem: {"problem": "new"})
+
+
+def test_ranks_become_pairs():
+    """Of each question the best with the worst, as long as they differ."""
+    texts = {"a": [3, 1, 2, 2, 5], "b": [1, 1], "c": [4]}
+    records = [
+        {"id": id, "sample": i, "problem": f"{id}?", "completion": f"{id}{i} is {score}", "finish": "stop"}
+        for id, scores in texts.items()
+        for i, score in enumerate(scores)
+    ]
+    total = np.float32([score for scores in texts.values() for score in scores])
+    graded = Graded(total, {"judge": total}, ["wrong"] * len(total), [None] * len(total), {})
+    pairs, counts = rank(records, graded, Selection(least=(), keep=0, pairs=4))
+    assert [(one["problem"], one["chosen"], one["rejected"]) for one in pairs] == [
+        ("a?", "a4 is 5", "a1 is 1"),
+        ("a?", "a0 is 3", "a3 is 2"),
+    ]
+    assert pairs[0]["rewards"] == [5, 1] and counts["pairs"] == 2
+    as_problems = lambda text, problem: {"problem": text, "answer": "1"}  # noqa: E731
+    fewer, _ = rank(records, graded, Selection(least=(("judge", 2.0),), keep=0, pairs=1), as_problems)
+    assert [(one["chosen"], one["rejected"]) for one in fewer] == [("a4 is 5", "a3 is 2")]
+
+
+def test_what_ranking_reads():
+    config = defaults()
+    config.selection.inputs = ("x",)
+    config.selection.pairs = 3
+    with pytest.raises(UsageError, match="config.selection.pairs=3: is not read by selecting"):
+        check_select(Settings.from_config(config))
+    with pytest.raises(UsageError, match="config.selection.keep=1"):
+        check_rank(Settings.from_config(config))
+    config.selection.keep = 0
+    check_rank(Settings.from_config(config))
+    config.reward.weights = (0.0,)
+    with pytest.raises(UsageError, match="config.reward.weights"):
+        check_rank(Settings.from_config(config))

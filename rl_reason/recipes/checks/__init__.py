@@ -6,22 +6,25 @@ from collections.abc import Mapping
 from typing import Any
 
 from rl_reason.errors import UnreadKey, UsageError
+from rl_reason.recipes.checks.cleaning import check_clean
 from rl_reason.recipes.checks.distillation import check_distillation
 from rl_reason.recipes.checks.generation import check_generation
 from rl_reason.recipes.checks.policy_gradient import check_policy_gradient
 from rl_reason.recipes.checks.preference import check_preference
 from rl_reason.recipes.checks.pretraining import check_pretraining
 from rl_reason.recipes.checks.reward_model import check_reward_model
-from rl_reason.recipes.checks.selecting import check_select
+from rl_reason.recipes.checks.selecting import check_rank, check_select
 from rl_reason.recipes.checks.supervised import check_rejection, check_supervised
 from rl_reason.settings import Settings
 
 OF_RECIPES = {
+    "clean": check_clean,
     "distillation": check_distillation,
     "generate": check_generation,
     "policy_gradient": check_policy_gradient,
     "preference": check_preference,
     "pretraining": check_pretraining,
+    "rank": check_rank,
     "rejection": check_rejection,
     "reward_model": check_reward_model,
     "select": check_select,

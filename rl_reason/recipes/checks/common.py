@@ -69,7 +69,7 @@ OF_REWARD_MODEL, OF_COLLECTING, OF_PREFERENCE, OF_DISTILLATION = map(
 )
 
 
-OF_PIPELINES = ("selection", "pipeline", "stages")
+OF_PIPELINES = ("selection", "cleaning", "pipeline", "stages")
 """What no recipe reads that samples or trains itself."""
 
 
@@ -89,7 +89,8 @@ OF_SAMPLING = tuple(f"sampling.{key}" for key in ("top_k", "top_p", "min_p", "te
 OF_GRADING = ("names", "weights", "timeout", "workers", "memory", "environment")
 
 
-OF_LEARNED_REWARDS = tuple(f"reward.{key}" for key in ("overlong", "steps", "step_separator", "model", "aggregation"))
+LEARNED_REWARDS = ("overlong", "steps", "step_separator", "model", "aggregation", "instruction_model")
+OF_LEARNED_REWARDS = tuple(f"reward.{key}" for key in LEARNED_REWARDS)
 """What is rewarded beside the rules."""
 
 

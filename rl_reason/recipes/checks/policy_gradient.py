@@ -240,6 +240,8 @@ def _check_critic(settings: Settings) -> None:
         raise UsageError("config.critic.kind='shared': adapters leave its layer as it is; expected 'separate'")
 
 
+DIVIDED = ("group", "leave_one_out_std")
+"""Advantages that are divided by the spread of their group."""
 NOT_RETRAINED = "where config.retraining.steps is 0"
 
 
@@ -286,6 +288,17 @@ def _check_reward_model(settings: Settings) -> None:
         raise UsageError(
             f"config.reward.model={reward.model!r}: is not asked; expected 'model' in config.reward.names or as "
             "config.reward.steps"
+        )
+    if reward.instruction_model and reward.steps:
+        raise UsageError(
+            f"config.reward.steps={reward.steps!r}: config.reward.instruction_model multiplies rewards of completions, "
+            "not of steps; expected '' (a model of steps may be 'model' in config.reward.names)"
+        )
+    if reward.instruction_model and advantage in DIVIDED:
+        log.warning(
+            "config.reward.instruction_model: is the same for all completions of a question, and cancels where "
+            "config.algorithm.advantage=%r divides by the spread of the group",
+            advantage,
         )
     one_of("reward.aggregation", reward.aggregation, AGGREGATIONS)
     if MODEL not in reward.names:

@@ -39,6 +39,7 @@ def check_reward_model(settings: Settings) -> None:
         "reward.overlong",
         "reward.model",
         "reward.aggregation",
+        "reward.instruction_model",
     )
     unread(settings, (*keys, "data.solutions", "evaluation.samples_during", "evaluation.greedy"), by)
     unread(settings, ("model.lora_rank", "model.lora_path"), f"{by}: all weights are trained")

@@ -12,6 +12,24 @@ from rl_reason.settings import Settings
 
 def check_select(settings: Settings) -> None:
     """The keys of `recipes.selecting`: those of `selection`, and how completions are graded."""
+    unread(settings, ("selection.pairs",), "by selecting: config.recipe='rank' makes pairs")
+    _check_sieves(settings)
+
+
+def check_rank(settings: Settings) -> None:
+    """The keys of `recipes.ranking`: the same, and how many pairs are made."""
+    at_least("selection.pairs", settings.selection.pairs, 1)
+    _check_sieves(settings)
+    if settings.selection.keep == 1:
+        raise UsageError("config.selection.keep=1: leaves nothing to compare with; expected at least 2, or 0 for all")
+    if not any(settings.reward.weights):
+        raise UsageError(
+            f"config.reward.weights={settings.reward.weights!r}: all completions have the reward 0; expected one that "
+            "ranks them"
+        )
+
+
+def _check_sieves(settings: Settings) -> None:
     wanted, reward = settings.selection, settings.reward
     if not wanted.inputs:
         raise UsageError("config.selection.inputs=(): expected folders that rl_reason.generate has made")
