@@ -144,7 +144,8 @@ class Reward:
 
 @dataclass(frozen=True)
 class Endpoint:
-    """A server with OpenAI's HTTP API that completions are sampled from in place of `model.path`: recipe `generate`."""
+    """A server with OpenAI's HTTP API that is asked in place of `model.path`: recipes `generate`, for completions, and
+    `feedback`."""
 
     url: str = ""
     """Of the API's root, such as "http://127.0.0.1:8000/v1"; empty: there is none."""
@@ -253,6 +254,31 @@ class Selection:
     """Completions of a question, at most, that differ (`data.selection.fingerprint`); 0: all."""
     rewrite: str = ""
     """`package.module:function` from (completion, problem) to the text that is learned, or None where there is none."""
+
+
+@dataclass(frozen=True)
+class Constitution:
+    """Principles by which a model judges answers (Constitutional AI, arXiv 2212.08073): recipes `generate` and
+    `feedback`."""
+
+    file: str = ""
+    """Rows with `critique`, `revision` and `choice` (`data.constitution`). Which one is taken is drawn from the seed."""
+    asks: str = ""
+    """Recipe `generate`, of each completion in the folder `data.name`: "critique": for one by a principle of `file`;
+    "revision": for a better answer, where the completions are critiques. Empty: `data.name` is problems as ever."""
+
+
+@dataclass(frozen=True)
+class Feedback:
+    """Which of two completions is better, said by the model in `model.path` or `endpoint` (recipe `feedback`,
+    arXiv 2212.08073, section 4.1)."""
+
+    pairs: int = 1
+    """Of a question, at most; no completion stands in two."""
+    reasoning: bool = False
+    """It thinks before it chooses, as `sampling` says."""
+    clamp: float = 0.0
+    """Its probabilities are kept between this and 1 − this: 0.4 in the paper, where it thinks."""
 
 
 @dataclass(frozen=True)
@@ -513,6 +539,8 @@ class Settings:
     collect: Collect = Collect()
     generate: Generate = Generate()
     selection: Selection = Selection()
+    constitution: Constitution = Constitution()
+    feedback: Feedback = Feedback()
     preference: Preference = Preference()
     distillation: Distillation = Distillation()
     algorithm: Algorithm = Algorithm()

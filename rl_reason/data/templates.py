@@ -117,9 +117,15 @@ def rewrite(problem: Mapping) -> list[dict]:
     return [{"role": "user", "content": content}]
 
 
+def chat(problem: Mapping) -> list[dict]:
+    """The problem as a message of the user; or a conversation, of the problem's `turns` (`data.revising`)."""
+    turns = problem.get("turns") or [statement(problem)]
+    return [{"role": ("user", "assistant")[place % 2], "content": turn} for place, turn in enumerate(turns)]
+
+
 def question(problem: Mapping) -> str:
-    """The problem and one newline: the form that a tiny model is trained on."""
-    return f"{problem['problem']}\n"
+    """The problem, or each of its `turns`, and one newline: the form that a tiny model is trained on."""
+    return "".join(f"{turn}\n" for turn in problem.get("turns") or [problem["problem"]])
 
 
 def none(problem: Mapping) -> str:
@@ -136,6 +142,7 @@ TEMPLATES: dict[str, Template] = {
     "code": code,
     "code_plain": code_plain,
     "rewrite": rewrite,
+    "chat": chat,
     "minerva_math": minerva_math,
     "minerva_words": minerva_words,
     "question": question,

@@ -13,7 +13,7 @@ import json
 from collections.abc import Callable, Sequence
 from pathlib import Path
 
-from rl_reason.data.generated import read_shards
+from rl_reason.data.generated import problem_of, read_shards
 from rl_reason.data.selection import fingerprint
 from rl_reason.errors import RunError, UsageError
 from rl_reason.parallel import hosts
@@ -108,15 +108,4 @@ def select(
         return new
 
     sieve("different", is_new)
-    return [_row(records[i], texts[i] or "") for i in left], counts
-
-
-OF_SAMPLE = (
-    "completion", "prompt", "tokens", "logprobs", "finish", "reward", "correct", "verdict", "extracted", "failure",
-)  # fmt: skip
-"""What of a record belongs to the completion, and not to its problem."""
-
-
-def _row(record: dict, text: str) -> dict:
-    problem = {key: value for key, value in record.items() if key not in OF_SAMPLE}
-    return problem | {"id": f"{record['id']}/{problem.pop('sample', 0)}", "solution": text}
+    return [problem_of(records[i]) | {"solution": texts[i] or ""} for i in left], counts
