@@ -189,8 +189,8 @@ class RewardModel:
     labels: str = "rules"
     """Where they come from: "rules": completions are sampled and judged by `reward.names`, or their steps by
     `reward.steps`; "rollouts": they are sampled, and a step is judged by how often the policy ends right from there
-    (Math-Shepherd); "file": `data.name` and `evaluation.name` are files that hold them, or `request_pairs`
-    (`data.labelled`)."""
+    (Math-Shepherd); "file": `data.name` and `evaluation.name` are files that hold them, or made ones such as
+    `request_pairs` (`data.labelled`), joined by "+"."""
     policy: str = ""
     """Folder of the policy that completions are sampled from; empty: `model.path`."""
     every_token: bool = False
@@ -262,7 +262,7 @@ class Constitution:
     `feedback`."""
 
     file: str = ""
-    """Rows with `critique`, `revision` and `choice` (`data.constitution`). Which one is taken is drawn from the seed."""
+    """Rows with `critique`, `revision` and `choice` (`data.constitution`); the seed draws which one is taken."""
     asks: str = ""
     """Recipe `generate`, of each completion in the folder `data.name`: "critique": for one by a principle of `file`;
     "revision": for a better answer, where the completions are critiques. Empty: `data.name` is problems as ever."""

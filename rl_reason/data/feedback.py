@@ -123,7 +123,7 @@ def preference(pair: Pair, said: Sequence[Said], clamp: float) -> dict[str, Any]
     in_order, turned = (one.share for one in said)
     if in_order is None or turned is None:
         told = next(one for one in said if one.share is None)
-        return row | {"failure": {"part": "feedback", "kind": "no letter", "message": told.reason}}
+        return row | {"failure": {"part": "feedback", "kind": "unjudged", "message": told.reason}}
     share = share_of_first(in_order, turned, clamp)
     chosen, rejected = (pair.first, pair.second) if share >= 0.5 else (pair.second, pair.first)
     sides = {"chosen": chosen["completion"], "rejected": rejected["completion"], "share": max(share, 1 - share)}
@@ -135,14 +135,14 @@ Likely = Sequence[tuple[str, Mapping[str, float]]]
 
 
 def read_letter(text: str, likely: Likely = ()) -> Said:
-    """What a text says behind its thoughts, and, where the probabilities of its tokens are known, how surely: a letter in
-    brackets, or one by itself."""
+    """What a text says behind its thoughts, a letter in brackets or one by itself; and how surely, where the
+    probabilities of its tokens are known."""
     answer = _THOUGHT.sub("", text)
     alone = _ALONE.fullmatch(answer)
     named = {alone[1]} if alone else set(_NAMED.findall(answer))
     if len(named) != 1:
         found = "both letters" if named else "neither letter"
-        return Said(None, text, f"names {found}: {' '.join(answer.split())[:80]!r}; expected (A) or (B)")
+        return Said(None, text, f"the answer names {found}: {' '.join(answer.split())[:80]!r}; expected (A) or (B)")
     (letter,) = named
     of_letter = [others for token, others in likely if _bare(token) == letter]
     if of_letter:

@@ -25,6 +25,7 @@ from typing import Any
 
 from transformers import PreTrainedTokenizerBase
 
+from rl_reason.data.assistant import PAIR_SOURCES
 from rl_reason.data.jsonl import is_unicode, read_jsonl
 from rl_reason.data.requests import request_pairs
 from rl_reason.data.steps import StepEnds, join_steps, make_step_ends
@@ -132,7 +133,7 @@ def encode_labelled(
     return items
 
 
-MADE: dict[str, Callable[[str, str, int], Sequence[Mapping]]] = {"request_pairs": request_pairs}
+MADE: dict[str, Callable[[str, str, int], Sequence[Mapping]]] = {"request_pairs": request_pairs, **PAIR_SOURCES}
 """Rows of labels that are made: functions of (split, dir, seed), as the sources of problems are (`data.sources`)."""
 
 

@@ -1,9 +1,9 @@
 """What a model is asked about its own answers: to criticize one by a principle, then to revise it (Constitutional AI,
 arXiv 2212.08073, section 3.1).
 
-Both make of each record of a folder of samples (`data.generated`) a problem with `turns`, what was said so far, the user
-first: its template (`data.templates.chat`) shows these. A sample of the second answers the first turn anew, and may be
-criticized in its turn: so many rounds as there are stages.
+Both make of each record of a folder of samples (`data.generated`) a problem with `turns`, what was said so far, the
+user first: its template (`data.templates.chat`) shows these. A sample of the second answers the first turn anew, and
+may be criticized in its turn: so many rounds as there are stages.
 """
 
 from __future__ import annotations

@@ -14,6 +14,7 @@ from collections.abc import Callable, Mapping, Sequence
 from itertools import accumulate
 from pathlib import Path
 
+from rl_reason.data import assistant
 from rl_reason.data.benchmarks import BENCHMARKS, load_benchmark
 from rl_reason.data.bilingual import bilingual_problems
 from rl_reason.data.generated import is_generated, solutions
@@ -212,6 +213,7 @@ SOURCES: dict[str, Callable[[str, str, int], Sequence[dict]]] = {
     "bilingual_problems": bilingual_problems,
     "replies": replies,
     "requests": requests,
+    **assistant.SOURCES,
     **{name: functools.partial(load_benchmark, name) for name in BENCHMARKS},
     "gsm8k": gsm8k,
     "math": math,

@@ -36,9 +36,7 @@ def preference_loss(chosen_N: jax.Array, rejected_N: jax.Array, shares_N: jax.Ar
     return jnp.sum(losses_N), jnp.float32(len(chosen_N))
 
 
-def preference_tangents(
-    chosen_N: jax.Array, rejected_N: jax.Array, shares_N: jax.Array
-) -> tuple[jax.Array, jax.Array]:
+def preference_tangents(chosen_N: jax.Array, rejected_N: jax.Array, shares_N: jax.Array) -> tuple[jax.Array, jax.Array]:
     """Value and slopes of each pair's loss, float32 [N, 2]: by the chosen one's score, then by the rejected one's.
 
     The value stands in equal halves with both. A pair's loss needs both scores, and its two sides may lie in different

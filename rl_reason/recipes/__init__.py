@@ -6,6 +6,7 @@ from collections.abc import Callable
 
 from rl_reason.recipes import (
     distillation,
+    feedback,
     generation,
     pipeline,
     policy_gradient,
@@ -18,6 +19,7 @@ from rl_reason.recipes import (
 
 RECIPES: dict[str, Callable] = {
     "distillation": distillation.run,
+    "feedback": feedback.run,
     "generate": generation.run,
     "pipeline": pipeline.run,
     "policy_gradient": policy_gradient.run,

@@ -316,22 +316,23 @@ def _read(settings: Settings, encoding: Encoding) -> _Labelled:
     """The labels of files, or made ones."""
     data, evaluation, learned = settings.data, settings.evaluation, settings.reward_model
 
-    def read(name: str, split: str, problems: int, key: str) -> list[Item]:
+    def read(name: str, split: str, key: str) -> list[Item]:
         if name in MADE:
             rows = [(f"{key}={name!r}, {row['id']}", row) for row in MADE[name](split, data.dir, settings.seed)]
-            return first_problems(encode_labelled(rows, name, learned, encoding), problems)
+            return encode_labelled(rows, name, learned, encoding)
         if not name.endswith(".jsonl"):
             raise UsageError(
                 f"{key}={name!r}: expected a file, .jsonl, as config.reward_model.labels='file' says, or labels that "
                 f"are made: {', '.join(MADE)}"
             )
-        return first_problems(read_labelled(Path(name).expanduser(), learned, encoding), problems)
+        return read_labelled(Path(name).expanduser(), learned, encoding)
 
+    train = [item for name in sources.split_name(data.name) for item in read(name, data.split, "config.data.name")]
     held_out = {}
-    if evaluation.name:
-        read_one = (evaluation.name, evaluation.split, evaluation.problems)
-        held_out[evaluation.name] = read(*read_one, "config.evaluation.name")
-    return _Labelled(read(data.name, data.split, data.problems, "config.data.name"), held_out)
+    for name in sources.split_name(evaluation.name) if evaluation.name else ():
+        items = read(name, evaluation.split, "config.evaluation.name")
+        held_out[name] = first_problems(items, evaluation.problems)
+    return _Labelled(first_problems(train, data.problems), held_out)
 
 
 def _label(settings: Settings, task: _Task, workdir: Workdir, rewarder: Rewarder | None) -> _Labelled:

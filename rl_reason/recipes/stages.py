@@ -25,6 +25,7 @@ OUTPUTS: Mapping[str, tuple[str, ...]] = {
     "reward_model": _EXPORT,
     "supervised": _EXPORT,
     "rejection": (*_EXPORT, "collected.jsonl", "selected.jsonl"),
+    "feedback": ("preferences.jsonl",),
     "generate": ("",),
     "select": ("selected.jsonl",),
 }

@@ -328,10 +328,14 @@ def _read_likely(made: Any) -> tuple:
     """The log-probabilities of a choice, as chats have them or as texts do; nothing where they are of no such form."""
     try:
         if made.get("content") is not None:
-            return tuple((one["token"], {x["token"]: float(x["logprob"]) for x in one["top_logprobs"]})
-                         for one in made["content"])
-        return tuple((token, {text: float(x) for text, x in (others or {}).items()})
-                     for token, others in zip(made["tokens"], made["top_logprobs"], strict=True))
+            return tuple(
+                (one["token"], {x["token"]: float(x["logprob"]) for x in one["top_logprobs"]})
+                for one in made["content"]
+            )
+        return tuple(
+            (token, {text: float(x) for text, x in (others or {}).items()})
+            for token, others in zip(made["tokens"], made["top_logprobs"], strict=True)
+        )
     except (AttributeError, KeyError, TypeError, ValueError):
         return ()
 

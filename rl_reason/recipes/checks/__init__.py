@@ -1,6 +1,7 @@
 """What is wrong with settings, told before anything is compiled: a file for each recipe, and what they share."""
 
 from rl_reason.recipes.checks.distillation import check_distillation
+from rl_reason.recipes.checks.feedback import check_feedback
 from rl_reason.recipes.checks.generation import check_generation
 from rl_reason.recipes.checks.policy_gradient import check_policy_gradient
 from rl_reason.recipes.checks.preference import check_preference
@@ -10,6 +11,7 @@ from rl_reason.recipes.checks.supervised import check_rejection, check_supervise
 
 OF_RECIPES = {
     "distillation": check_distillation,
+    "feedback": check_feedback,
     "generate": check_generation,
     "policy_gradient": check_policy_gradient,
     "preference": check_preference,
