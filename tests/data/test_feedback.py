@@ -51,13 +51,13 @@ def test_what_is_asked():
 
 def test_the_other_way_round_a_share_is_1_minus_it_exactly():
     rng = random.Random(0)
-    values = [0.0, 1.0, 0.5, 1e-20, 1 - 2**-53, *(rng.random() for _ in range(200))]
+    values = [0.0, 1.0, 0.5, 1e-20, 1 - 2**-53, *(rng.random() for _ in range(40))]
     for p, q in itertools.product(values, repeat=2):
         for clamp in (0.0, 0.4):
             share = share_of_first(p, q, clamp)
             assert share_of_first(q, p, clamp) == 1 - share and clamp <= share <= 1 - clamp
             clamped = [min(max(x, clamp), 1 - clamp) for x in (p, q)]
-            assert share == pytest.approx((clamped[0] + 1 - clamped[1]) / 2, abs=1e-15)
+            assert abs(share - (clamped[0] + 1 - clamped[1]) / 2) < 1e-15
 
 
 def test_a_judge_that_sees_no_difference_but_likes_a_letter():

@@ -4,13 +4,14 @@ them, and which of two answers is better."""
 from __future__ import annotations
 
 import json
+import math
 import re
 import sys
 
 import pytest
 
 from rl_reason import train
-from rl_reason.data.generated import read_shards
+from rl_reason.data.generated import DESCRIPTION, read_shards, shard, write_shard
 from rl_reason.errors import run_command
 from rl_reason.runtime import endpoint
 from tests.end_to_end.commands import read
@@ -83,7 +84,7 @@ def speaks(path, request, number):
     """A helper that is rude at times, mends that when asked, and prefers hellos with a probability of 0.8, (A) a little
     more."""
     said = request["messages"][-1]["content"]
-    if said.startswith("Greet"):
+    if said.startswith("Greet") and "Options" not in said:
         return completion(f"{('Hello', 'Go away')[request['seed'] % 2]}, by {request['seed']}.")
     if said == "What is rude?":
         return completion(f"Rude is: {request['messages'][1]['content']}")
@@ -96,8 +97,6 @@ def speaks(path, request, number):
     p = 0.5 if a == b else 0.8 if a == "Hello" else 0.2
     made = completion("(A)" if p + 0.01 >= 0.5 else "(B)")
     if request.get("logprobs"):
-        import math
-
         top = [{"token": "A", "logprob": math.log(p + 0.01)}, {"token": "B", "logprob": math.log(1 - p - 0.01)}]
         letter = {"token": made["choices"][0]["message"]["content"][1], "logprob": 0.0, "top_logprobs": top}
         made["choices"][0]["logprobs"] = {"content": [letter]}
@@ -137,11 +136,23 @@ def test_from_prompts_to_revisions_and_preferences(run, tmp_path):
     assert summary["pairs"] == 6 and summary["unpaired_completions"] == 6 and summary["failures"] == 0
 
 
-def test_judges_of_letters_alone_that_fail_or_break_down(run, tmp_path):
-    """Log-probabilities are refused; two questions are answered with no letter; then the server breaks down."""
+@pytest.fixture
+def generated(tmp_path):
+    """A folder with two answers to each prompt, as `rl_reason.generate` makes it."""
+    folder = tmp_path / "run" / "answers"
+    folder.mkdir(parents=True)
+    rows = [
+        {**prompt, "sample": k, "completion": text, "finish": "stop", "reward": float(k)}
+        for prompt in PROMPTS
+        for k, text in enumerate(("Hello.", "Go away."))
+    ]
+    write_shard(shard(folder, 0, "jsonl"), rows)
+    told = {"finished": True, "format": "jsonl", "shards": 1, "problems": 6, "samples": 2}
+    (folder / DESCRIPTION).write_text(json.dumps(told | {"counts": {"samples": len(rows)}}))
 
-    def answers(path, request, number):
-        return completion(f"Hello, by {request['seed']}.")
+
+def test_a_judge_of_letters_alone_that_breaks_down(run, generated, tmp_path):
+    """Log-probabilities are refused; questions about one prompt are answered with no letter; then nothing comes."""
 
     def picky(path, request, number):
         if "logprobs" in request:
@@ -150,8 +161,6 @@ def test_judges_of_letters_alone_that_fail_or_break_down(run, tmp_path):
             return 500, {}, b"broken"
         return completion("Both." if "number 0" in request["messages"][0]["content"] else "(A)")
 
-    with Server(answers) as server:
-        assert run(server, "", "--config.stages.answers.collect.samples=2")[0] in (0, 1)
     concurrency = "--config.endpoint.concurrency=1"
     with Server(picky) as server:
         status, _, shown = run(server, "alone", concurrency)
@@ -159,25 +168,22 @@ def test_judges_of_letters_alone_that_fail_or_break_down(run, tmp_path):
     judged = read(tmp_path / "alone" / "judged.jsonl")
     assert len(judged) == 4 and "p0/0-1: not judged: the answer names neither letter: 'Both.'" in shown
     with Server(lambda path, request, number: picky(path, request, 0)) as server:
-        status, told, _ = run(server, "alone", concurrency)
-        assert status == 0 and len(server.requests) == 2 + 4
+        assert run(server, "alone", concurrency)[0] == 0 and len(server.requests) == 2 + 4
     assert read(tmp_path / "alone" / "judged.jsonl")[:4] == judged
-    rows, summary = read(tmp_path / "alone" / "preferences.jsonl"), read(tmp_path / "alone" / "feedback.json")
-    assert [row["share"] for row in rows] == [0.5] * 5
-    assert summary["failures"] == 1 and summary["pairs"] == 6
+    rows, summary = (tmp_path / "alone" / name for name in ("preferences.jsonl", "feedback.json"))
+    assert [row["share"] for row in read(rows)] == [0.5] * 5
+    summary = json.loads(summary.read_text())
+    assert summary["failures"] == 1 and summary["pairs"] == 6 and summary["agreement"] == 0.5
 
 
-def test_a_judge_that_never_chooses_ends_with_one_line(run, tmp_path):
-    def evades(path, request, number):
-        asked = "Options" in request["messages"][0]["content"]
-        return completion("I would rather not." if asked else f"Hello, by {request['seed']}.")
-
-    with Server(evades) as server:
-        status, _, shown = run(server)
+def test_a_judge_that_never_chooses_ends_with_one_line(run, generated, tmp_path):
+    with Server(lambda path, request, number: completion("I would rather not.")) as server:
+        status, _, shown = run(server, "alone")
     last = shown.splitlines()[-1]
-    assert status == 1 and last.startswith("error: stage 'pairs': ") and "none of 6 pairs could be judged" in last
+    assert status == 1 and last.startswith("error: ") and "none of 6 pairs could be judged" in last
     assert "names neither letter: 'I would rather not.'; expected (A) or (B)" in last
-    assert len(read(tmp_path / "run" / "pairs" / "judged.jsonl")) == 6
+    assert len(read(tmp_path / "alone" / "judged.jsonl")) == 6
+    assert not (tmp_path / "alone" / "preferences.jsonl").exists()
 
 
 def test_a_constitution_without_principles_is_told_before_the_first_stage(run, tmp_path):
