@@ -321,7 +321,8 @@ def _read_answer(content: str) -> Answer:
     usage = usage if isinstance(usage, dict) else {}
     tokens = [usage.get(name) for name in ("prompt_tokens", "completion_tokens")]
     counted = [count if isinstance(count, int) and count >= 0 else 0 for count in tokens]
-    return Answer(text, finish if isinstance(finish, str) else "stop", *counted, _read_likely(choice.get("logprobs")))
+    ended = finish if isinstance(finish, str) else "stop"
+    return Answer(text, ended, counted[0], counted[1], _read_likely(choice.get("logprobs")))
 
 
 def _read_likely(made: Any) -> tuple:
