@@ -166,7 +166,8 @@ class Reward:
 
 @dataclass(frozen=True)
 class Endpoint:
-    """A server with OpenAI's HTTP API that completions are sampled from in place of `model.path`: recipe `generate`."""
+    """A server with OpenAI's HTTP API that is asked in place of `model.path`: recipes `generate`, for completions, and
+    `feedback`."""
 
     url: str = ""
     """Of the API's root, such as "http://127.0.0.1:8000/v1"; empty: there is none."""
@@ -210,8 +211,8 @@ class RewardModel:
     labels: str = "rules"
     """Where they come from: "rules": completions are sampled and judged by `reward.names`, or their steps by
     `reward.steps`; "rollouts": they are sampled, and a step is judged by how often the policy ends right from there
-    (Math-Shepherd); "file": `data.name` and `evaluation.name` are files that hold them, or `request_pairs`
-    and `instruction_pairs` (`data.labelled`)."""
+    (Math-Shepherd); "file": `data.name` and `evaluation.name` are files that hold them, or made ones such as
+    `request_pairs` (`data.labelled`), joined by "+"."""
     policy: str = ""
     """Folder of the policy that completions are sampled from; empty: `model.path`."""
     every_token: bool = False
@@ -299,6 +300,31 @@ class Cleaning:
     """Of the runs of both problems that are in the other, at least, for one that an evaluation asks."""
     within: bool = False
     """Also one that holds an evaluation's problem as a part, so that only the share of that one's runs counts."""
+
+
+@dataclass(frozen=True)
+class Constitution:
+    """Principles by which a model judges answers (Constitutional AI, arXiv 2212.08073): recipes `generate` and
+    `feedback`."""
+
+    file: str = ""
+    """Rows with `critique`, `revision` and `choice` (`data.constitution`); the seed draws which one is taken."""
+    asks: str = ""
+    """Recipe `generate`, of each completion in the folder `data.name`: "critique": for one by a principle of `file`;
+    "revision": for a better answer, where the completions are critiques. Empty: `data.name` is problems as ever."""
+
+
+@dataclass(frozen=True)
+class Feedback:
+    """Which of two completions is better, said by the model in `model.path` or `endpoint` (recipe `feedback`,
+    arXiv 2212.08073, section 4.1)."""
+
+    pairs: int = 1
+    """Of a question, at most; no completion stands in two."""
+    reasoning: bool = False
+    """It thinks before it chooses, as `sampling` says."""
+    clamp: float = 0.0
+    """Its probabilities are kept between this and 1 − this: 0.4 in the paper, where it thinks."""
 
 
 @dataclass(frozen=True)
@@ -563,6 +589,8 @@ class Settings:
     generate: Generate = Generate()
     selection: Selection = Selection()
     cleaning: Cleaning = Cleaning()
+    constitution: Constitution = Constitution()
+    feedback: Feedback = Feedback()
     preference: Preference = Preference()
     distillation: Distillation = Distillation()
     algorithm: Algorithm = Algorithm()

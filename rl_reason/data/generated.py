@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import json
 import os
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -18,6 +18,11 @@ from rl_reason.errors import RunError, UsageError
 
 DESCRIPTION = "generation.json"
 FORMATS = ("jsonl", "array_record")
+OF_SAMPLE = (
+    "completion", "prompt", "tokens", "logprobs", "finish", "reward", "correct", "verdict", "extracted", "failure",
+    "turns", "revision_request",
+)  # fmt: skip
+"""What of a record belongs to the completion, and to what was said before it (`data.revising`), not to its problem."""
 
 
 def shard(folder: Path, number: int, format: str) -> Path:
@@ -78,6 +83,12 @@ def read_shard(path: Path) -> list[dict[str, Any]]:
         return [json.loads(record) for record in reader.read_all()] if reader.num_records() else []
     finally:
         reader.close()
+
+
+def problem_of(record: Mapping[str, Any]) -> dict[str, Any]:
+    """What a record says of its problem, with an id that tells its samples apart."""
+    problem = {key: value for key, value in record.items() if key not in OF_SAMPLE}
+    return problem | {"id": f"{record['id']}/{problem.pop('sample', 0)}"}
 
 
 def write_shard(path: Path, records: Sequence[dict[str, Any]]) -> None:

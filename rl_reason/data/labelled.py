@@ -3,7 +3,8 @@
 Each row has `problem`, and by the kind of the reward model
 
 - outcome: `completion`, and `correct` (true or false) or `reward` (0 to 1);
-- preference: `chosen` and `rejected`;
+- preference: `chosen` and `rejected`, and `share` where it is not certain which one is better (`recipes.feedback`): how
+  probably it is the chosen one;
 - process: a whole solution, as `steps` (a list of texts) or as `completion`, with `labels`, a rating of each step (1,
   0, −1; null: not rated), or `shares`, 0 to 1 of each step (`recipes.labelling`); or one step as PRM800K has them,
   `prefix` (the steps before it), `step` and `rating`; with an `answer`, or where it is a solution (`is_solution`), that
@@ -24,6 +25,7 @@ from typing import Any
 
 from transformers import PreTrainedTokenizerBase
 
+from rl_reason.data.assistant import PAIR_SOURCES
 from rl_reason.data.evolving import instruction_pairs
 from rl_reason.data.jsonl import is_unicode, read_jsonl
 from rl_reason.data.requests import request_pairs
@@ -52,7 +54,7 @@ class Judged:
 
 
 Item = tuple[Judged, ...]
-"""One completion; of a pair the chosen one and the rejected one, whose targets are 1 and 0."""
+"""One completion; of a pair the chosen one and the rejected one, whose targets add up to 1."""
 
 
 @dataclass(frozen=True)
@@ -135,6 +137,7 @@ def encode_labelled(
 MADE: dict[str, Callable[[str, str, int], Sequence[Mapping]]] = {
     "request_pairs": request_pairs,
     "instruction_pairs": instruction_pairs,
+    **PAIR_SOURCES,
 }
 """Rows of labels that are made: functions of (split, dir, seed), as the sources of problems are (`data.sources`)."""
 
@@ -168,8 +171,9 @@ def _preference(row: Mapping, place: str, learned: RewardModel, encoding: Encodi
     problem = _text(row, "problem", place)
     texts = [_text(row, key, place) for key in ("chosen", "rejected")]
     prompt_ids = encoding.prompt(row, place)
+    share = _share(row.get("share", 1.0), "`share`", place)
     sides = []
-    for text, target in zip(texts, (1.0, 0.0), strict=True):
+    for text, target in zip(texts, (share, 1.0 - share), strict=True):
         ids = encoding.completion(text, place)
         sides.append(Judged(problem, prompt_ids, ids, [len(ids) - 1], [target]))
     if sides[0].completion_ids == sides[1].completion_ids:

@@ -14,6 +14,7 @@ from collections.abc import Callable, Mapping, Sequence
 from itertools import accumulate
 from pathlib import Path
 
+from rl_reason.data import assistant
 from rl_reason.data.benchmarks import BENCHMARKS, load_benchmark
 from rl_reason.data.bilingual import bilingual_problems
 from rl_reason.data.evolving import easier_word_problems, harder_word_problems
@@ -220,6 +221,7 @@ SOURCES: dict[str, Callable[[str, str, int], Sequence[dict]]] = {
     "bilingual_problems": bilingual_problems,
     "replies": replies,
     "requests": requests,
+    **assistant.SOURCES,
     **{name: functools.partial(load_benchmark, name) for name in BENCHMARKS},
     **{name: functools.partial(geometry, name) for name in GEOMETRY},
     "gsm8k": gsm8k,

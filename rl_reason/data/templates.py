@@ -143,9 +143,15 @@ def instruction(problem: Mapping) -> str:
     return f"{INSTRUCTION_LINE}\n"
 
 
+def chat(problem: Mapping) -> list[dict]:
+    """The problem as a message of the user; or a conversation, of the problem's `turns` (`data.revising`)."""
+    turns = problem.get("turns") or [statement(problem)]
+    return [{"role": ("user", "assistant")[place % 2], "content": turn} for place, turn in enumerate(turns)]
+
+
 def question(problem: Mapping) -> str:
-    """The problem and one newline: the form that a tiny model is trained on."""
-    return f"{problem['problem']}\n"
+    """The problem, or each of its `turns`, and one newline: the form that a tiny model is trained on."""
+    return "".join(f"{turn}\n" for turn in problem.get("turns") or [problem["problem"]])
 
 
 def none(problem: Mapping) -> str:
@@ -166,6 +172,7 @@ TEMPLATES: dict[str, Template] = {
     "instruction": instruction,
     "evolve_upward": evolve_upward,
     "evolve_downward": evolve_downward,
+    "chat": chat,
     "minerva_math": minerva_math,
     "minerva_words": minerva_words,
     "minerva_exercises": minerva_exercises,

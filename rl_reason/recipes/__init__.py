@@ -7,6 +7,7 @@ from collections.abc import Callable
 from rl_reason.recipes import (
     cleaning,
     distillation,
+    feedback,
     generation,
     pipeline,
     policy_gradient,
@@ -22,6 +23,7 @@ from rl_reason.recipes import (
 RECIPES: dict[str, Callable] = {
     "clean": cleaning.run,
     "distillation": distillation.run,
+    "feedback": feedback.run,
     "generate": generation.run,
     "pipeline": pipeline.run,
     "policy_gradient": policy_gradient.run,

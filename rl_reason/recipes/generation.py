@@ -20,7 +20,10 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from rl_reason.data.constitution import read_constitution
+from rl_reason.data.generated import read_shards
 from rl_reason.data.iterators import EncodedPrompt
+from rl_reason.data.revising import ask
 from rl_reason.data.templates import find_template, stops_of
 from rl_reason.errors import Preempted, RunError, UsageError
 from rl_reason.models.tensor_files import TensorFiles
@@ -34,7 +37,7 @@ from rl_reason.recipes.evaluation import HeldOut, questions_at_once
 from rl_reason.recipes.generation_folder import GenerationFolder
 from rl_reason.recipes.golds import readable
 from rl_reason.recipes.grading import judge_counts
-from rl_reason.recipes.setup import describe_model
+from rl_reason.recipes.setup import describe_model, take_problems
 from rl_reason.rewards.combination import JUDGE, Rewarder
 from rl_reason.rewards.versions import version_of
 from rl_reason.runtime.progress import table
@@ -68,7 +71,7 @@ def run(settings: Settings, workdir_path: str | Path) -> None:
         RunError: the server broke down on the way; what came before is kept.
     """
     check_generation(settings)
-    problems = load_questions(settings)
+    problems = _load(settings)
     with contextlib.ExitStack() as stack:
         policy = (_of_server if settings.endpoint.url else _of_model)(settings, problems)
         if policy.server:
@@ -83,6 +86,16 @@ def run(settings: Settings, workdir_path: str | Path) -> None:
             _generate(settings, policy, questions, rewarder, folder)
     if folder:
         _show(folder.description or {}, workdir_path)
+
+
+def _load(settings: Settings) -> Sequence[dict]:
+    """The problems of `config.data`; or what is asked about the completions in its folder."""
+    asked, name = settings.constitution, settings.data.name
+    if not asked.asks:
+        return load_questions(settings)
+    principles = read_constitution(Path(asked.file).expanduser()) if asked.file else []
+    rows = ask(asked.asks, list(read_shards(name)), principles, settings.seed, name)
+    return take_problems(rows, settings.data.problems)
 
 
 def _of_model(settings: Settings, problems: Sequence[dict]) -> _Policy:

@@ -40,6 +40,12 @@ def make_judge(
     return judge
 
 
+def hits(margins_N: np.ndarray, shares_N: np.ndarray) -> np.ndarray:
+    """1 for each pair whose margin has the sign that its share says, 0 for another, 1/2 where either is in the middle;
+    float [N]."""
+    return np.heaviside(margins_N * np.sign(shares_N - 0.5), 0.5)
+
+
 def summarize(items: Sequence[Item], scores: Sequence[np.ndarray], kind: str) -> dict:
     """What the scores of held-out items are worth.
 
@@ -64,8 +70,10 @@ def summarize(items: Sequence[Item], scores: Sequence[np.ndarray], kind: str) ->
     if kind == "preference":
         lasts = np.array([row[-1] for row in scores]).reshape(-1, 2)
         margins = lasts[:, 0] - lasts[:, 1]
-        hits = [(item[0].problem, float(np.heaviside(m, 0.5))) for item, m in zip(items, margins, strict=True)]
-        record |= _accuracy(hits) | {"auc": roc_auc(lasts.reshape(-1), np.tile([True, False], len(items)))}
+        shares = np.array([item[0].targets[-1] for item in items], np.float32)
+        of_pairs = zip(items, hits(margins, shares).tolist(), strict=True)
+        record |= _accuracy([(item[0].problem, hit) for item, hit in of_pairs])
+        record |= {"auc": roc_auc(lasts.reshape(-1), np.tile([True, False], len(items)))}
         record |= {"margin": float(margins.mean()), "tokens/completion": _mean_length(items)}
         return record
 

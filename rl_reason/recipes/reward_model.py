@@ -41,7 +41,7 @@ from rl_reason.recipes.checks.reward_model import check_reward_model
 from rl_reason.recipes.completions import Batch, Score, completion_scores, completion_states, lay, make_scoring, place
 from rl_reason.recipes.evaluation import HeldOut
 from rl_reason.recipes.golds import readable
-from rl_reason.recipes.judging import make_judge
+from rl_reason.recipes.judging import hits, make_judge
 from rl_reason.recipes.labelling import Sampling, make_labels
 from rl_reason.recipes.layout import make_pieces
 from rl_reason.recipes.loop import Evaluate, Loop, forward_flops
@@ -229,14 +229,15 @@ def with_tangents(batch: Batch, scores_BT: np.ndarray) -> tuple[dict[str, np.nda
     """
     rows, ends = np.nonzero(batch["weights"])
     pairs_N2 = scores_BT[rows, ends].reshape(-1, 2)
-    values_N2, slopes_N2 = preference_tangents(jnp.asarray(pairs_N2[:, 0]), jnp.asarray(pairs_N2[:, 1]))
+    shares_N = batch["targets"][rows, ends].reshape(-1, 2)[:, 0]
+    values_N2, slopes_N2 = preference_tangents(*map(jnp.asarray, (pairs_N2[:, 0], pairs_N2[:, 1], shares_N)))
     made = dict(batch)
     for name, x_N2 in (("at", pairs_N2), ("values", values_N2), ("slopes", slopes_N2)):
         made[name] = np.zeros(scores_BT.shape, np.float32)
         made[name][rows, ends] = np.asarray(x_N2).reshape(-1)
     margins = pairs_N2[:, 0] - pairs_N2[:, 1]
     measured = {
-        "accuracy": np.heaviside(margins, 0.5).mean(),
+        "accuracy": hits(margins, shares_N).mean(),
         "margin": margins.mean(),
         "score/right": pairs_N2[:, 0].mean(),
         "score/wrong": pairs_N2[:, 1].mean(),
@@ -315,22 +316,23 @@ def _read(settings: Settings, encoding: Encoding) -> _Labelled:
     """The labels of files, or made ones."""
     data, evaluation, learned = settings.data, settings.evaluation, settings.reward_model
 
-    def read(name: str, split: str, problems: int, key: str) -> list[Item]:
+    def read(name: str, split: str, key: str) -> list[Item]:
         if name in MADE:
             rows = [(f"{key}={name!r}, {row['id']}", row) for row in MADE[name](split, data.dir, settings.seed)]
-            return first_problems(encode_labelled(rows, name, learned, encoding), problems)
+            return encode_labelled(rows, name, learned, encoding)
         if not name.endswith(".jsonl"):
             raise UsageError(
                 f"{key}={name!r}: expected a file, .jsonl, as config.reward_model.labels='file' says, or labels that "
                 f"are made: {', '.join(MADE)}"
             )
-        return first_problems(read_labelled(Path(name).expanduser(), learned, encoding), problems)
+        return read_labelled(Path(name).expanduser(), learned, encoding)
 
+    train = [item for name in sources.split_name(data.name) for item in read(name, data.split, "config.data.name")]
     held_out = {}
-    if evaluation.name:
-        read_one = (evaluation.name, evaluation.split, evaluation.problems)
-        held_out[evaluation.name] = read(*read_one, "config.evaluation.name")
-    return _Labelled(read(data.name, data.split, data.problems, "config.data.name"), held_out)
+    for name in sources.split_name(evaluation.name) if evaluation.name else ():
+        items = read(name, evaluation.split, "config.evaluation.name")
+        held_out[name] = first_problems(items, evaluation.problems)
+    return _Labelled(first_problems(train, data.problems), held_out)
 
 
 def _label(settings: Settings, task: _Task, workdir: Workdir, rewarder: Rewarder | None) -> _Labelled:

@@ -14,7 +14,7 @@ from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any
 
-from rl_reason.data.generated import read_shards
+from rl_reason.data.generated import problem_of, read_shards
 from rl_reason.data.problems import check_problem
 from rl_reason.data.selection import fingerprint
 from rl_reason.data.word_runs import words
@@ -151,16 +151,11 @@ def _mark(made: str | dict[str, Any]) -> tuple[str, ...]:
     return fingerprint(made) if isinstance(made, str) else tuple(words(made["problem"]))
 
 
-OF_SAMPLE = (
-    "completion", "prompt", "tokens", "logprobs", "finish", "reward", "correct", "verdict", "extracted", "failure",
-)  # fmt: skip
-"""What of a record belongs to the completion, and not to its problem."""
-
-
 def _row(record: dict, made: str | dict[str, Any]) -> dict:
-    problem = {key: value for key, value in record.items() if key not in OF_SAMPLE}
-    id = f"{record['id']}/{problem.pop('sample', 0)}"
+    problem = problem_of(record)
     if isinstance(made, str):
-        return problem | {"id": id, "solution": made}
+        return problem | {"solution": made}
     # Nothing that was known of the problem that it comes from is known of the new one.
-    return check_problem({"id": id, **made, "evolved_from": record["id"]}, "config.selection.rewrite", id)
+    return check_problem(
+        {"id": problem["id"], **made, "evolved_from": record["id"]}, "config.selection.rewrite", problem["id"]
+    )

@@ -26,6 +26,7 @@ OUTPUTS: Mapping[str, tuple[str, ...]] = {
     "reward_model": _EXPORT,
     "supervised": _EXPORT,
     "rejection": (*_EXPORT, "collected.jsonl", "selected.jsonl"),
+    "feedback": ("preferences.jsonl",),
     "generate": ("",),
     "rank": ("pairs.jsonl",),
     "select": ("selected.jsonl",),

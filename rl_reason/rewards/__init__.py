@@ -13,6 +13,7 @@ from __future__ import annotations
 from rl_reason.rewards.boxed import boxed_exact
 from rl_reason.rewards.choice import choice
 from rl_reason.rewards.code import code, code_unisolated
+from rl_reason.rewards.discretion import discretion
 from rl_reason.rewards.format import format_reward
 from rl_reason.rewards.geometry import geometry
 from rl_reason.rewards.gym import gym
@@ -31,6 +32,7 @@ REWARDS = {
     "marked_number": marked_number,
     "choice": choice,
     "boxed_exact": boxed_exact,
+    "discretion": discretion,
     "format": format_reward,
     "language": language,
     "repetition": repetition,
@@ -44,13 +46,14 @@ REWARDS = {
 which is faster; `marked_number`: the same, and a text that marks none has none; `choice`: the letter of a multiple
 choice; `boxed_exact`: equality of texts in a box; `gym`: problems of
 `gym:TASK`, by the task's verifier; `geometry`: auxiliary constructions, by whether an engine proves the statement
-with them; `code`: programs, by their tests, in a sandbox; `code_unisolated`:
-without its walls. Of the text: `format`: the tags; `language`: the share of words in the language of the question;
-`repetition` and `length`: penalties from −1 to 0."""
+with them; `code`: programs, by their tests, in a sandbox; `code_unisolated`: without its walls; `discretion`: whether a
+small assistant keeps secrets and answers questions. Of the text: `format`: the tags; `language`: the share of words in
+the language of the question; `repetition` and `length`: penalties from −1 to 0."""
 
 STEP_REWARDS = {"calculations": calculations}
 """Short names. `calculations`: exact, of problems whose solutions are lists of calculations."""
 
 __all__ = ["REWARDS", "STEP_REWARDS", "VERDICTS", "Verdict", "accuracy", "boxed_exact", "calculations", "choice"]
-__all__ += ["code", "code_unisolated", "format_reward", "geometry", "gym", "language", "length", "marked_number"]
+__all__ += ["code", "code_unisolated", "discretion", "format_reward", "geometry", "gym", "language", "length"]
+__all__ += ["marked_number"]
 __all__ += ["number", "repetition"]

@@ -18,7 +18,7 @@ import time
 import urllib.parse
 from collections.abc import Mapping
 from concurrent.futures import Future, ThreadPoolExecutor
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -48,6 +48,9 @@ class Answer:
     """"stop", "length", or what else the server says."""
     prompt_tokens: int
     completion_tokens: int
+    likely: tuple = ()
+    """Where the request asked for log-probabilities and the server gives them, of each token (its text, {text that
+    could have stood there: log-probability})."""
 
 
 class EndpointError(Exception):
@@ -228,6 +231,8 @@ class Endpoint:
             return None
         try:
             answer = Answer(**json.loads(self._file(digest).read_bytes()))
+            # JSON has no tuples.
+            answer = replace(answer, likely=tuple((token, dict(others)) for token, others in answer.likely))
         except (OSError, ValueError, TypeError, RecursionError):
             return None
         is_whole = isinstance(answer.text, str) and isinstance(answer.finish, str)
@@ -316,7 +321,24 @@ def _read_answer(content: str) -> Answer:
     usage = usage if isinstance(usage, dict) else {}
     tokens = [usage.get(name) for name in ("prompt_tokens", "completion_tokens")]
     counted = [count if isinstance(count, int) and count >= 0 else 0 for count in tokens]
-    return Answer(text, finish if isinstance(finish, str) else "stop", *counted)
+    ended = finish if isinstance(finish, str) else "stop"
+    return Answer(text, ended, counted[0], counted[1], _read_likely(choice.get("logprobs")))
+
+
+def _read_likely(made: Any) -> tuple:
+    """The log-probabilities of a choice, as chats have them or as texts do; nothing where they are of no such form."""
+    try:
+        if made.get("content") is not None:
+            return tuple(
+                (one["token"], {x["token"]: float(x["logprob"]) for x in one["top_logprobs"]})
+                for one in made["content"]
+            )
+        return tuple(
+            (token, {text: float(x) for text, x in (others or {}).items()})
+            for token, others in zip(made["tokens"], made["top_logprobs"], strict=True)
+        )
+    except (AttributeError, KeyError, TypeError, ValueError):
+        return ()
 
 
 def _error_in(content: str) -> str:

@@ -66,6 +66,15 @@ def test_preference(read, tokenizer):
     assert (chosen.targets, rejected.targets) == ([1.0], [0.0]) and chosen.prompt_ids == rejected.prompt_ids
 
 
+def test_preferences_that_are_not_certain(read):
+    rows = [{"problem": "How many?", "chosen": "13", "rejected": "12", "share": share} for share in (0.75, 0.5, 0, 1)]
+    made = [(chosen.targets, rejected.targets) for chosen, rejected in read(rows, PREFERENCE)]
+    assert made == [([0.75], [0.25]), ([0.5], [0.5]), ([0.0], [1.0]), ([1.0], [0.0])]
+    for share in (1.01, -0.1, "0.5", None, True, math.nan):
+        with pytest.raises(UsageError, match="line 1: `share`=.*: expected a number from 0 to 1"):
+            read([rows[0] | {"share": share}], PREFERENCE)
+
+
 def test_whole_solutions(read, tokenizer):
     ((one,),) = read([solution(labels=[1, 0, -1])], PROCESS)
     assert pieces(one, tokenizer) == [f"{STEPS[0]}\n", f"{STEPS[1]}\n", STEPS[2] + tokenizer.eos_token]

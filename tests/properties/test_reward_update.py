@@ -42,7 +42,11 @@ def make_items(kind, prompts):
         question = questions[(i if prompts == 8 else i // 2) % prompts]
         made.append(Judged(str(question), question, rng.integers(2, 32, n).tolist(), ends, targets))
     if kind == "preference":
-        return [(a, b) for a, b in zip(made[1::2], made[::2], strict=True)]
+        shares = (1.0, 0.75, 0.5, 0.6)
+        return [
+            tuple(dataclasses.replace(one, targets=[share]) for one, share in ((a, p), (b, 1 - p)))
+            for a, b, p in zip(made[1::2], made[::2], shares, strict=True)
+        ]
     return [(one,) for one in made]
 
 
@@ -116,7 +120,7 @@ def test_the_same_gradient(cut, updated, scores_of, weights):
     def loss(params):
         said = scores_of(params, items)[rows, ends]
         if cut[0] == "preference":
-            total, count = preference_loss(said[::2], said[1::2])
+            total, count = preference_loss(said[::2], said[1::2], jnp.asarray(targets[::2], jnp.float32))
         else:
             total, count = classification_loss(said, jnp.asarray(targets), jnp.ones(len(targets)))
         return total / count
@@ -145,7 +149,9 @@ def test_metrics_of_pairs(updated, scores_of, weights):
     _, metrics = updated(CUTS[1])
     rows, ends, _ = map(np.array, zip(*said_of(items), strict=True))
     lasts = np.asarray(scores_of(weights, items))[rows, ends].reshape(-1, 2)
-    assert metrics["accuracy"] == (lasts[:, 0] > lasts[:, 1]).mean()
+    # The label of the third one says nothing.
+    is_hit = lasts[:, 0] > lasts[:, 1]
+    assert metrics["accuracy"] == (is_hit[[0, 1, 3]].sum() + 0.5) / 4
     assert metrics["margin"] == pytest.approx((lasts[:, 0] - lasts[:, 1]).mean(), rel=1e-3)
 
 

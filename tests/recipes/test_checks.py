@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import logging
+import re
+from pathlib import Path
 
 import pytest
 
@@ -12,7 +14,18 @@ from rl_reason.recipes.checks.policy_gradient import check_policy_gradient
 from rl_reason.recipes.checks.supervised import check_supervised
 from rl_reason.recipes.policy_gradient import _check_measurable
 from rl_reason.rewards.combination import Rewarder
-from rl_reason.settings import Algorithm, Data, Prompts, Reward, Sampling, Settings
+from rl_reason.settings import (
+    Algorithm,
+    Constitution,
+    Data,
+    Endpoint,
+    Feedback,
+    Model,
+    Prompts,
+    Reward,
+    Sampling,
+    Settings,
+)
 
 
 @pytest.mark.parametrize(
@@ -141,3 +154,45 @@ def test_what_has_no_pass_rate_is_not_drawn_by_it():
         _check_measurable(settings, rewarder, problems[:1])
         with pytest.raises(UsageError, match="^config.prompts.select='weights': config.reward.kinds gives problem 'b'"):
             _check_measurable(settings, rewarder, problems)
+
+
+PRINCIPLES = str(Path(__file__).parents[2] / "configs" / "constitution.jsonl")
+
+
+@pytest.mark.parametrize(
+    "changes, told",
+    [
+        ({"constitution": Constitution()}, "constitution.file='': expected a file of principles"),
+        ({"constitution": Constitution(PRINCIPLES, asks="critique")}, "constitution.asks='critique': is not read"),
+        ({"feedback": Feedback(clamp=0.5)}, "feedback.clamp=0.5: expected 0 or more, less than 0.5"),
+        ({"feedback": Feedback(pairs=0)}, "feedback.pairs=0: expected at least 1"),
+        ({"sampling": Sampling(temperature=0.7)}, "sampling.temperature=0.7: is not read where config.feedback.reas"),
+        ({"model": Model()}, "model.path='' and config.endpoint.url='': expected one of them"),
+        ({"steps": 7}, "steps=7: is not read where completions are compared"),
+        ({"data": Data(name="x", split="test")}, "data.split='test': is not read where completions are compared"),
+        ({"endpoint": Endpoint(model="m")}, "endpoint.model='m': is not read where config.endpoint.url is empty"),
+    ],
+    ids=str,
+)
+def test_settings_of_feedback_that_are_refused(changes, told):
+    right = {"model": Model(path="x"), "data": Data(name="x"), "constitution": Constitution(PRINCIPLES)}
+    OF_RECIPES["feedback"](Settings(recipe="feedback", **right))
+    with pytest.raises(UsageError, match=f"^config.{re.escape(told)}"):
+        OF_RECIPES["feedback"](Settings(recipe="feedback", **right | changes))
+
+
+@pytest.mark.parametrize(
+    "constitution, told",
+    [
+        (Constitution(asks="critic"), "constitution.asks='critic': unknown value; did you mean 'critique'"),
+        (Constitution(asks="critique"), "constitution.file='': expected a file"),
+        (Constitution(PRINCIPLES, asks="revision"), f"constitution.file={PRINCIPLES!r}: is not read where"),
+        (Constitution(PRINCIPLES), f"constitution.file={PRINCIPLES!r}: is not read where"),
+    ],
+    ids=lambda x: getattr(x, "asks", ""),
+)
+def test_what_generation_cannot_ask(constitution, told):
+    with pytest.raises(UsageError, match=f"^config.{re.escape(told)}"):
+        OF_RECIPES["generate"](Settings(recipe="generate", model=Model(path="x"), constitution=constitution))
+    with pytest.raises(UsageError, match="^config.constitution.*is not read by training"):
+        check_policy_gradient(Settings(constitution=constitution))

@@ -74,6 +74,13 @@ def test_preferences():
     assert record["margin"] == pytest.approx((1 - 2.5 + 0 + 3) / 4) and record["n"] == 1
 
 
+def test_preferences_that_are_not_certain():
+    """A share below 1/2 says that the other one is the better one; one of 1/2 says nothing."""
+    pairs = [(judged("a", [9], [share]), judged("a", [9], [1 - share])) for share in (0.9, 0.2, 0.5, 0.5)]
+    scores = [np.array([x]) for x in (2.0, 1.0, 0.5, 3.0, 9.0, 1.5, -9.0, 1.5)]
+    assert summarize(pairs, scores, "preference")["accuracy"] == pytest.approx(3 / 4)
+
+
 @pytest.mark.parametrize("scores, best", [((0.5, 0.5, 0.1), 0.5), ((0.1, 0.5, 0.5), 0.0), ((0.2, 0.2, 0.2), 1 / 3)])
 def test_equal_scores_share_the_choice(scores, best):
     items = [(judged("a", [9], [float(y)], bool(y)),) for y in (1, 0, 0)]

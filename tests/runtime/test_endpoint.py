@@ -49,6 +49,25 @@ def test_a_chat_and_a_text_are_answered():
         assert made.take_counts() == counts and set(made.take_counts().values()) == {0}
 
 
+def test_log_probabilities_as_chats_and_texts_have_them_and_as_the_cache_keeps_them(tmp_path):
+    tops = [{"token": "A", "logprob": -0.25}, {"token": "B", "logprob": -1.5}]
+    of_chat = {"content": [{"token": "A", "logprob": -0.25, "top_logprobs": tops}]}
+    of_text = {"tokens": ["A", "!"], "token_logprobs": [-0.25, -1], "top_logprobs": [{"A": -0.25, "B": -1.5}, None]}
+    said = [of_chat, of_text, {"content": [{"token": "A"}]}, "none", None]
+
+    def answer(path, request, number):
+        made = completion("A")
+        made["choices"][0]["logprobs"] = said[request["place"]]
+        return made
+
+    with Server(answer) as server, client(server, cache=str(tmp_path)) as made:
+        for _ in range(2):
+            likely = [ask(made, HELLO | {"place": place}).likely for place in range(len(said))]
+            first = ("A", {"A": -0.25, "B": -1.5})
+            assert likely == [(first,), (first, ("!", {})), (), (), ()]
+        assert len(server.requests) == len(said)
+
+
 def test_thoughts_stand_before_what_is_said():
     thinking = [completion("So 4.", reasoning_content="2 and 2"), completion("", "length", content=None)]
     with Server(lambda path, request, number: thinking[number]) as server, client(server) as made:

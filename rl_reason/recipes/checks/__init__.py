@@ -8,6 +8,7 @@ from typing import Any
 from rl_reason.errors import UnreadKey, UsageError
 from rl_reason.recipes.checks.cleaning import check_clean
 from rl_reason.recipes.checks.distillation import check_distillation
+from rl_reason.recipes.checks.feedback import check_feedback
 from rl_reason.recipes.checks.generation import check_generation
 from rl_reason.recipes.checks.policy_gradient import check_policy_gradient
 from rl_reason.recipes.checks.preference import check_preference
@@ -20,6 +21,7 @@ from rl_reason.settings import Settings
 OF_RECIPES = {
     "clean": check_clean,
     "distillation": check_distillation,
+    "feedback": check_feedback,
     "generate": check_generation,
     "policy_gradient": check_policy_gradient,
     "preference": check_preference,

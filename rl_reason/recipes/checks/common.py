@@ -5,9 +5,11 @@ from __future__ import annotations
 import dataclasses
 import logging
 import operator
+from pathlib import Path
 
 from jax.sharding import Mesh
 
+from rl_reason.data.constitution import read_constitution
 from rl_reason.errors import UnreadKey, UsageError, nearest
 from rl_reason.objectives.reductions import REDUCTIONS
 from rl_reason.parallel.mesh import DECODING, lanes
@@ -71,6 +73,9 @@ OF_REWARD_MODEL, OF_COLLECTING, OF_PREFERENCE, OF_DISTILLATION = map(
 
 OF_PIPELINES = ("selection", "cleaning", "pipeline", "stages")
 """What no recipe reads that samples or trains itself."""
+
+
+OF_CONSTITUTION = (*keys_of("constitution"), *keys_of("feedback"))
 
 
 OF_SAMPLED_MODEL = ("model.path", "model.dtype", "model.attention")
@@ -140,7 +145,7 @@ def check_common(settings: Settings) -> None:
     at_least("checkpoint.every", settings.checkpoint.every, 1)
     one_of("data.unreadable", settings.data.unreadable, ("error", "drop"))
     check_rules(settings)
-    unread(settings, OF_GENERATION, "by training")
+    unread(settings, (*OF_GENERATION, *OF_CONSTITUTION), "by training")
     if settings.recipe != "pretraining":
         unread(settings, OF_DOCUMENTS, "but by continued pretraining")
     if settings.watchdog < 0:
@@ -197,6 +202,14 @@ def check_rules(settings: Settings) -> None:
         check_options(settings.judge)
     else:
         unread(settings, OF_JUDGE, "where config.reward.names has no 'judge'")
+
+
+def check_constitution(settings: Settings) -> None:
+    """Reads the principles: what is wrong with their file is told before the first stage of a pipeline runs."""
+    file = settings.constitution.file
+    if not file:
+        raise UsageError("config.constitution.file='': expected a file of principles (`data.constitution`)")
+    read_constitution(Path(file).expanduser())
 
 
 def check_reduction(settings: Settings, taken: tuple[str, ...]) -> None:

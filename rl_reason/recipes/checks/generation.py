@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from rl_reason.data.generated import FORMATS
+from rl_reason.data.revising import ASKS
 from rl_reason.errors import UsageError
 from rl_reason.recipes.checks.common import (
     OF_DISTILLATION,
@@ -14,6 +15,7 @@ from rl_reason.recipes.checks.common import (
     OF_SAMPLED_MODEL,
     at_least,
     check_collecting,
+    check_constitution,
     check_rules,
     keys_of,
     one_of,
@@ -54,3 +56,17 @@ def check_generation(settings: Settings) -> None:
     else:
         unread(settings, keys_of("endpoint"), "where config.endpoint.url is empty")
     unread(settings, OF_LEARNED_REWARDS, "where completions are collected")
+    _check_asking(settings)
+
+
+def _check_asking(settings: Settings) -> None:
+    """What is asked about completions that are there."""
+    asked = settings.constitution
+    unread(settings, keys_of("feedback"), "by generating")
+    if asked.asks:
+        one_of("constitution.asks", asked.asks, ASKS)
+        unread(settings, ("data.split", "data.dir"), f"where config.constitution.asks is {asked.asks!r}")
+    if asked.asks == "critique":
+        check_constitution(settings)
+    else:
+        unread(settings, ("constitution.file",), f"where config.constitution.asks is {asked.asks!r}")
