@@ -172,12 +172,13 @@ def _lines(file: Path) -> Found:
 def _records(file: Path) -> Found:
     from array_record.python.array_record_module import ArrayRecordReader
 
-    reader = ArrayRecordReader(str(file))
     try:
-        count = reader.num_records()
+        # What is no such file is told when it is closed; until then it has no records.
+        ArrayRecordReader(str(file)).close()
     except RuntimeError as error:
         raise UsageError(f"{file}: cannot read it: {str(error).splitlines()[0]}; expected array_record") from None
-    for index in range(count):
+    reader = ArrayRecordReader(str(file))
+    for index in range(reader.num_records()):
         yield (index,), f", record {index}", reader.read([index])[0]
     reader.close()
 

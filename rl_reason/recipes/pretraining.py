@@ -19,7 +19,7 @@ import numpy as np
 
 from rl_reason.data import documents
 from rl_reason.data.documents import Documents
-from rl_reason.data.mixing import Encode, held_out_rows, mixed_rows
+from rl_reason.data.mixing import Encode, MixedRows, held_out_rows
 from rl_reason.errors import UsageError
 from rl_reason.models import flops
 from rl_reason.models.huggingface import source_dtype
@@ -67,7 +67,7 @@ def run(settings: Settings, workdir_path: str | Path) -> None:
     encode = make_encode(model)
     count = wanted.held_out_documents
     measured = [_encode_held_out(source, count, encode, length, model) for source in held_out_sources]
-    data = mixed_rows(sources, encode, settings.algorithm.batch_size, length, wanted.boundaries, seed)
+    data = MixedRows(sources, encode, settings.algorithm.batch_size, length, wanted.boundaries, seed)
     with Rewarder(settings.reward, settings.judge) as rewarder:
         held_out = bookkeeping.load_held_out(settings, model, rewarder) if settings.evaluation.name else []
         begun = bookkeeping.begin(settings, model, workdir_path, make_supervised_step)
@@ -80,7 +80,7 @@ def run(settings: Settings, workdir_path: str | Path) -> None:
 def _train(
     settings: Settings,
     begun: bookkeeping.Begun,
-    data,
+    data: MixedRows,
     measured: Sequence[HeldOutDocuments],
     held_out: Sequence[HeldOut],
     rewarder: Rewarder,

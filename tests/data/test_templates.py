@@ -5,10 +5,11 @@ import pytest
 from rl_reason.data.templates import TEMPLATES, find_template
 from rl_reason.errors import UsageError
 
-PROBLEM = {"problem": "What is {1} + 1 % of \\boxed{2}?", "solution": "1.02"}
+PROBLEM = {"id": "a", "problem": "What is {1} + 1 % of \\boxed{2}?", "solution": "1.02"}
 
 
-@pytest.mark.parametrize("name", TEMPLATES)
+# What "instruction" writes stands before a question that is itself the completion.
+@pytest.mark.parametrize("name", sorted({*TEMPLATES} - {"instruction"}))
 def test_every_template_contains_the_problem_as_it_is_once(name):
     prompt = TEMPLATES[name](PROBLEM)
     text = prompt if isinstance(prompt, str) else "".join(message["content"] for message in prompt)
