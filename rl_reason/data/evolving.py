@@ -44,9 +44,9 @@ def _one_more(split: str, start: int, events: list[Event], rng: random.Random) -
     for event in events:
         total, _ = apply_event(total, event)
     while True:
-        event = draw_event(total, rng)
-        if event is not None and is_of_split(split, start, [*events, event]):
-            return [*events, event]
+        drawn = draw_event(total, rng)
+        if drawn is not None and is_of_split(split, start, [*events, drawn]):
+            return [*events, drawn]
 
 
 def easier(split: str, index: int, seed: int, rounds: int) -> dict:
