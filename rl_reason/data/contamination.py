@@ -107,7 +107,8 @@ def _text(row: dict[str, Any], place: str) -> str:
     value = row[key] if key else None
     if key == "messages" and isinstance(value, Sequence):
         parts = [one.get("content") for one in value if isinstance(one, dict)]
-        value = "\n".join(parts) if all(isinstance(part, str) for part in parts) else None
+        said = [part for part in parts if isinstance(part, str)]
+        value = "\n".join(said) if len(said) == len(parts) else None
     if not isinstance(value, str) or not value.strip():
         got = f"{value!r:.40} as `{key}`" if key else "none of " + ", ".join(f"`{key}`" for key in TEXTS)
         raise UsageError(f"{place}: {got}; expected a text")

@@ -55,19 +55,19 @@ def _draw_predicate(axes: Any, points: Points, predicate: Sequence[str], asked: 
     if name in ("coll", "midp"):
         ends = sorted(args, key=lambda point: tuple(points[point]))
         _segments(axes, points, [(ends[0], ends[-1])], color)
-    elif name in ("para", "perp", "eqangle", "eqratio") or (name == "cong" and (asked or not _center(args))):
+    elif name == "cong" and not asked and (shared := _center(args)):
+        on = next(point for point in args if point != shared)
+        _circle(axes, points[shared], math.dist(points[shared], points[on]), color)
+    elif name in ("para", "perp", "eqangle", "eqratio", "cong"):
         _segments(axes, points, zip(args[::2], args[1::2], strict=True), color)
-    elif name == "cong":
-        center = _center(args)
-        on = next(point for point in args if point != center)
-        _circle(axes, points[center], math.dist(points[center], points[on]), color)
     elif name == "circle":
         _circle(axes, points[args[0]], math.dist(points[args[0]], points[args[1]]), color)
     elif name == "cyclic":
-        a, b, c = (np.array(points[point]) for point in args[:3])
-        # The center is as far from a as from b and from c.
-        center = np.linalg.solve(2 * np.array([b - a, c - a]), [b @ b - a @ a, c @ c - a @ a])
-        _circle(axes, center, math.dist(center, a), color)
+        at, *others = (np.array(points[point]) for point in args[:3])
+        # The center is as far from one of the points as from two others.
+        equations = 2 * np.array([other - at for other in others])
+        center = np.linalg.solve(equations, [other @ other - at @ at for other in others])
+        _circle(axes, center.tolist(), math.dist(center, at), color)
     elif name.startswith(("simtri", "contri")):
         for a, b, c in (args[:3], args[3:]):
             _segments(axes, points, [(a, b), (b, c), (c, a)], color)
@@ -89,4 +89,4 @@ def _circle(axes: Any, center: Sequence[float], radius: float, color: str) -> No
     from matplotlib.patches import Circle
 
     width = 0.8 if color == "black" else 2.0
-    axes.add_patch(Circle(tuple(center), radius, fill=False, color=color, linewidth=width))
+    axes.add_patch(Circle((center[0], center[1]), radius, fill=False, color=color, linewidth=width))

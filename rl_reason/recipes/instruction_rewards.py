@@ -97,7 +97,7 @@ class Questions:
                 batch = make_labelled_batch([(row,) for row in filled], shape, self.model.pad_id)
                 scores_BT = score.begin(params, batch)()
                 for index, row, scores in zip(self._indices[start:], part, scores_BT, strict=False):
-                    made[index] = sigmoid(scores[row.ends[0]])
+                    made[index] = np.float32(sigmoid(scores[row.ends[0]]))
                     self._check(made[index], index)
                 advance(len(part))
         return made

@@ -123,9 +123,10 @@ def sift(
     for name, least in wanted.least:
         enough = graded.parts[name] >= least
         sieve(f"with {name} ≥ {least:g}", enough.__getitem__)
-    made = {i: rewrite(records[i]["completion"], records[i]) if rewrite else records[i]["completion"] for i in left}
-    texts = {i: one for i, one in made.items() if one} if rewrite else made
+    texts: dict[int, str | dict[str, Any]] = {i: records[i]["completion"] for i in left}
     if rewrite:
+        made = {i: rewrite(records[i]["completion"], records[i]) for i in left}
+        texts = {i: one for i, one in made.items() if one}
         sieve("rewritten", texts.__contains__)
     of_question: dict[tuple, set] = {}
 
