@@ -38,7 +38,7 @@ What its stages take on a slice can be planned by the files that they are made f
     python -m rl_reason.plan --config=configs/sft_math.py --config.data.row_length=32768 --topology=v5p:4x4x8
 
 Variant `tiny`: word problems told in English or Chinese and short requests, with the shipped model of two languages,
-whose stages took 21 minutes on two CPU cores beside other work. Its base works problems out in English four times as
+whose stages took 19 to 21 minutes on one of two CPU cores. Its base works problems out in English four times as
 often as in Chinese, and often in both at once: `language/mixed` in eval.jsonl is the share of completions that leave
 the language of the question. It deviates in size and in learning rates; in what rewrites (`data.rewriting`, a rule; the
 base is too small to go on with examples); and reinforcement learning is that of `configs/grpo_math.py:tiny` with
