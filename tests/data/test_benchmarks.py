@@ -262,4 +262,4 @@ def test_what_a_reward_model_does_not_read_is_refused(given):
 
 def test_every_template_writes_something():
     for name in TEMPLATES:
-        assert prompt_of(name, {"problem": "P?", "answer": "1", "solution": "one"}).strip()
+        assert prompt_of(name, {"id": "a", "problem": "P?", "answer": "1", "solution": "one"}).strip()
