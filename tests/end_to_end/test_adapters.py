@@ -80,7 +80,7 @@ def test_exports(commands, run, tmp_path):
     assert first["kl/reference"] > 0.5 * last["kl/reference"]
 
 
-@pytest.mark.parametrize("from_files", [True, False])
+@pytest.mark.parametrize("from_files", [True, pytest.param(False, marks=pytest.mark.slow)])
 def test_what_is_frozen_is_read_in_the_compute_dtype(from_files, tiny_model, tmp_path):
     """It is what the masters would be cast to, which are not there."""
     shape = {"model_type": "qwen2", "hidden_size": 16, "intermediate_size": 24, "num_hidden_layers": 2,

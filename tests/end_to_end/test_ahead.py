@@ -19,6 +19,7 @@ def completions(run, step):
     return [(row["id"], row["sample"], row["completion"]) for row in read(run / "samples.jsonl") if row["step"] == step]
 
 
+@pytest.mark.slow
 def test_the_policy_before_the_update_samples(commands, tmp_path):
     """Of two runs of which one does not learn, the second step has the same samples, the third others."""
     ahead, still = tmp_path / "ahead", tmp_path / "still"

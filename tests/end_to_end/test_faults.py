@@ -120,6 +120,7 @@ def test_a_damaged_newest_checkpoint_costs_the_steps_behind_the_one_before(comma
     assert set(os.listdir(run / "checkpoints")) == {"4", "6", "6.damaged"}
 
 
+@pytest.mark.slow
 def test_a_full_disk_stops_the_run_in_one_line(commands, finished_run, tmp_path):
     """No file may grow beyond a size: what a write says then is what it says on a disk without room."""
     run = tmp_path / "run"

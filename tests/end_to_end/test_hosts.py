@@ -84,6 +84,7 @@ def test_export_and_resume_do_not_depend_on_the_hosts(commands, runs, tmp_path):
     assert_same_run(folder / "one", folder / "two", rel=1e-4, abs=1e-6, names=("metrics.jsonl", "samples.jsonl"))
 
 
+@pytest.mark.slow
 def test_evaluate(commands, tmp_path):
     data = tmp_path / "data.jsonl"
     data.write_text("".join(json.dumps({"problem": f"What is {i}?", "answer": str(i)}) + "\n" for i in range(5)))
@@ -144,6 +145,7 @@ def test_the_first_host_dies(commands, tmp_path):
     assert "the leader task was preempted/died" in errors or "error: process 0 (" in errors
 
 
+@pytest.mark.slow
 def test_a_host_that_dies_is_named_and_the_others_stop(commands, tmp_path):
     statuses, seconds, (errors, _) = stopped(commands, tmp_path / "run", signal.SIGKILL, 1)
     assert statuses == [1, -signal.SIGKILL] and seconds < 60

@@ -86,8 +86,15 @@ def test_rewards_that_do_not_fit_the_steps(commands, tmp_path):
     assert "expected one for each of" in samples[0]["failure"]["message"]
 
 
-@pytest.mark.parametrize("method", ["grpo", "ppo"])
-@pytest.mark.parametrize("kind", ["outcome", "process"])
+@pytest.mark.parametrize(
+    "kind, method",
+    [
+        ("outcome", "ppo"),
+        ("process", "grpo"),
+        pytest.param("outcome", "grpo", marks=pytest.mark.slow),
+        pytest.param("process", "ppo", marks=pytest.mark.slow),
+    ],
+)
 def test_a_model_as_reward(kind, method, scorers, commands, tmp_path):
     """Beside a rule; a process model also of each step. PPO's critic starts from the same model, and says 0. With a
     model of outcomes one of questions multiplies the whole."""

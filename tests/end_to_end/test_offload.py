@@ -42,6 +42,7 @@ def run_updates(model_path, folder, offload):
     return state, restored
 
 
+@pytest.mark.slow
 def test_state_waits_on_the_host_between_updates(tiny_model, tmp_path):
     expected, _ = run_updates(tiny_model, tmp_path / "one", ())
     made, restored = run_updates(tiny_model, tmp_path / "other", ("optimizer", "reference"))

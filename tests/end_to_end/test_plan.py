@@ -319,6 +319,7 @@ def test_a_search_needs_a_limit(commands, flag, told):
 
 
 @pytest.mark.skipif(not os.access("/proc/self/clear_refs", os.W_OK), reason="Linux alone tells the peak of a call")
+@pytest.mark.slow
 def test_the_planned_peak_is_the_measured_one(commands):
     # With all of XLA's passes, as a user's run has them.
     done = commands.succeed(["tests.end_to_end.peak_of_an_update", "none"], 4, optimized=True)

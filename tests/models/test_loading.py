@@ -234,12 +234,14 @@ def check_memory(told: dict, size: str, hosts: int, devices: int, bytes_each: in
 ALWAYS_AND_SLOW = ["250 MB", pytest.param("2 GB", marks=pytest.mark.slow)]
 
 
-@pytest.mark.parametrize("size", ALWAYS_AND_SLOW)
+@pytest.mark.slow
+@pytest.mark.parametrize("size", ["250 MB", "2 GB"])
 def test_memory_on_one_device(size, big_folder, tmp_path):
     ((_, told),) = run_hosts([[write_folder(tmp_path / "small", random_arrays()), big_folder(size)]], devices=1)
     check_memory(told, size, hosts=1, devices=1)
 
 
+@pytest.mark.slow
 def test_memory_in_bfloat16(big_folder, tmp_path):
     """No float32 weights on the way."""
     folders = [write_folder(tmp_path / "small", random_arrays()), big_folder("250 MB")]
@@ -247,6 +249,7 @@ def test_memory_in_bfloat16(big_folder, tmp_path):
     check_memory(told, "250 MB", hosts=1, devices=1, bytes_each=2)
 
 
+@pytest.mark.slow
 def test_memory_on_a_mesh(big_folder, tmp_path):
     folder = big_folder("2 GB")
     assert sum(file.stat().st_size for file in folder.iterdir()) > 2e9
