@@ -14,16 +14,10 @@ class UsageError(Exception):
 
 
 class UnreadKey(UsageError):
-    """A value for a key that the run would not read.
+    """A value for a key that the run would not read."""
 
-    Args:
-        key: without "config.".
-        told: the message.
-    """
-
-    def __init__(self, key: str, told: str):
-        super().__init__(told)
-        self.key = key
+    key = ""
+    """Without "config."."""
 
 
 class RunError(Exception):

@@ -80,10 +80,9 @@ class _named:
     def __enter__(self) -> None:
         pass
 
-    def __exit__(self, _: type[BaseException] | None, error: BaseException | None, traceback: Any) -> None:
-        for kind in (UsageError, RunError):
-            if isinstance(error, kind):
-                raise kind(f"stage {self._name!r}: {error}") from error
+    def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, traceback: Any) -> None:
+        if isinstance(error, (UsageError, RunError)):
+            raise type(error)(f"stage {self._name!r}: {error}") from error
 
 
 def _run_stage(stage: Stage, workdir: Workdir, title: str) -> None:

@@ -121,8 +121,9 @@ def unread(settings: Settings, keys: tuple[str, ...], reason: str) -> None:
         if dataclasses.is_dataclass(value):
             unread(settings, keys_of(key), reason)
         elif value != default:
-            told = f"config.{key}={value!r}: is not read {reason}; expected its default {default!r}"
-            raise UnreadKey(key, told)
+            error = UnreadKey(f"config.{key}={value!r}: is not read {reason}; expected its default {default!r}")
+            error.key = key
+            raise error
 
 
 def check_rows(settings: Settings, mesh: Mesh) -> None:
