@@ -68,7 +68,7 @@ def _draw_training(axes: Axes, training: Sequence[Mapping], steps: Mapping[str, 
     for step, color in steps.items():
         (at,) = (i for i, one in enumerate(training) if one["step"] == int(step))
         axes.plot(x_S[at], 100 * np.mean(training[at]["pass@1"]), color=color, marker="*", markersize=13)
-    log_axis(axes, x_S)
+    axes.set_xlim(left=0)
 
 
 def show(results: Mapping) -> None:

@@ -19,7 +19,6 @@ from collections.abc import Iterable
 from pathlib import Path
 
 from experiments.unsuccessful.commands import evaluate, train
-from experiments.unsuccessful.hacking import FEW
 from rl_reason.data import sources
 from rl_reason.data.selection import fingerprint
 from rl_reason.errors import RunError
@@ -33,6 +32,12 @@ ASKED = {
     "data": DATA, "split": "train", "template": "question", "grader": "marked_number", "temperature": 1.0,
     "max_tokens": 80,
 }  # fmt: skip
+JUDGED = {
+    "data.problems": "500", "steps": "80", "sampling.temperature": "1.0", "evaluation.samples": "0",
+    "evaluation.every": "0",
+}  # fmt: skip
+"""How the reward model of a round is trained, as in `configs/o1_math.py:tiny`: one that has learned from a quarter as
+much gives all beginnings about the same probability, and a search that it guides finds the shortest path."""
 KEEP = 4
 """Right completions of a question, at most, that differ, as in `configs/rft_math.py`; a search gives one."""
 TUNE = {
@@ -46,7 +51,7 @@ def run_round(folder: Path, seed: int, number: int, questions: int) -> None:
     """Round `number`, from 1 on, of both arms. The questions of each seed and round are others."""
     asked = ASKED | {"problems": questions, "seed": _questions_seed(seed, number)}
     policy, judge = _policy(folder, "search", number), folder / f"judge-{number}"
-    train("prm_math", judge, FEW | {"reward_model.policy": policy, "seed": str(seed)})
+    train("prm_math", judge, JUDGED | {"reward_model.policy": policy, "seed": str(seed)})
     evaluate(folder / f"search-{number}-found", asked | TREE | {"model": policy, "reward_model": str(judge / "export")})
     _tune(folder, "search", seed, number)
     policy = _policy(folder, "sampling", number)
