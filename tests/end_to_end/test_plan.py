@@ -210,7 +210,7 @@ def test_flags(refusal, tmp_path, monkeypatch):
     "flag, told",
     [
         ("--config.model.path=/no/such/folder", "config.model.path='/no/such/folder'"),
-        ("--config.recipe=rl_reason.recipes.supervised:run", "config.recipe=.*policy_gradient or pretraining or reward_model"),
+        ("--config.recipe=rl_reason.recipes.supervised:run", "config.recipe=.*pretraining or reward_model"),
         ("--config.data.max_prompt_length=5000", "max_position_embeddings"),
         ("--config.algorithm.group_size=3", "config.algorithm.group_size=3"),
         ("--config.model.attention=splash", "config.model.attention='splash'"),
