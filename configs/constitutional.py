@@ -33,7 +33,8 @@ On a pod (`docs/running.md`), on every worker; the same command goes on where it
     python -m rl_reason.train --config=configs/constitutional.py --workdir=/mnt/runs/constitutional
 
 Variant `tiny`: a small assistant that gives secrets away when asked with a pretext (`data.assistant`), one round, on
-two CPU cores. `checkpoints/assistant` is made by `configs/sft_assistant.py`. In eval.jsonl `pass@1` of
+two CPU cores. It begins from `checkpoints/assistant`, which is not shipped yet and is made by
+`configs/sft_assistant.py`; neither has been tuned, or run as a whole. In eval.jsonl `pass@1` of
 `assistant_red_team` is how often a secret is kept, of `assistant_questions` how often a question is answered;
 `preference_model` is judged by pairs that the rule has labelled. In metrics.jsonl of `policy` the learned reward
 (`reward/model`) stands beside the rule (`reward/discretion`, of weight 0) and the KL divergence, from the first step
