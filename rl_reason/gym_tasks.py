@@ -11,10 +11,10 @@ import dataclasses
 import functools
 import io
 from collections.abc import Callable, Mapping
-from importlib import metadata
 from typing import Any
 
 from rl_reason.errors import UsageError, nearest
+from rl_reason.extras import check_version
 
 PACKAGE = "reasoning-gym"
 VERSION = "0.1.25"
@@ -86,12 +86,7 @@ def check_package(key: str) -> None:
     Raises:
         UsageError: names `key`.
     """
-    try:
-        found = metadata.version(PACKAGE)
-    except metadata.PackageNotFoundError:
-        raise UsageError(f"{key}: needs the package {PACKAGE}; expected pip install 'rl_reason[gym]'") from None
-    if found != VERSION:
-        raise UsageError(f"{key}: {PACKAGE} {found} is installed; expected {VERSION}, whose verifiers are known here")
+    check_version(PACKAGE, VERSION, "gym", key)
 
 
 def is_installed() -> bool:

@@ -18,15 +18,14 @@ from __future__ import annotations
 import json
 import os
 from array import array
-from bisect import bisect_right
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from itertools import accumulate
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 
 from rl_reason.data.document_texts import exercises, remarks
+from rl_reason.data.joined import Joined
 from rl_reason.data.jsonl import is_unicode
 from rl_reason.errors import UsageError
 from rl_reason.registry import resolve
@@ -37,7 +36,7 @@ MADE: Mapping[str, Callable[[str, str, int], Sequence[Mapping]]] = {"exercises":
 """Documents that are made, by name."""
 
 
-class Documents(Sequence):
+class Documents(Joined):
     """Texts of one source, each read when it is asked for.
 
     Args:
@@ -47,23 +46,13 @@ class Documents(Sequence):
     """
 
     def __init__(self, name: str, parts: Sequence[Sequence[str]], unreadable: Sequence[dict] = ()):
-        self.name, self.unreadable, self._parts = name, list(unreadable), parts
-        self._ends = list(accumulate(map(len, parts)))
-
-    def __len__(self) -> int:
-        return self._ends[-1]
-
-    def __getitem__(self, index):
-        if isinstance(index, slice):
-            return [self[i] for i in range(*index.indices(len(self)))]
-        if not -len(self) <= index < len(self):
-            raise IndexError(index)
-        index %= len(self)
-        part = bisect_right(self._ends, index)
-        return self._parts[part][index - (self._ends[part] - len(self._parts[part]))]
+        super().__init__(parts)
+        self.name, self.unreadable = name, list(unreadable)
 
 
-def load(name: str, split: str, dir: str, seed: int, unreadable: str, key: str) -> Documents:
+def load(
+    name: str, split: str, dir: str, seed: int, unreadable: str, key: str, shown: bool = True
+) -> Documents:
     """The documents of a source.
 
     Args:
@@ -73,6 +62,7 @@ def load(name: str, split: str, dir: str, seed: int, unreadable: str, key: str) 
         seed: of what is made.
         unreadable: "error"; "drop": leave out what is empty, no text or not UTF-8, and list it.
         key: the setting that held the name, for error lines.
+        shown: whether progress is.
 
     Raises:
         UsageError: no such source; a document that cannot be read ("error"); none that can.
@@ -88,7 +78,7 @@ def load(name: str, split: str, dir: str, seed: int, unreadable: str, key: str) 
         rows = resolve(name, MADE, key)(split, dir, seed)
         return Documents(name, [_Rows(name, rows)])
     parts, wrong = [], []
-    with late_progress(f"look through {name}", sum(map(_size, files))) as advance:
+    with late_progress(f"look through {name}", sum(map(_size, files)), enabled=shown) as advance:
         for file in files:
             part, of_file = _look_through(file, unreadable == "drop", advance)
             parts.append(part)

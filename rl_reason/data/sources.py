@@ -9,9 +9,7 @@ from __future__ import annotations
 import functools
 import json
 import logging
-from bisect import bisect_right
 from collections.abc import Callable, Mapping, Sequence
-from itertools import accumulate
 from pathlib import Path
 
 from rl_reason.data import assistant
@@ -22,6 +20,7 @@ from rl_reason.data.generated import is_generated, solutions
 from rl_reason.data.geometry import BENCHMARKS as GEOMETRY
 from rl_reason.data.geometry import ENDING, geometry, read_geometry
 from rl_reason.data.gym import PREFIX, GymProblems
+from rl_reason.data.joined import Joined
 from rl_reason.data.jsonl import read_jsonl
 from rl_reason.data.problems import check_problem, first_file, folders, read_problems
 from rl_reason.data.public import load_public
@@ -114,12 +113,12 @@ def _load_one(name: str, split: str, dir: str, seed: int, chat: bool) -> Sequenc
     return resolve(name, SOURCES, "config.data.name")(split, dir, seed)
 
 
-class Problems(Sequence):
+class Problems(Joined):
     """Sources one behind the other; a problem is checked when it is asked for, so that sources may be lazy."""
 
     def __init__(self, names: Sequence[str], parts: Sequence[Sequence[Mapping]], chat: bool = False):
-        self._names, self._parts, self._chat = names, parts, chat
-        self._ends = list(accumulate(map(len, parts)))
+        super().__init__(parts)
+        self._names, self._chat = names, chat
 
     @property
     def is_made(self) -> bool:
@@ -128,26 +127,16 @@ class Problems(Sequence):
 
     def name_of(self, index: int) -> str:
         """The data set of a problem, as `config.data.name` has it."""
-        return self._names[bisect_right(self._ends, index)]
+        return self._names[self.part_of(index)]
 
     def first_of_each(self, count: int) -> list[dict]:
         """The first so many of each source."""
         places = [(end - len(part), end) for end, part in zip(self._ends, self._parts, strict=True)]
         return [problem for start, end in places for problem in self[start : min(start + count, end)]]
 
-    def __len__(self) -> int:
-        return self._ends[-1]
-
-    def __getitem__(self, index):
-        if isinstance(index, slice):
-            return [self[i] for i in range(*index.indices(len(self)))]
-        if not -len(self) <= index < len(self):
-            raise IndexError(index)
-        index %= len(self)
-        part = bisect_right(self._ends, index)
-        within = index - (self._ends[part] - len(self._parts[part]))
+    def at(self, part: int, within: int) -> dict:
         place = f"config.data.name={self._names[part]!r}"
-        return check_problem(self._parts[part][within], place, str(within), self._chat)
+        return check_problem(super().at(part, within), place, str(within), self._chat)
 
 
 def gsm8k(split: str, dir: str, seed: int) -> list[dict]:

@@ -16,10 +16,10 @@ import sysconfig
 import time
 from collections.abc import Iterator
 from dataclasses import dataclass, field
-from importlib import metadata
 from typing import Any
 
 from rl_reason.errors import UsageError
+from rl_reason.extras import check_version
 from rl_reason.geometry.statements import Clause, Construction, Statement, parse_statement
 from rl_reason.runtime.workers import Outcome
 
@@ -65,13 +65,7 @@ def check_package(key: str) -> None:
         UsageError: names `key`.
     """
     for package, version in PACKAGES.items():
-        try:
-            found = metadata.version(package)
-        except metadata.PackageNotFoundError:
-            expected = "expected pip install 'rl_reason[geometry]'"
-            raise UsageError(f"{key}: needs the package {package}; {expected}") from None
-        if found != version:
-            raise UsageError(f"{key}: {package} {found} is installed; expected {version}")
+        check_version(package, version, "geometry", key)
 
 
 def is_installed() -> bool:

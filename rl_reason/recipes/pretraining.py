@@ -123,8 +123,8 @@ def make_encode(model: Model) -> Encode:
 
 
 def _load(settings: Settings, name: str, split: str, key: str) -> Documents:
-    unreadable = settings.documents.unreadable
-    return documents.load(name, split, settings.data.dir, settings.seed, unreadable, f"config.documents.{key}")
+    unreadable, place = settings.documents.unreadable, f"config.documents.{key}"
+    return documents.load(name, split, settings.data.dir, settings.seed, unreadable, place, hosts.is_first())
 
 
 def _encode_held_out(source: Documents, count: int, encode: Encode, length: int, model: Model) -> HeldOutDocuments:
@@ -136,9 +136,10 @@ def _encode_held_out(source: Documents, count: int, encode: Encode, length: int,
 
 
 def _tell_unreadable(workdir: Workdir, sources: Sequence[Documents]) -> None:
-    """Lists what was left out, and counts it by source."""
-    left_out = [one for source in sources for one in source.unreadable]
-    for source in sources:
+    """Lists what was left out, and counts it by source; one that is trained on and held out is told of once."""
+    each = {source.name: source for source in sources}.values()
+    left_out = [one for source in each for one in source.unreadable]
+    for source in each:
         if source.unreadable:
             count = len(source.unreadable)
             log.warning("%s: left out %d of %d documents (%s)", source.name, count, count + len(source), UNREADABLE)

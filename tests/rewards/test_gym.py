@@ -3,6 +3,7 @@
 import json
 import re
 import sys
+from importlib import metadata
 from pathlib import Path
 
 import pytest
@@ -205,9 +206,9 @@ def test_workers_grade():
 
 def test_without_the_package_one_line_says_what_to_install(monkeypatch):
     def missing(name):
-        raise gym_tasks.metadata.PackageNotFoundError(name)
+        raise metadata.PackageNotFoundError(name)
 
-    monkeypatch.setattr(gym_tasks.metadata, "version", missing)
+    monkeypatch.setattr(metadata, "version", missing)
     with pytest.raises(UsageError, match=r"config.data.name='gym:gcd'.*pip install 'rl_reason\[gym\]'"):
         GymProblems("gym:gcd", "train", 0)
     with pytest.raises(UsageError, match="config.reward.names: needs the package reasoning-gym"):
@@ -215,6 +216,6 @@ def test_without_the_package_one_line_says_what_to_install(monkeypatch):
 
 
 def test_another_version_is_refused(monkeypatch):
-    monkeypatch.setattr(gym_tasks.metadata, "version", lambda name: "9.9")
+    monkeypatch.setattr(metadata, "version", lambda name: "9.9")
     with pytest.raises(UsageError, match=rf"reasoning-gym 9.9 is installed; expected {gym_tasks.VERSION}"):
         GymProblems("gym:gcd", "train", 0)
