@@ -70,7 +70,7 @@ class Search:
     """How the engine ended (`engine.RESULTS`) → nodes."""
     proposals: Counter[str] = field(default_factory=Counter)
     """"drawn": all of them; of these "unparseable": no clause, or one that asserts something; "duplicate": constructs
-    what another node of the level does, or what is there."""
+    what another node of the level does, or the same once more."""
     seconds: float = 0.0
     """Of the engine, for these nodes."""
 

@@ -228,6 +228,27 @@ def test_where_a_clause_ends(world):
     assert stops_of(find_template("geometry"), {}) == ("\n",)
 
 
+def test_hosts_prove_their_shares(made_up, monkeypatch):
+    """And all of them know what one would have found."""
+    statement = parse_statement(MEDIANS)
+    plus = lambda text: statement.plus(parse_auxiliary(text, statement))  # noqa: E731
+    families = [[plus("x = free x"), plus(HELP), plus("x = foot x a b c")], [], [plus(HELP)], [plus("x = free x")] * 4]
+    prove = proving.make_prove(MadeUp(1), 1.0, lambda count: None)
+    expected = prove(families)
+    assert [[one.result for one in family] for family in expected] == [
+        ["no proof", "solved"], [], ["solved"], ["no proof"] * 4
+    ]  # fmt: skip
+    for count in (2, 3, 12):
+        parts = []
+        for host in range(count):
+            share = lambda n, host=host: slice(n * host // count, n * (host + 1) // count)  # noqa: B023, E731
+            monkeypatch.setattr(proving.hosts, "share", share)
+            monkeypatch.setattr(proving.hosts, "gather", lambda mine, parts=parts: parts.append(mine) or [mine])
+            prove(families)
+        monkeypatch.setattr(proving.hosts, "gather", lambda mine, parts=parts: json.loads(json.dumps(parts)))
+        assert prove(families) == expected
+
+
 @needs_package
 def test_the_engine_takes_what_helps_among_what_does_not(prove_here, tmp_path, monkeypatch):
     """A model of random weights writes no clauses; with somebody who says two, one of them makes a proof."""
