@@ -83,7 +83,8 @@ def prove(flags: Mapping[str, Any]) -> tuple[dict[str, Any], list[dict]] | None:
     task = _prepare(flags)
     folder = _open_folder(task)
     kept = hosts.gather([folder.records(RESULTS), folder.records(ALONE)] if folder else None)[0]
-    run = _Run(task, folder, *({record["id"]: record for record in records} for records in kept))
+    done, alone = ({record["id"]: record for record in records} for records in kept)
+    run = _Run(task, folder, done, alone)
     with (
         Progress(len(task.problems), len(run.records), "prove", enabled=folder is not None) as run.progress,
         Provers(flags["workers"], flags["memory"]) as provers,
