@@ -249,6 +249,7 @@ def test_hosts_prove_their_shares(made_up, monkeypatch):
         assert prove(families) == expected
 
 
+@pytest.mark.slow
 @needs_package
 def test_the_engine_takes_what_helps_among_what_does_not(prove_here, tmp_path, monkeypatch):
     """A model of random weights writes no clauses; with somebody who says two, one of them makes a proof."""
