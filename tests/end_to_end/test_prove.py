@@ -20,7 +20,7 @@ from rl_reason.geometry.engine import Result
 from rl_reason.geometry.provers import Provers
 from rl_reason.geometry.statements import parse_auxiliary, parse_statement
 from rl_reason.parallel.mesh import make_mesh
-from rl_reason.recipes import proving
+from rl_reason.recipes import proposing, proving
 from rl_reason.recipes.completions import make_score as make_logprobs
 from rl_reason.recipes.evaluation import Samples
 from rl_reason.recipes.rollout import make_batch
@@ -188,13 +188,13 @@ def test_proposals_depend_on_seed_problem_and_clauses_only(world):
 def test_a_log_probability_is_that_of_the_text_behind_prompt_and_clauses(world, monkeypatch):
     """As the trainer computes it of the whole."""
     steps, model = [], world.model
-    real = proving.make_expand
+    real = proposing.make_expand
 
     def spied(*arguments, **options):
         expand = real(*arguments, **options)
         return lambda *asked: steps.extend(expand(*asked)) or steps[-len(asked[0]) :]
 
-    monkeypatch.setattr(proving, "make_expand", spied)
+    monkeypatch.setattr(proposing, "make_expand", spied)
     propose = proving.make_propose(model, world.params, world.prompts, lambda number: (), **OPTIONS, seed=0)
     (proposals,) = propose([(1, ADDED)])
     prefix = model.tokenizer("x = free x;", add_special_tokens=False)["input_ids"]
@@ -215,7 +215,7 @@ def test_a_log_probability_is_that_of_the_text_behind_prompt_and_clauses(world, 
 
 def test_where_a_clause_ends(world):
     tokenizer = world.model.tokenizer
-    made = lambda text, finish, ends=(";",): proving._proposal(  # noqa: E731
+    made = lambda text, finish, ends=(";",): proposing._proposal(  # noqa: E731
         world.model, Step(tuple(ids := tokenizer(text)["input_ids"]), (-1.0,) * len(ids), finish), ends
     )
     length = lambda text: len(tokenizer(text)["input_ids"])  # noqa: E731
