@@ -1,9 +1,9 @@
-"""A drawing of a statement's figure: what is given in black, what was proved in red."""
+"""A drawing of a statement's figure: what is given in black, what was added in blue, what was proved in red."""
 
 from __future__ import annotations
 
 import math
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Collection, Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -12,15 +12,17 @@ import numpy as np
 from rl_reason.geometry.statements import Statement
 
 Points = Mapping[str, Sequence[float]]
+GIVEN, ADDED, PROVED = "black", "tab:blue", "tab:red"
 
 
-def draw(statement: Statement, figure: Mapping, file: Path) -> None:
+def draw(statement: Statement, figure: Mapping, file: Path, added: Collection[str] = ()) -> None:
     """Writes a picture.
 
     Args:
         statement: its free points are joined, and its goal is marked.
         figure: `engine.Result.figure`.
         file: of a kind that matplotlib writes, as its ending says.
+        added: points of auxiliary clauses.
     """
     from matplotlib.backends.backend_agg import FigureCanvasAgg
     from matplotlib.figure import Figure
@@ -33,29 +35,30 @@ def draw(statement: Statement, figure: Mapping, file: Path) -> None:
     axes.axis("off")
     for clause in statement.clauses:
         if clause.constructions[0].definition.kind == "free" and len(clause.points) > 1:
-            _segments(axes, points, zip(clause.points, (*clause.points[1:], clause.points[0]), strict=True), "black")
+            color = ADDED if set(clause.points) & set(added) else GIVEN
+            _segments(axes, points, zip(clause.points, (*clause.points[1:], clause.points[0]), strict=True), color)
     for premise in figure["premises"]:
-        _draw_predicate(axes, points, premise, asked=False)
-    _draw_predicate(axes, points, statement.goal, asked=True)
+        _draw_predicate(axes, points, premise, ADDED if set(premise[1:]) & set(added) else GIVEN)
+    _draw_predicate(axes, points, statement.goal, PROVED)
     # Circles may reach far beyond what is shown.
     places = np.array(list(points.values()))
     middle, reach = (places.max(0) + places.min(0)) / 2, 0.6 * max(np.ptp(places, axis=0).max(), 1e-9)
     axes.set_xlim(middle[0] - reach, middle[0] + reach)
     axes.set_ylim(middle[1] - reach, middle[1] + reach)
     for name, (x, y) in points.items():
-        axes.plot(x, y, "o", color="black", markersize=4, zorder=3)
-        axes.annotate(name, (x, y), xytext=(4, 4), textcoords="offset points", fontsize=11, zorder=4)
-    axes.set_title(" ".join(statement.goal), color="tab:red")
+        color = ADDED if name in added else GIVEN
+        axes.plot(x, y, "o", color=color, markersize=4, zorder=3)
+        axes.annotate(name, (x, y), xytext=(4, 4), textcoords="offset points", fontsize=11, color=color, zorder=4)
+    axes.set_title(" ".join(statement.goal), color=PROVED)
     canvas.savefig(file, dpi=100)
 
 
-def _draw_predicate(axes: Any, points: Points, predicate: Sequence[str], asked: bool) -> None:
+def _draw_predicate(axes: Any, points: Points, predicate: Sequence[str], color: str) -> None:
     name, *args = predicate
-    color = "tab:red" if asked else "black"
     if name in ("coll", "midp"):
         ends = sorted(args, key=lambda point: tuple(points[point]))
         _segments(axes, points, [(ends[0], ends[-1])], color)
-    elif name == "cong" and not asked and (shared := _center(args)):
+    elif name == "cong" and color != PROVED and (shared := _center(args)):
         on = next(point for point in args if point != shared)
         _circle(axes, points[shared], math.dist(points[shared], points[on]), color)
     elif name in ("para", "perp", "eqangle", "eqratio", "cong"):
@@ -80,7 +83,7 @@ def _center(args: Sequence[str]) -> str | None:
 
 
 def _segments(axes: Any, points: Points, pairs: Iterable[tuple[str, str]], color: str) -> None:
-    width = 0.8 if color == "black" else 2.0
+    width = 2.0 if color == PROVED else 0.8
     for a, b in pairs:
         axes.plot(*zip(points[a], points[b], strict=True), color=color, linewidth=width)
 
@@ -88,5 +91,5 @@ def _segments(axes: Any, points: Points, pairs: Iterable[tuple[str, str]], color
 def _circle(axes: Any, center: Sequence[float], radius: float, color: str) -> None:
     from matplotlib.patches import Circle
 
-    width = 0.8 if color == "black" else 2.0
+    width = 2.0 if color == PROVED else 0.8
     axes.add_patch(Circle((center[0], center[1]), radius, fill=False, color=color, linewidth=width))
