@@ -2,8 +2,8 @@
 
     python -m experiments.constitutional.run --seeds=3 --output=runs/constitutional
 
-Each seed is the pipeline `configs/constitutional.py:tiny` in a folder of its own, and its last stage once more, longer and
-with next to no penalty. The same command again goes on where it stopped. Writes OUTPUT/results.json,
+Each seed is the pipeline `configs/constitutional.py:tiny` in a folder of its own, and its last stage once more, longer
+and with next to no penalty. The same command again goes on where it stopped. Writes OUTPUT/results.json,
 OUTPUT/over_optimisation.png and prints the tables.
 """
 
@@ -99,7 +99,9 @@ def show(results: Sequence[Mapping]) -> None:
     table(title, ["stage", *ASKED.values()], rows)
     rows = [["AI feedback, pairs of answers", over_seeds([r["feedback"]["agreement"] for r in results], 100)]]
     for name, label in PAIRS.items():
-        rows.append([f"preference model, pairs {label}", over_seeds([r["preference_model"][name] for r in results], 100)])
+        rows.append(
+            [f"preference model, pairs {label}", over_seeds([r["preference_model"][name] for r in results], 100)]
+        )
     table("agreement with the rule, %", ["", ""], rows)
 
 
@@ -114,7 +116,9 @@ def draw(runs: Sequence[Mapping], file: Path) -> None:
             x, y = (_smooth(run["rollouts"][name]) for name in ("kl", key))
             label = {"learned": "learned reward", "rule": "right by the rule"}[key] if number == 0 else None
             axes.plot(x, scale * y, color=color, linewidth=1.2, alpha=0.8, label=label)
-    divergence.set(title="Against the distance from the start", xlabel="KL, nats per token", ylabel="right by the rule, %")
+    divergence.set(
+        title="Against the distance from the start", xlabel="KL, nats per token", ylabel="right by the rule, %"
+    )
     divergence.set(ylim=(0, 102))
     learned.set(ylabel="learned reward of the rollouts")
     lines = [line for axes in (divergence, learned) for line in axes.get_lines() if line.get_label()[0] != "_"]

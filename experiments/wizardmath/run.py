@@ -63,7 +63,9 @@ def read(folder: Path) -> dict:
     stages |= {name: _evaluations(folder / name)[1] for name in STAGES if name not in stages}
     # A judge's own set is the last line of its evaluations.
     judged = {name: list(read_jsonl(Workdir(folder / name).eval))[-1] for name in JUDGES}
-    kept = {name: json.loads((folder / f"pool_{name}" / "cleaning.json").read_text()) for name in ("original", "upward")}
+    kept = {
+        name: json.loads((folder / f"pool_{name}" / "cleaning.json").read_text()) for name in ("original", "upward")
+    }
     return {
         "stages": stages,
         "judges": {name: {key: record[key] for key in ("accuracy", "auc")} for name, record in judged.items()},
@@ -87,18 +89,20 @@ def show(results: Sequence[dict]) -> None:
     for stage, label in STAGES.items():
         of_seeds = [result["stages"][stage] for result in results]
         cells = [
-            over_seeds([one[name][key] for one in of_seeds], 100)
-            for key in ("pass@1", "maj@4")
-            for name in HELD_OUT
+            over_seeds([one[name][key] for one in of_seeds], 100) for key in ("pass@1", "maj@4") for name in HELD_OUT
         ]
         rows.append([label, *cells])
     heads = [f"{key}, {label}" for key in ("pass@1", "maj@4") for label in HELD_OUT.values()]
     title = f"{CONFIG}, held-out problems, %, mean of {len(results)} seeds ± 95% interval"
     table(title, ["learned from", *heads], rows)
     rows = []
-    for (before, after), name in ((pair, name) for pair in zip(list(STAGES)[1:4], list(STAGES)[2:5]) for name in HELD_OUT):
-        gains = [r["stages"][after][name]["pass@1"] - r["stages"][before][name]["pass@1"] for r in results]
-        rows.append([f"{STAGES[after]} less {STAGES[before]}", HELD_OUT[name], over_seeds(gains, 100)])
+    tuned = [name for name in STAGES if name != "start"]
+    # PPO begins from the model of all three pools, with either reward.
+    steps = [*zip(tuned[:2], tuned[1:3], strict=True), *((tuned[2], name) for name in tuned[3:])]
+    for before, after in steps:
+        for name, label in HELD_OUT.items():
+            gains = [r["stages"][after][name]["pass@1"] - r["stages"][before][name]["pass@1"] for r in results]
+            rows.append([f"{STAGES[after]} less {STAGES[before]}", label, over_seeds(gains, 100)])
     table("points of pass@1, paired by seed", ["", "problems", "points"], rows)
 
 
