@@ -165,12 +165,12 @@ def _setup(statement: Statement, goal: str, seed: int) -> Any:
     from newclid.jgex.formulation import JGEXFormulation
     from newclid.jgex.problem_builder import JGEXProblemBuilder
 
-    clauses = "; ".join(map(_written, statement.clauses))
+    clauses = "; ".join(map(written, statement.clauses))
     problem = JGEXFormulation.from_text(f"{clauses} ? {' '.join((goal, *statement.goal[1:]))}")
     return JGEXProblemBuilder(rng=seed, problem=problem).build()
 
 
-def _written(clause: Clause) -> str:
+def written(clause: Clause) -> str:
     """A clause as the package has it."""
     points = clause.points if not clause.places else clause.places
     return f"{' '.join(points)} = {', '.join(map(_form, clause.constructions))}"
