@@ -10,6 +10,11 @@ import numpy as np
 TOLERANCE = 1e-9
 """Of sines, cosines and relative differences of lengths."""
 Goal = tuple[str, ...]
+"""A predicate's name and its points."""
+ALL_ALIKE = ("coll", "cyclic")
+"""Predicates whose points may stand in any order."""
+SIDES_ALIKE = ("para", "perp", "cong")
+"""Those of two sides."""
 
 
 def conclusions(drawings: Sequence[Mapping[str, Sequence[float]]]) -> list[Goal]:
@@ -28,9 +33,9 @@ def conclusions(drawings: Sequence[Mapping[str, Sequence[float]]]) -> list[Goal]
 def normal(goal: Goal) -> Goal:
     """The same goal with its points in the first of the orders that mean the same."""
     kind, *points = goal
-    if kind in ("coll", "cyclic"):
+    if kind in ALL_ALIKE:
         return (kind, *sorted(points))
-    if kind in ("para", "perp", "cong"):
+    if kind in SIDES_ALIKE:
         return (kind, *itertools.chain(*sorted(map(sorted, zip(points[::2], points[1::2], strict=True)))))
     return goal
 

@@ -12,11 +12,13 @@ import string
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import replace
 
-from rl_reason.geometry.conclusions import Goal, normal
+from rl_reason.geometry.conclusions import ALL_ALIKE, SIDES_ALIKE, Goal, normal
 from rl_reason.geometry.statements import Clause, Construction, Statement
 
 NAMES = (*string.ascii_lowercase, *(f"{letter}1" for letter in string.ascii_lowercase))
 """Of points, in their order."""
+Fact = tuple[str, list[tuple[str, str]]]
+"""What is said, and the points that it is said of, each with its role."""
 _LIKE = {
     "triangle": "a a a", "quadrangle": "a a a a", "iso_triangle": "a b b", "r_triangle": "a b b",
     "midpoint": "x a a", "foot": "x a b b", "reflect": "x a b b", "circle": "x a a a", "orthocenter": "x a a a",
@@ -39,9 +41,10 @@ def fingerprint(clauses: Iterable[Clause], goal: Goal = ()) -> str:
 
     Args:
         clauses: of a statement, or more.
-        goal: or the first words of one.
+        goal: or its first word only.
     """
     facts = [fact for clause in clauses for construction in clause.constructions for fact in _facts(construction)]
+    facts += _asked(goal)
     colors = dict.fromkeys((point for _, said in facts for point, _ in said), "")
     for _ in range(4):
         around: dict[str, list] = {point: [] for point in colors}
@@ -49,13 +52,10 @@ def fingerprint(clauses: Iterable[Clause], goal: Goal = ()) -> str:
             for point, role in said:
                 around[point].append((name, role, sorted((other, colors[which]) for which, other in said)))
         colors = {point: _digest(colors[point], sorted(told)) for point, told in around.items()}
-    whole = sorted((name, sorted((role, colors[point]) for point, role in said)) for name, said in facts)
-    asked = normal((goal[0], *(colors[point] for point in goal[1:]))) if goal else ()
-    return _digest(whole, asked)
+    return _digest(sorted((name, sorted((role, colors[point]) for point, role in said)) for name, said in facts))
 
 
-def _facts(construction: Construction) -> list[tuple[str, list[tuple[str, str]]]]:
-    """What a construction says: (name, points with their roles)."""
+def _facts(construction: Construction) -> list[Fact]:
     arguments = construction.arguments
     if construction.name in _MEETINGS:
         parts = _MEETINGS[construction.name]
@@ -63,7 +63,20 @@ def _facts(construction: Construction) -> list[tuple[str, list[tuple[str, str]]]
     return [_fact(construction.name, arguments)]
 
 
-def _fact(name: str, arguments: Sequence[str]) -> tuple[str, list[tuple[str, str]]]:
+def _asked(goal: Goal) -> list[Fact]:
+    """What a goal says, as constructions do."""
+    kind, points = f"? {''.join(goal[:1])}", goal[1:]
+    if goal and goal[0] in ALL_ALIKE:
+        return [(kind, [(point, "a") for point in points])]
+    if goal and goal[0] in SIDES_ALIKE:
+        sides = [
+            (f"{kind} side", [(one, "a"), (other, "a")]) for one, other in zip(points[::2], points[1::2], strict=True)
+        ]
+        return [(kind, [(point, "a") for point in points]), *sides]
+    return [(kind, [(point, str(place)) for place, point in enumerate(points)])]
+
+
+def _fact(name: str, arguments: Sequence[str]) -> Fact:
     roles = _LIKE[name].split() if name in _LIKE else [str(place) for place in range(len(arguments))]
     return name, list(zip(arguments, roles, strict=True))
 
