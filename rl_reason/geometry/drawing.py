@@ -1,9 +1,9 @@
-"""A drawing of a statement's figure: what is given in black, what was proved in red."""
+"""Drawings of statements: what is given in black, what is asked in red, what is auxiliary in blue."""
 
 from __future__ import annotations
 
 import math
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Collection, Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -12,50 +12,67 @@ import numpy as np
 from rl_reason.geometry.statements import Statement
 
 Points = Mapping[str, Sequence[float]]
+GIVEN, ASKED, AUXILIARY = "black", "tab:red", "tab:blue"
 
 
 def draw(statement: Statement, figure: Mapping, file: Path) -> None:
-    """Writes a picture.
+    """Writes a picture of one figure.
 
     Args:
         statement: its free points are joined, and its goal is marked.
         figure: `engine.Result.figure`.
         file: of a kind that matplotlib writes, as its ending says.
     """
+    draw_grid([(statement, figure, ())], 1, file)
+
+
+def draw_grid(figures: Sequence[tuple[Statement, Mapping, Collection[str]]], columns: int, file: Path) -> None:
+    """Writes a picture of several figures.
+
+    Args:
+        figures: (statement, figure, auxiliary points) of each, as in `draw`.
+        columns: of the grid.
+        file: as in `draw`.
+    """
     from matplotlib.backends.backend_agg import FigureCanvasAgg
     from matplotlib.figure import Figure
 
-    points = figure["points"]
-    canvas = Figure(figsize=(6, 6), layout="constrained")
+    rows = -(-len(figures) // columns)
+    canvas = Figure(figsize=(6 * columns, 6 * rows), layout="constrained")
     FigureCanvasAgg(canvas)
-    axes = canvas.add_subplot()
+    for place, (statement, figure, auxiliary) in enumerate(figures, 1):
+        _draw_on(canvas.add_subplot(rows, columns, place), statement, figure, auxiliary)
+    canvas.savefig(file, dpi=100)
+
+
+def _draw_on(axes: Any, statement: Statement, figure: Mapping, auxiliary: Collection[str]) -> None:
+    points = figure["points"]
     axes.set_aspect("equal")
     axes.axis("off")
     for clause in statement.clauses:
         if clause.constructions[0].definition.kind == "free" and len(clause.points) > 1:
-            _segments(axes, points, zip(clause.points, (*clause.points[1:], clause.points[0]), strict=True), "black")
+            _segments(axes, points, zip(clause.points, (*clause.points[1:], clause.points[0]), strict=True), GIVEN)
     for premise in figure["premises"]:
-        _draw_predicate(axes, points, premise, asked=False)
-    _draw_predicate(axes, points, statement.goal, asked=True)
+        _draw_predicate(axes, points, premise, GIVEN if not set(auxiliary) & set(premise[1:]) else AUXILIARY)
+    _draw_predicate(axes, points, statement.goal, ASKED)
     # Circles may reach far beyond what is shown.
     places = np.array(list(points.values()))
     middle, reach = (places.max(0) + places.min(0)) / 2, 0.6 * max(np.ptp(places, axis=0).max(), 1e-9)
     axes.set_xlim(middle[0] - reach, middle[0] + reach)
     axes.set_ylim(middle[1] - reach, middle[1] + reach)
     for name, (x, y) in points.items():
-        axes.plot(x, y, "o", color="black", markersize=4, zorder=3)
-        axes.annotate(name, (x, y), xytext=(4, 4), textcoords="offset points", fontsize=11, zorder=4)
-    axes.set_title(" ".join(statement.goal), color="tab:red")
-    canvas.savefig(file, dpi=100)
+        color = AUXILIARY if name in auxiliary else GIVEN
+        axes.plot(x, y, "o", color=color, markersize=4, zorder=3)
+        axes.annotate(name, (x, y), xytext=(4, 4), textcoords="offset points", fontsize=11, color=color, zorder=4)
+    axes.set_title(" ".join(statement.goal), color=ASKED)
 
 
-def _draw_predicate(axes: Any, points: Points, predicate: Sequence[str], asked: bool) -> None:
+def _draw_predicate(axes: Any, points: Points, predicate: Sequence[str], color: str) -> None:
     name, *args = predicate
-    color = "tab:red" if asked else "black"
     if name in ("coll", "midp"):
         ends = sorted(args, key=lambda point: tuple(points[point]))
         _segments(axes, points, [(ends[0], ends[-1])], color)
-    elif name == "cong" and not asked and (shared := _center(args)):
+    elif name == "cong" and color != ASKED and (shared := _center(args)):
         on = next(point for point in args if point != shared)
         _circle(axes, points[shared], math.dist(points[shared], points[on]), color)
     elif name in ("para", "perp", "eqangle", "eqratio", "cong"):
@@ -80,7 +97,7 @@ def _center(args: Sequence[str]) -> str | None:
 
 
 def _segments(axes: Any, points: Points, pairs: Iterable[tuple[str, str]], color: str) -> None:
-    width = 0.8 if color == "black" else 2.0
+    width = 2.0 if color == ASKED else 0.8
     for a, b in pairs:
         axes.plot(*zip(points[a], points[b], strict=True), color=color, linewidth=width)
 
@@ -88,5 +105,5 @@ def _segments(axes: Any, points: Points, pairs: Iterable[tuple[str, str]], color
 def _circle(axes: Any, center: Sequence[float], radius: float, color: str) -> None:
     from matplotlib.patches import Circle
 
-    width = 0.8 if color == "black" else 2.0
+    width = 2.0 if color == ASKED else 0.8
     axes.add_patch(Circle((center[0], center[1]), radius, fill=False, color=color, linewidth=width))
