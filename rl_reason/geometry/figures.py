@@ -8,8 +8,6 @@ from __future__ import annotations
 import copy
 import functools
 import itertools
-import json
-import subprocess
 from collections.abc import Collection, Sequence
 from typing import Any
 
@@ -19,19 +17,8 @@ from rl_reason.geometry.statements import Clause
 
 _TRIES = 3
 """Drawings of a clause, until its points stand neither too close nor too far off."""
-_OPTIONS = (
-    *("--mode", "ddar", "--disable-ar-dist", "--disable-ar-squared", "--disable-eqn-statements", "--disable-ar-sin"),
-    *("--use-json", "--log-level", "fatal"),
-)
-"""Those with which the package runs its program."""
-
-
 _Drawn = tuple[Sequence[Any], Sequence[Any]]
 """Points, and what is assumed of them, in the package's own form."""
-
-
-class DeductionError(RuntimeError):
-    """The engine's program failed."""
 
 
 class Figure:
@@ -97,20 +84,14 @@ class Figure:
 
         Raises:
             TimeoutError: it needs more.
-            DeductionError: it fails.
+            EngineError: it fails.
         """
-        from py_yuclid.yuclid_adapter import YUCLID_PATH, _write_yuclid_setup
+        from py_yuclid.yuclid_adapter import _write_yuclid_setup
 
-        lines = [*_write_yuclid_setup(self._setups[0]), *(f"prove {' '.join(goal)}" for goal in goals), ""]
-        command = [str(YUCLID_PATH), *_OPTIONS]
-        try:
-            ran = subprocess.run(command, input="\n".join(lines), capture_output=True, text=True, timeout=seconds)
-        except subprocess.TimeoutExpired:
-            raise TimeoutError(f"more than {seconds:g} s") from None
-        if ran.returncode:
-            raise DeductionError(" ".join(ran.stderr.split())[-300:] or f"status {ran.returncode}")
+        lines = [*_write_yuclid_setup(self._setups[0]), *(f"prove {' '.join(goal)}" for goal in goals)]
+        said = engine.run_program(lines, seconds)
         wanted, found = {normal(goal) for goal in goals}, {}
-        for deduction in json.loads(ran.stdout)["deductions_for_goal"]:
+        for deduction in said["deductions_for_goal"]:
             for told in deduction["assertions"]:
                 goal = normal((told["name"], *told["points"]))
                 if goal in wanted:

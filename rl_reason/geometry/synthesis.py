@@ -20,7 +20,7 @@ from typing import Any
 from rl_reason.geometry import engine
 from rl_reason.geometry.conclusions import Goal, conclusions
 from rl_reason.geometry.constructions import DEFINITIONS
-from rl_reason.geometry.figures import DeductionError, Figure
+from rl_reason.geometry.figures import Figure
 from rl_reason.geometry.statements import Clause, Construction, Statement, parse_auxiliary, parse_statement
 from rl_reason.geometry.writing import NAMES, fingerprint, in_order
 
@@ -73,7 +73,7 @@ def make_problems(seed: int, index: int, least: int, most: int, seconds: float) 
         _make(rng, rng.randint(least, most), seconds, problems, counts)
     except TimeoutError:
         counts["timeouts"] += 1
-    except DeductionError:
+    except engine.EngineError:
         counts["failures"] += 1
     return {"problems": problems, "counts": dict(counts)}
 
