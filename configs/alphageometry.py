@@ -51,7 +51,7 @@ def full():
 
 def tiny():
     synthesis = _synthesis()
-    synthesis.synthesis.figures = 6000
+    synthesis.synthesis.figures = 3000
     synthesis.synthesis.held_out = 100
     synthesis.synthesis.writings = 8
 

@@ -309,7 +309,7 @@ class Synthesis:
 
     figures: int = 10000
     """Random figures that are searched. Most of them have no such problem."""
-    clauses: tuple = (5, 9)
+    clauses: tuple = (4, 8)
     """Of a figure, at least and at most; one whose clauses are said of three corners in turn may have two more."""
     timeout: float = 20.0
     """Seconds for a question to the engine; a figure with one that takes longer is left. Where this strikes, problems

@@ -22,64 +22,54 @@ _Drawn = tuple[Sequence[Any], Sequence[Any]]
 
 
 class Figure:
-    """Clauses, and drawings of them.
+    """Clauses, and a drawing of them.
 
     Args:
         seed: of the random places of its points.
-        drawings: so many, that have nothing but the clauses in common.
     """
 
-    def __init__(self, seed: int, drawings: int = 1):
+    def __init__(self, seed: int):
         engine.load_package()
         import numpy as np
 
         self._random = np.random.default_rng(seed)
-        self._clauses: dict[Clause, list[_Drawn]] = {}
-        self._setups = [_setup(())] * drawings
+        self._clauses: dict[Clause, _Drawn] = {}
+        self._setup = _setup(())
 
     @property
     def clauses(self) -> tuple[Clause, ...]:
         return tuple(self._clauses)
 
     @property
-    def drawings(self) -> list[dict[str, list[float]]]:
-        """Of each, name → [x, y]."""
-        return [
-            {str(point.name): [float(point.num.x), float(point.num.y)] for point in setup.points}
-            for setup in self._setups
-        ]
-
-    @property
     def points(self) -> tuple[str, ...]:
         return tuple(point for clause in self._clauses for point in clause.points)
 
+    @property
+    def drawing(self) -> dict[str, list[float]]:
+        """Name → [x, y]."""
+        return {str(point.name): [float(point.num.x), float(point.num.y)] for point in self._setup.points}
+
     def add(self, clause: Clause) -> bool:
-        """Whether the clause could be drawn in each drawing. Where not, all stays as it was."""
-        drawn = []
-        for setup in self._setups:
-            one = _draw(setup, clause, self._random)
-            if one is None:
-                return False
-            drawn.append(one)
+        """Whether the clause could be drawn. Where not, all stays as it was."""
+        drawn = _draw(self._setup, clause, self._random)
+        if drawn is None:
+            return False
         self._clauses[clause] = drawn
-        self._draw_again()
+        self._setup = _setup(self._clauses.values())
         return True
 
     def part(self, clauses: Collection[Clause]) -> Figure:
-        """The same drawings, of some of the clauses only."""
+        """The same drawing, of some of the clauses only."""
         smaller = copy.copy(self)
         smaller._clauses = {clause: drawn for clause, drawn in self._clauses.items() if clause in clauses}
-        smaller._draw_again()
+        smaller._setup = _setup(smaller._clauses.values())
         return smaller
-
-    def _draw_again(self) -> None:
-        self._setups = [_setup(parts) for parts in zip(*self._clauses.values(), strict=True)]
 
     def deduce(self, goals: Sequence[Goal], seconds: float) -> dict[Goal, frozenset[str]]:
         """Those of the goals that the engine proves, in their normal form, with the points that the proof has.
 
         Args:
-            goals: true of the first drawing.
+            goals: true of the drawing.
             seconds: for all of them.
 
         Raises:
@@ -88,7 +78,7 @@ class Figure:
         """
         from py_yuclid.yuclid_adapter import _write_yuclid_setup
 
-        lines = [*_write_yuclid_setup(self._setups[0]), *(f"prove {' '.join(goal)}" for goal in goals)]
+        lines = [*_write_yuclid_setup(self._setup), *(f"prove {' '.join(goal)}" for goal in goals)]
         said = engine.run_program(lines, seconds)
         wanted, found = {normal(goal) for goal in goals}, {}
         for deduction in said["deductions_for_goal"]:
@@ -99,7 +89,7 @@ class Figure:
         return found
 
 
-def _setup(parts: Sequence[_Drawn]) -> Any:
+def _setup(parts: Collection[_Drawn]) -> Any:
     """The package's own form of a figure."""
     from newclid.problem import ProblemSetup
 

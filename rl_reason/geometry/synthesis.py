@@ -1,8 +1,8 @@
 """Statements whose proof needs an auxiliary point (Nature 2024, "Synthetic theorems and proofs generation").
 
     clauses at random                               a figure
-    what is true of it in numbers                   in two drawings, so that chances drop out (`conclusions`)
-    ... and the engine does not deduce              questions
+    what is true of it in numbers                   (`conclusions`)
+    ... and the engine does not deduce              questions, where it is true in another drawing, too
     more clauses at random                          of a question that is answered with them, those that the
                                                     proof goes through are the auxiliary construction
 
@@ -84,10 +84,11 @@ def _make(rng: random.Random, size: int, seconds: float, problems: list[tuple[st
     if figure is None:
         counts["not drawn"] += 1
         return
-    goals = conclusions(figure.drawings)
+    goals = conclusions([figure.drawing])
     proved = figure.deduce(goals, seconds)
-    questions = [goal for goal in goals if goal not in proved]
-    counts.update({"figures": 1, "conclusions": len(goals), "proved alone": len(goals) - len(questions)})
+    counts.update({"figures": 1, "conclusions": len(goals), "proved alone": len(proved)})
+    questions = _not_by_chance(figure, [goal for goal in goals if goal not in proved], rng)
+    counts["questions"] += len(questions)
     asked = rng.sample(questions, min(len(questions), MOST_QUESTIONS))
     seen: set[str] = set()
     for _ in range(TRIES):
@@ -111,7 +112,7 @@ def _make(rng: random.Random, size: int, seconds: float, problems: list[tuple[st
 
 def _draw_figure(rng: random.Random, count: int) -> Figure | None:
     """Of so many clauses, or a few more; None where no more could be drawn."""
-    figure = Figure(rng.getrandbits(32), drawings=2)
+    figure = Figure(rng.getrandbits(32))
     kinds = rng.choices(list(STEPS), list(STEPS.values()), k=rng.randint(*KINDS))
     steps = {name: STEPS[name] for name in kinds}
     is_round = rng.random() < ROUND
@@ -126,6 +127,16 @@ def _draw_figure(rng: random.Random, count: int) -> Figure | None:
         if clause is not None and figure.add(clause):
             _turn(figure, clause, turn)
     return None
+
+
+def _not_by_chance(figure: Figure, goals: list[Goal], rng: random.Random) -> list[Goal]:
+    """Those of the goals that hold in another drawing, too; none where there is no other."""
+    if not goals:
+        return []
+    again = Figure(rng.getrandbits(32))
+    if not all(again.add(clause) for clause in figure.clauses):
+        return []
+    return [goal for goal in conclusions([figure.drawing, again.drawing]) if goal in goals]
 
 
 def _turn(figure: Figure, clause: Clause, turn: dict[str, str]) -> None:
