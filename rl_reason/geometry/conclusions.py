@@ -56,7 +56,7 @@ def _true(places_ND: np.ndarray) -> Iterator[tuple]:
     differ_SS = length_S[:, None] / length_S[None, :] - 1
     for kind, off_SS in (("para", sine_SS), ("perp", cosine_SS), ("cong", differ_SS)):
         for one, other in np.argwhere(np.triu(np.abs(off_SS) < TOLERANCE, 1)):
-            a, b, c, d = (*pairs_SE[one].tolist(), *pairs_SE[other].tolist())
+            a, b, c, d = pairs_SE[[one, other]].ravel().tolist()
             # Two parallel lines with a point that is on both are one line.
             if kind != "para" or (len({a, b, c, d}) == 4 and tuple(sorted((a, b, c))) not in on_line):
                 yield kind, a, b, c, d

@@ -28,9 +28,9 @@ _LIKE = {
 """Construction → its arguments, those with one letter alike: in either order they mean the same. Of another
 construction none are."""
 _MEETINGS = {
-    "intersection_ll": (("on_line", 0, 1, 2), ("on_line", 0, 3, 4)),
-    "intersection_lp": (("on_line", 0, 1, 2), ("on_pline", 0, 3, 4, 5)),
-    "intersection_lt": (("on_line", 0, 1, 2), ("on_tline", 0, 3, 4, 5)),
+    "intersection_ll": (("on_line", (0, 1, 2)), ("on_line", (0, 3, 4))),
+    "intersection_lp": (("on_line", (0, 1, 2)), ("on_pline", (0, 3, 4, 5))),
+    "intersection_lt": (("on_line", (0, 1, 2)), ("on_tline", (0, 3, 4, 5))),
 }
 """Constructions that are two lines."""
 
@@ -59,7 +59,7 @@ def _facts(construction: Construction) -> list[Fact]:
     arguments = construction.arguments
     if construction.name in _MEETINGS:
         parts = _MEETINGS[construction.name]
-        return [_fact(name, [arguments[place] for place in places]) for name, *places in parts]
+        return [_fact(name, [arguments[place] for place in places]) for name, places in parts]
     return [_fact(construction.name, arguments)]
 
 
