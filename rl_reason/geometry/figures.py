@@ -80,7 +80,8 @@ class Figure:
 
         lines = [*_write_yuclid_setup(self._setup), *(f"prove {' '.join(goal)}" for goal in goals)]
         said = engine.run_program(lines, seconds)
-        wanted, found = {normal(goal) for goal in goals}, {}
+        wanted = {normal(goal) for goal in goals}
+        found: dict[Goal, frozenset[str]] = {}
         for deduction in said["deductions_for_goal"]:
             for told in deduction["assertions"]:
                 goal = normal((told["name"], *told["points"]))

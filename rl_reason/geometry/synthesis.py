@@ -151,7 +151,7 @@ def _turn(figure: Figure, clause: Clause, turn: dict[str, str]) -> None:
         turn.update(zip(one.points, other.points, strict=True))
 
 
-def _image(clause: Clause, turn: Mapping[str, str], points: Collection[str]) -> Clause | None:
+def _image(clause: Clause, turn: dict[str, str], points: Collection[str]) -> Clause | None:
     """The clause of the points that its points turn into; None where one does not."""
     names = dict(zip(clause.points, _new_names(points), strict=False)) | turn
     construction = clause.constructions[0]

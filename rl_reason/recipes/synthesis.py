@@ -131,7 +131,8 @@ def divide(records: Sequence[dict], wanted: Synthesis, seed: int) -> tuple[list[
             known.add(whole)
             row = _row(f"{record['id']}.{place}", text, auxiliary)
             by_premises.setdefault(fingerprint(statement.clauses), []).append(row)
-    problems, held_out = [], []
+    problems: list[dict] = []
+    held_out: list[dict] = []
     # Fingerprints are as good as random numbers.
     for _, rows in sorted(by_premises.items()):
         (held_out if len(held_out) < wanted.held_out else problems).extend(rows)
