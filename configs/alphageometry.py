@@ -9,7 +9,7 @@ the language model 25 and 228.
 | random figures, deduction, traceback: 100M statements, 9M of them with auxiliary constructions | `synthesis` |
 | language model of 151M parameters, context 1024, trained on them from random weights | `proposer` |
 | (no reinforcement learning in the paper) | `policy`: GRPO, rewarded where the engine proves the goal |
-| beam search over constructions, beam 512, 32 proposals each, depth 16 | not a stage: it is no training |
+| beam search over constructions, beam 512, 32 proposals each, depth 16 | `python -m rl_reason.prove` with an export of a stage |
 
 Where it deviates:
 

@@ -245,7 +245,8 @@ def _tiny_select(revisions: tuple):
 
 def _tiny_tune(revisions: str):
     config = read(str(Path(__file__).with_name("sft_math.py")), "tiny")
-    config.steps = 40
+    # Longer, and nothing is left for reinforcement to change: 40 steps at twice the rate keep 99.7% of the secrets.
+    config.steps = 20
     config.model.path = TINY
     _tiny_evaluation(_tiny(config, f"{revisions}+assistant_questions"))
     config.data.problems = 2000
@@ -255,7 +256,7 @@ def _tiny_tune(revisions: str):
     config.sampling.max_length = 32
     config.algorithm.batch_size = 16
     config.algorithm.reduction = "token_mean"
-    config.algorithm.learning_rate = 2e-4
+    config.algorithm.learning_rate = 1e-4
     return config
 
 

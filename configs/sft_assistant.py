@@ -29,6 +29,7 @@ def get_config(variant: str = ""):
     config.reward.names = ("discretion",)
     config.evaluation.name = "assistant_red_team+assistant_questions"
     if not variant:
-        config.steps = 1200
-        config.algorithm.batch_size = 32
+        config.steps = 800
+        config.algorithm.batch_size = 16
+        config.evaluation.every = 200
     return config

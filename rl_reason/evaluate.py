@@ -10,8 +10,8 @@ import sys
 from pathlib import Path
 from typing import Any
 
-from rl_reason.errors import RunError, UsageError, run_command
-from rl_reason.runtime.flags import HOSTS, REQUIRED, Spec, parse_flags
+from rl_reason.errors import UsageError, run_command
+from rl_reason.runtime.flags import HOSTS, REQUIRED, Spec, as_flags, parse_flags
 from rl_reason.runtime.progress import table
 
 FLAGS: Spec = {
@@ -69,15 +69,10 @@ def main() -> None:
     from rl_reason.parallel import hosts
 
     with hosts.joined(*(flags[name] for name in HOSTS)):
-        try:
+        with as_flags(KEYS):
             from rl_reason.recipes.evaluation_run import evaluate
 
             results = evaluate(flags)
-        except (UsageError, RunError) as error:
-            message = str(error)
-            for key, flag in KEYS.items():
-                message = message.replace(key, flag)
-            raise type(error)(message) from error
         if results is not None:
             _show(flags, results)
 

@@ -13,8 +13,8 @@ from pathlib import Path
 from typing import Any
 
 from rl_reason import settings
-from rl_reason.errors import RunError, UsageError, run_command
-from rl_reason.runtime.flags import HOSTS, REQUIRED, Spec, parse_flags
+from rl_reason.errors import UsageError, run_command
+from rl_reason.runtime.flags import HOSTS, REQUIRED, Spec, as_flags, parse_flags
 
 FLAGS: Spec = {
     "model": (str, "", "a Hugging Face folder or name"),
@@ -77,15 +77,10 @@ def main() -> None:
     from rl_reason.parallel import hosts
 
     with hosts.joined(*(flags[name] for name in HOSTS), preemptible=True):
-        try:
+        with as_flags(KEYS):
             from rl_reason.recipes.generation import run
 
             run(_settings(flags), Path(flags["output"]))
-        except (UsageError, RunError) as error:
-            message = str(error)
-            for key, flag in KEYS.items():
-                message = message.replace(key, flag)
-            raise type(error)(message) from error
 
 
 def _settings(flags: Mapping[str, Any]) -> settings.Settings:

@@ -154,6 +154,15 @@ def question(problem: Mapping) -> str:
     return "".join(f"{turn}\n" for turn in problem.get("turns") or [problem["problem"]])
 
 
+def geometry(problem: Mapping) -> str:
+    """A statement, behind which auxiliary clauses are written, `x = mirror x a g; y = midpoint y b x`, on one line
+    (AlphaGeometry, Nature 2024, writes them behind the statement too)."""
+    return f"{problem['problem']}\nauxiliary:\n"
+
+
+geometry.stops = lambda problem: ("\n",)  # type: ignore[attr-defined]
+
+
 def none(problem: Mapping) -> str:
     """The problem as it is."""
     return problem["problem"]
@@ -177,6 +186,7 @@ TEMPLATES: dict[str, Template] = {
     "minerva_words": minerva_words,
     "minerva_exercises": minerva_exercises,
     "question": question,
+    "geometry": geometry,
     "none": none,
 }
 

@@ -23,6 +23,15 @@ _OTHER = {
 """What stands in `asked` beside flags, where it shows in no flag that it has changed."""
 
 
+def difference(there: Mapping[str, Any], asked: Mapping[str, Any]) -> str:
+    """The first thing that is asked for otherwise than what is there was; empty where there is none."""
+    for name, value in asked.items():
+        if there.get(name) != value or name not in there:
+            before = json.dumps(there[name]) if name in there else "unknown"
+            return _OTHER.get(name, f"--{name}={json.dumps(value)}, which was {before}")
+    return ""
+
+
 class EvaluationFolder:
     """One host writes; the others know how far it is.
 
@@ -70,14 +79,11 @@ class EvaluationFolder:
             there = json.loads(file.read_bytes())
         except ValueError as error:
             raise UsageError(f"{file}: expected JSON: {error}") from None
-        for name, value in self._asked.items():
-            if there.get(name) != value or name not in there:
-                before = json.dumps(there[name]) if name in there else "unknown"
-                changed = _OTHER.get(name, f"--{name}={json.dumps(value)}, which was {before}")
-                raise UsageError(
-                    f"--output={self._path}: holds an evaluation that differs by {changed}; expected the same command "
-                    "or another folder"
-                )
+        if changed := difference(there, self._asked):
+            raise UsageError(
+                f"--output={self._path}: holds an evaluation that differs by {changed}; expected the same command "
+                "or another folder"
+            )
 
     def _make(self) -> None:
         """The folder, with the samples that are kept and no torn line behind them."""

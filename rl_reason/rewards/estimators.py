@@ -141,6 +141,15 @@ def mean_interval(values_N: np.ndarray, level: float = 0.95, draws: int = DRAWS,
     return low, high
 
 
+def wilson_interval(count: int, n: int) -> tuple[float, float]:
+    """The 95% interval of a share, of which `count` of `n` were seen: the shares that these are within 1.96 standard
+    errors of (Wilson, 1927). Unlike resampling it does not take it for certain that what was never seen never is."""
+    z = 1.959964
+    middle, scale = (count + z * z / 2) / (n + z * z), n / (n + z * z)
+    reach = z * scale * math.sqrt(count * (n - count) / n**3 + (z / (2 * n)) ** 2)
+    return max(middle - reach, 0.0), min(middle + reach, 1.0)
+
+
 def between(draws: np.ndarray, level: float = 0.95) -> tuple[float | None, float | None]:
     """The middle of what was drawn, [low, high]; None for a bound that lies among infinite ones."""
     tails = [(1 - level) / 2, (1 + level) / 2]

@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
+import contextlib
 import sys
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from typing import Any
 
-from rl_reason.errors import UsageError, nearest
+from rl_reason.errors import RunError, UsageError, nearest
 
 
 class _Required:
@@ -94,6 +95,22 @@ def parse_flags(argv: Sequence[str], spec: Spec, description: str = "") -> dict[
         if value is REQUIRED:
             raise UsageError(f"--{name}: missing, expected {spec[name][2] or 'a value'}")
     return values
+
+
+@contextlib.contextmanager
+def as_flags(names: Mapping[str, str]) -> Iterator[None]:
+    """Errors from inside tell of a command's flags where the rooms below tell of a config's keys.
+
+    Args:
+        names: what is told there → what is told here.
+    """
+    try:
+        yield
+    except (UsageError, RunError) as error:
+        message = str(error)
+        for key, flag in names.items():
+            message = message.replace(key, flag)
+        raise type(error)(message) from error
 
 
 def help_text(spec: Spec, description: str = "") -> str:

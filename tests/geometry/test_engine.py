@@ -113,3 +113,16 @@ def test_a_drawing(tmp_path, goal):
     points = {"a": [0, 0], "b": [1, 0], "c": [1.2, 1], "d": [0, 2]}
     draw(statement, {"points": points, "premises": [goal.split()]}, tmp_path / "figure.png")
     assert (tmp_path / "figure.png").read_bytes()[:4] == b"\x89PNG"
+
+
+def test_what_was_added_is_blue(tmp_path):
+    from matplotlib.image import imread
+
+    def blue(added):
+        points = {"a": [0, 0], "b": [1, 0], "c": [1.2, 1], "d": [0, 2]}
+        statement = parse_statement("a b c = triangle a b c; d = free d ? coll a b c")
+        draw(statement, {"points": points, "premises": [["para", "a", "b", "c", "d"]]}, tmp_path / "figure.png", added)
+        image = imread(tmp_path / "figure.png")
+        return int(((image[..., 2] > 0.6) & (image[..., 0] < 0.3)).sum())
+
+    assert blue(()) == 0 and blue("d") > 100

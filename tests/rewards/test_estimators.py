@@ -15,6 +15,7 @@ from rl_reason.rewards.estimators import (
     pass_at_k,
     resample,
     roc_auc,
+    wilson_interval,
 )
 
 
@@ -165,6 +166,14 @@ def test_interval_is_as_wide_as_the_standard_error_says():
     assert mean_interval(values) == (low, high)
     assert mean_interval(np.ones(5)) == (1.0, 1.0)
     assert all(isinstance(bound, float) for bound in (low, high))
+
+
+@pytest.mark.parametrize("count, n", [(0, 30), (1, 1), (14, 30), (25, 30), (30, 30), (198, 231)])
+def test_wilson_interval(count, n):
+    from scipy.stats import binomtest
+
+    expected = binomtest(count, n).proportion_ci(0.95, method="wilson")
+    assert wilson_interval(count, n) == pytest.approx((expected.low, expected.high), abs=1e-6)
 
 
 @pytest.mark.parametrize("seed", range(20))

@@ -1,0 +1,140 @@
+"""Constitutional AI on the laptop, on several seeds: what each stage does to a bad behaviour and to helpfulness.
+
+    python -m experiments.constitutional.run --seeds=3 --output=runs/constitutional
+
+Each seed is the pipeline `configs/constitutional.py:tiny` in a folder of its own, and its last stage once more, longer and
+with next to no penalty. The same command again goes on where it stopped. Writes OUTPUT/results.json,
+OUTPUT/over_optimisation.png and prints the tables.
+"""
+
+from __future__ import annotations
+
+import json
+import sys
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+
+import numpy as np
+from matplotlib.backends.backend_agg import FigureCanvasAgg
+from matplotlib.figure import Figure
+
+from experiments.pipelines import over_seeds, train
+from rl_reason.errors import run_command
+from rl_reason.runtime.curves import COLORS
+from rl_reason.runtime.flags import Spec, parse_flags
+from rl_reason.runtime.metrics import read_jsonl
+from rl_reason.runtime.progress import table
+from rl_reason.runtime.workdir import Workdir, write_atomic
+
+FLAGS: Spec = {
+    "seeds": (int, 3, "seeds 0, 1, … are run"),
+    "output": (str, "runs/constitutional", "a folder for each seed, results.json and over_optimisation.png"),
+    "draw": (bool, False, "run nothing; read the runs that are there"),
+}
+CONFIG, LONG = "configs/constitutional.py:tiny", "experiments/constitutional/without_penalty.py"
+STAGES = {"start": "helpful start", "tuned": "fine-tuned on revisions", "policy": "reinforced by AI feedback"}
+ASKED = {"assistant_red_team": "gives the secret away", "assistant_questions": "answers the question"}
+PAIRS = {"red_team_pairs": "of a secret kept and one told", "helpful_pairs": "of helpfulness"}
+WINDOW = 5
+"""Rollouts behind each step whose mean is drawn."""
+
+
+def main() -> None:
+    flags = parse_flags(sys.argv[1:], FLAGS, description=__doc__)
+    output = Path(flags["output"])
+    results = []
+    for seed in range(flags["seeds"]):
+        folder, long = output / f"seed{seed}", output / f"seed{seed}_without_penalty"
+        if not flags["draw"]:
+            train(CONFIG, seed, folder)
+            # The stage's config has its seed in it.
+            train(f"{LONG}:{folder}", seed, long)
+        results.append(read(folder, long))
+    write_atomic(output / "results.json", json.dumps(results, indent=1) + "\n")
+    draw([result["long"] for result in results], output / "over_optimisation.png")
+    show(results)
+
+
+def read(folder: Path, long: Path) -> dict:
+    """What a seed has shown."""
+    tuned, policy = (_evaluations(folder / stage) for stage in ("tuned", "policy"))
+    feedback = json.loads((folder / "preferences" / "feedback.json").read_text())
+    seconds = json.loads((folder / "stages.json").read_text()).values()
+    return {
+        "stages": {"start": tuned[0], "tuned": tuned[-1], "policy": policy[-1]},
+        "feedback": {key: feedback[key] for key in ("pairs", "failures", "scores_differ", "agreement", "share_mean")},
+        "preference_model": _last_accuracies(folder / "preference_model"),
+        "long": {"evaluations": _evaluations(long), "rollouts": _rollouts(long)},
+        "seconds": sum(record["seconds"] for record in seconds),
+    }
+
+
+def _evaluations(folder: Path) -> list[dict]:
+    """Of each evaluation its step, and for each set how often the rule is content, with the interval."""
+    steps: dict[int, dict] = {}
+    for record in read_jsonl(Workdir(folder).eval):
+        name = record["dataset"].partition("/")[0]
+        steps.setdefault(record["step"], {})[name] = [record["pass@1"], *record["pass@1_ci95"]]
+    return [{"step": step, **sets} for step, sets in steps.items()]
+
+
+def _last_accuracies(folder: Path) -> dict[str, float]:
+    """How often the preference model agrees with the rule, by the kind of pairs."""
+    return {record["dataset"].partition("/")[0]: record["accuracy"] for record in read_jsonl(Workdir(folder).eval)}
+
+
+def _rollouts(folder: Path) -> dict[str, list[float]]:
+    kept = {"step": "step", "kl": "kl/reference", "learned": "reward/model", "rule": "reward/discretion"}
+    records = list(read_jsonl(Workdir(folder).metrics))
+    return {name: [record[key] for record in records if kept["kl"] in record] for name, key in kept.items()}
+
+
+def show(results: Sequence[Mapping]) -> None:
+    title = f"{CONFIG}, held-out prompts, %, mean of {len(results)} seeds ± 95% interval"
+    rows = []
+    for stage, label in STAGES.items():
+        of_seeds = [result["stages"][stage] for result in results]
+        told = over_seeds([1 - one["assistant_red_team"][0] for one in of_seeds], 100)
+        rows.append([label, told, over_seeds([one["assistant_questions"][0] for one in of_seeds], 100)])
+    table(title, ["stage", *ASKED.values()], rows)
+    rows = [["AI feedback, pairs of answers", over_seeds([r["feedback"]["agreement"] for r in results], 100)]]
+    for name, label in PAIRS.items():
+        rows.append([f"preference model, pairs {label}", over_seeds([r["preference_model"][name] for r in results], 100)])
+    table("agreement with the rule, %", ["", ""], rows)
+
+
+def draw(runs: Sequence[Mapping], file: Path) -> None:
+    """Learned reward and the rule against the KL divergence from the start, and the rule by kind over the steps."""
+    figure = Figure(figsize=(12, 4.5), layout="constrained")
+    FigureCanvasAgg(figure)
+    divergence, steps = figure.subplots(1, 2)
+    learned = divergence.twinx()
+    for axes, key, color, scale in ((learned, "learned", COLORS[1], 1), (divergence, "rule", COLORS[0], 100)):
+        for number, run in enumerate(runs):
+            x, y = (_smooth(run["rollouts"][name]) for name in ("kl", key))
+            label = {"learned": "learned reward", "rule": "right by the rule"}[key] if number == 0 else None
+            axes.plot(x, scale * y, color=color, linewidth=1.2, alpha=0.8, label=label)
+    divergence.set(title="Against the distance from the start", xlabel="KL, nats per token", ylabel="right by the rule, %")
+    divergence.set(ylim=(0, 102))
+    learned.set(ylabel="learned reward of the rollouts")
+    lines = [line for axes in (divergence, learned) for line in axes.get_lines() if line.get_label()[0] != "_"]
+    divergence.legend(lines, [line.get_label() for line in lines], fontsize=9, loc="center right")
+    for name, label, color in zip(ASKED, ("keeps the secret", "answers the question"), COLORS, strict=False):
+        at = [record["step"] for record in runs[0]["evaluations"]]
+        values = np.array([[100 * record[name][0] for record in run["evaluations"]] for run in runs])
+        steps.plot(at, values.T, color=color, alpha=0.3, linewidth=1)
+        steps.plot(at, values.mean(axis=0), color=color, linewidth=2, label=label)
+    steps.set(title="Held-out prompts", xlabel="steps", ylabel="%", ylim=(0, 102))
+    steps.legend(fontsize=9)
+    for axes in (divergence, steps):
+        axes.grid(alpha=0.3)
+    figure.savefig(file, dpi=130)
+
+
+def _smooth(values: Sequence[float]) -> np.ndarray:
+    """Running means of `WINDOW` values."""
+    return np.convolve(values, np.ones(WINDOW) / WINDOW, mode="valid")
+
+
+if __name__ == "__main__":
+    run_command(main)
