@@ -303,6 +303,28 @@ class Cleaning:
 
 
 @dataclass(frozen=True)
+class Synthesis:
+    """Problems of plane geometry that need an auxiliary construction (`recipes.synthesis`; AlphaGeometry, Nature 2024,
+    "Synthetic theorems and proofs generation")."""
+
+    figures: int = 10000
+    """Random figures that are searched. Most of them have no such problem."""
+    clauses: tuple = (4, 8)
+    """Of a figure, at least and at most; one whose clauses are said of three corners in turn may have two more."""
+    timeout: float = 20.0
+    """Seconds for a question to the engine; a figure with one that takes longer is left. Where this strikes, problems
+    depend on the machine."""
+    held_out: int = 200
+    """Problems that are kept apart, at least: all problems of the same premises stand on one side. 0: none."""
+    writings: int = 1
+    """Of each problem that is trained on: clauses in other orders, points with other names."""
+    workers: int = 0
+    """Processes; 0: as many as there are cores."""
+    memory: float = 4.0
+    """GiB of data that each may have, on Linux; 0: no limit."""
+
+
+@dataclass(frozen=True)
 class Constitution:
     """Principles by which a model judges answers (Constitutional AI, arXiv 2212.08073): recipes `generate` and
     `feedback`."""
@@ -589,6 +611,7 @@ class Settings:
     generate: Generate = Generate()
     selection: Selection = Selection()
     cleaning: Cleaning = Cleaning()
+    synthesis: Synthesis = Synthesis()
     constitution: Constitution = Constitution()
     feedback: Feedback = Feedback()
     preference: Preference = Preference()

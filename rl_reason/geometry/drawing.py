@@ -24,13 +24,30 @@ def draw(statement: Statement, figure: Mapping, file: Path, added: Collection[st
         file: of a kind that matplotlib writes, as its ending says.
         added: points of auxiliary clauses.
     """
+    draw_grid([(statement, figure, added)], 1, file)
+
+
+def draw_grid(figures: Sequence[tuple[Statement, Mapping, Collection[str]]], columns: int, file: Path) -> None:
+    """Writes a picture of several figures.
+
+    Args:
+        figures: (statement, figure, added) of each, as in `draw`.
+        columns: of the grid.
+        file: as in `draw`.
+    """
     from matplotlib.backends.backend_agg import FigureCanvasAgg
     from matplotlib.figure import Figure
 
-    points = figure["points"]
-    canvas = Figure(figsize=(6, 6), layout="constrained")
+    rows = -(-len(figures) // columns)
+    canvas = Figure(figsize=(6 * columns, 6 * rows), layout="constrained")
     FigureCanvasAgg(canvas)
-    axes = canvas.add_subplot()
+    for place, (statement, figure, added) in enumerate(figures, 1):
+        _draw_on(canvas.add_subplot(rows, columns, place), statement, figure, added)
+    canvas.savefig(file, dpi=100)
+
+
+def _draw_on(axes: Any, statement: Statement, figure: Mapping, added: Collection[str]) -> None:
+    points = figure["points"]
     axes.set_aspect("equal")
     axes.axis("off")
     for clause in statement.clauses:
@@ -50,7 +67,6 @@ def draw(statement: Statement, figure: Mapping, file: Path, added: Collection[st
         axes.plot(x, y, "o", color=color, markersize=4, zorder=3)
         axes.annotate(name, (x, y), xytext=(4, 4), textcoords="offset points", fontsize=11, color=color, zorder=4)
     axes.set_title(" ".join(statement.goal), color=PROVED)
-    canvas.savefig(file, dpi=100)
 
 
 def _draw_predicate(axes: Any, points: Points, predicate: Sequence[str], color: str) -> None:

@@ -9,12 +9,14 @@ from __future__ import annotations
 import contextlib
 import functools
 import hashlib
+import json
 import logging
 import os
 import signal
+import subprocess
 import sysconfig
 import time
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -35,6 +37,11 @@ _FORMS = {
     "s_angle": "s_angle {0} {1} {2} {3}o",
 }
 """Constructions that the package writes otherwise."""
+_OPTIONS = (
+    *("--mode", "ddar", "--disable-ar-dist", "--disable-ar-squared", "--disable-eqn-statements", "--disable-ar-sin"),
+    *("--use-json", "--log-level", "fatal"),
+)
+"""Those with which the package runs its program."""
 _MIRRORED = {"simtri": "simtrir", "contri": "contrir"}
 """For the package these predicates tell orientations apart."""
 
@@ -52,6 +59,10 @@ class Result:
     """Step by step, as text; empty unless solved."""
     figure: dict = field(default_factory=dict)
     """Of a solved one, `points`, name → [x, y], and `premises`, each a predicate's name and its points."""
+
+
+class EngineError(RuntimeError):
+    """The engine's program failed."""
 
 
 class _TimeUp(BaseException):
@@ -104,7 +115,6 @@ def prove(statement: Statement, seconds: float) -> Result:
     """
     load_package()
     from newclid.agent.follow_deductions import DoubleCheckError
-    from py_yuclid.yuclid_adapter import YuclidError
 
     began = time.monotonic()
     made = lambda result, **more: Result(result, time.monotonic() - began, **more)  # noqa: E731
@@ -119,7 +129,7 @@ def prove(statement: Statement, seconds: float) -> Result:
             return made("solved", proof=solver.proof(), figure=_figure(solver))
     except _TimeUp:
         return made("time", message=f"more than {seconds:g} s")
-    except YuclidError as error:
+    except EngineError as error:
         return made("memory" if "bad_alloc" in str(error) else "failed", message=_one_line(error))
     except (ValueError, DoubleCheckError) as error:  # The two do not agree on a number.
         return made("failed", message=_one_line(error))
@@ -141,6 +151,46 @@ def result_of(outcome: Outcome) -> Result:
     return Result("memory" if memory else "failed", message=outcome.message)
 
 
+def run_program(lines: Sequence[str], seconds: float | None = None) -> dict[str, Any]:
+    """What the engine's program says of a drawing, its premises and its goals.
+
+    Args:
+        lines: as `py_yuclid.yuclid_adapter` writes them.
+        seconds: for all of it; None: no limit.
+
+    Returns:
+        `status`, and of the goals that were reached `deductions_for_goal`.
+
+    Raises:
+        TimeoutError: it needs more time.
+        EngineError: it fails.
+    """
+    from py_yuclid.yuclid_adapter import YUCLID_PATH
+
+    command, text = [str(YUCLID_PATH), *_OPTIONS], "\n".join((*lines, ""))
+    try:
+        ran = subprocess.run(command, input=text, capture_output=True, text=True, timeout=seconds)
+    except subprocess.TimeoutExpired:
+        raise TimeoutError(f"more than {seconds:g} s") from None
+    if ran.returncode:
+        raise EngineError(_one_line(ran.stderr) or f"its program ended with status {ran.returncode}")
+    # All that was deduced stands behind: to read it takes as long as to deduce it.
+    return json.loads(ran.stdout.partition(',"all_deductions":')[0] + "}")
+
+
+def _adapter() -> Any:
+    """The package's own adapter to its program. As the solver does, it sees what leads to the goal only: to check all
+    that was deduced takes many times as long as to deduce it."""
+    from py_yuclid.yuclid_adapter import YuclidAdapter, YuclidOutput
+
+    class Adapter(YuclidAdapter):
+        def _run_yuclid(self) -> YuclidOutput:
+            said = run_program(self.precomputation_input_str.split("\n"))
+            return YuclidOutput.model_validate(said | {"all_deductions": said["deductions_for_goal"]})
+
+    return Adapter()
+
+
 def _solver(statement: Statement) -> Any:
     """The package's own solver, with a figure of the statement.
 
@@ -151,7 +201,7 @@ def _solver(statement: Statement) -> Any:
     from py_yuclid.api_default import HEDefault
 
     seed = int.from_bytes(hashlib.sha256(str(statement).encode()).digest()[:8])
-    builder = GeometricSolverBuilder(rng=seed, api_default=HEDefault())
+    builder = GeometricSolverBuilder(rng=seed, api_default=HEDefault(_adapter()))
     name = statement.goal[0]
     try:
         return builder.build(_setup(statement, name, seed))
@@ -165,12 +215,12 @@ def _setup(statement: Statement, goal: str, seed: int) -> Any:
     from newclid.jgex.formulation import JGEXFormulation
     from newclid.jgex.problem_builder import JGEXProblemBuilder
 
-    clauses = "; ".join(map(_written, statement.clauses))
+    clauses = "; ".join(map(written, statement.clauses))
     problem = JGEXFormulation.from_text(f"{clauses} ? {' '.join((goal, *statement.goal[1:]))}")
     return JGEXProblemBuilder(rng=seed, problem=problem).build()
 
 
-def _written(clause: Clause) -> str:
+def written(clause: Clause) -> str:
     """A clause as the package has it."""
     points = clause.points if not clause.places else clause.places
     return f"{' '.join(points)} = {', '.join(map(_form, clause.constructions))}"
@@ -212,7 +262,7 @@ def _reason(error: BaseException) -> str:
     return _one_line(error.__cause__ or error)
 
 
-def _one_line(error: BaseException) -> str:
+def _one_line(error: object) -> str:
     return " ".join(str(error).split())[:300]
 
 

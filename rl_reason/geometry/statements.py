@@ -56,6 +56,11 @@ class Clause:
     places: tuple[str, ...] = ()
     """The points as written, where some have coordinates."""
 
+    @property
+    def arguments(self) -> tuple[str, ...]:
+        """Of all constructions, the new points among them."""
+        return tuple(word for construction in self.constructions for word in construction.arguments)
+
     def __str__(self) -> str:
         return f"{' '.join(self.places or self.points)} = {', '.join(map(str, self.constructions))}"
 

@@ -18,6 +18,7 @@ from rl_reason.recipes import (
     reward_model,
     selecting,
     supervised,
+    synthesis,
 )
 
 RECIPES: dict[str, Callable] = {
@@ -34,5 +35,6 @@ RECIPES: dict[str, Callable] = {
     "reward_model": reward_model.run,
     "select": selecting.run,
     "supervised": supervised.run,
+    "synthesis": synthesis.run,
 }
 """`config.recipe` → `run(settings, workdir)`."""

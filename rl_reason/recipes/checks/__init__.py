@@ -16,6 +16,7 @@ from rl_reason.recipes.checks.pretraining import check_pretraining
 from rl_reason.recipes.checks.reward_model import check_reward_model
 from rl_reason.recipes.checks.selecting import check_rank, check_select
 from rl_reason.recipes.checks.supervised import check_rejection, check_supervised
+from rl_reason.recipes.checks.synthesis import check_synthesis
 from rl_reason.settings import Settings
 
 OF_RECIPES = {
@@ -31,6 +32,7 @@ OF_RECIPES = {
     "reward_model": check_reward_model,
     "select": check_select,
     "supervised": check_supervised,
+    "synthesis": check_synthesis,
 }
 """`config.recipe` → what is wrong with its settings, told without data and devices."""
 

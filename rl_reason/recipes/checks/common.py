@@ -71,7 +71,7 @@ OF_REWARD_MODEL, OF_COLLECTING, OF_PREFERENCE, OF_DISTILLATION = map(
 )
 
 
-OF_PIPELINES = ("selection", "cleaning", "pipeline", "stages")
+OF_PIPELINES = ("selection", "cleaning", "synthesis", "pipeline", "stages")
 """What no recipe reads that samples or trains itself."""
 
 

@@ -1,0 +1,143 @@
+"""AlphaGeometry: a language model that proposes auxiliary constructions, and a symbolic engine that proves with them
+(Trinh et al., Nature 2024).
+
+Published, solved of the 30 problems of imo_ag_30 and the 231 of jgex_ag_231: the engine alone (DD+AR) 14 and 198, with
+the language model 25 and 228.
+
+| of the paper | stages here |
+|---|---|
+| random figures, deduction, traceback: 100M statements, 9M of them with auxiliary constructions | `synthesis` |
+| language model of 151M parameters, context 1024, trained on them from random weights | `proposer` |
+| (no reinforcement learning in the paper) | `policy`: GRPO, rewarded where the engine proves the goal |
+| beam search over constructions, beam 512, 32 proposals each, depth 16 | `python -m rl_reason.prove` with an export of a stage |
+
+Where it deviates:
+
+- 5M figures are searched, for something like 1M problems, all of which need an auxiliary construction. The paper
+  trains on all statements first, and on those with constructions then.
+- Figures are asked what is true of them in numbers and not deduced (`geometry.synthesis`), where the paper traces back
+  what was deduced: the engine here, newclid's, proves nearly all of that alone.
+- The model has Qwen2's layout at the paper's size (12 layers of width 1024, 8 heads), AdamW, and a byte-level
+  tokenizer of 1024 tokens. Learning rates and steps are usual ones: the paper's 10M steps are not repeated.
+- GRPO's settings are those of `grpo_math.py`, with 16 completions of a question: each takes the engine's time.
+
+Hardware: not compiled at this size, and not run. `synthesis` takes all cores of the host: about 50 core-hours for 1M
+figures.
+
+    python -m rl_reason.train --config=configs/alphageometry.py --workdir=DIR
+
+Variant `tiny`: the same stages for two CPU cores, with a model of 0.8M parameters. It deviates in size and in learning
+rates. Held out are problems whose premises no training problem has; the engine alone solves none of them, which is how
+they are made. Not tuned, and not run as a whole.
+"""
+
+from pathlib import Path
+
+from rl_reason.runtime.config import check_variant, read
+from rl_reason.settings import defaults, pipeline
+
+HERE = Path(__file__).parent
+PROBLEMS, HELD_OUT = "stage:synthesis/problems.jsonl", "stage:synthesis/held_out.jsonl"
+
+
+def get_config(variant: str = ""):
+    check_variant(variant, ("tiny",))
+    return tiny() if variant == "tiny" else full()
+
+
+def full():
+    return pipeline(synthesis=_synthesis(), proposer=_proposer(), policy=_policy(read(str(HERE / "grpo_math.py"))))
+
+
+def tiny():
+    synthesis = _synthesis()
+    synthesis.synthesis.figures = 3000
+    synthesis.synthesis.held_out = 100
+    synthesis.synthesis.writings = 8
+
+    proposer = _proposer()
+    proposer.steps = 400
+    proposer.model.shape.update(
+        hidden_size=128, intermediate_size=352, num_hidden_layers=4, num_attention_heads=4, num_key_value_heads=2,
+        initializer_range=0.05,
+    )  # fmt: skip
+    proposer.model.tokenizer_size = 512
+    proposer.data.row_length = 256
+    proposer.algorithm.batch_size = 24
+    proposer.algorithm.learning_rate = 3e-3
+    proposer.algorithm.warmup_steps = 40
+    proposer.algorithm.final_learning_rate = 1e-4
+    proposer.algorithm.b2 = 0.98
+    proposer.algorithm.weight_decay = 0.05
+    proposer.log.every = 10
+
+    policy = _policy(read(str(HERE / "grpo_math.py"), "tiny"))
+    policy.steps = 20
+    policy.algorithm.batch_size = 96
+    for config in (proposer, policy):
+        config.data.max_prompt_length = 192
+        config.sampling.max_length = 64
+        config.evaluation.every = 0
+        config.evaluation.problems = 100
+        config.evaluation.samples = 8
+        config.mesh.data = -1
+        config.mesh.fsdp = 1
+    return pipeline(synthesis=synthesis, proposer=proposer, policy=policy)
+
+
+def _synthesis():
+    config = defaults()
+    config.recipe = "synthesis"
+    config.synthesis.figures = 5_000_000
+    config.synthesis.held_out = 1000
+    return config
+
+
+def _proposer():
+    config = defaults()
+    config.recipe = "supervised"
+    config.steps = 20_000
+    config.model.shape = dict(
+        model_type="qwen2", hidden_size=1024, intermediate_size=2752, num_hidden_layers=12, num_attention_heads=8,
+        num_key_value_heads=8, max_position_embeddings=2048, tie_word_embeddings=True,
+    )  # fmt: skip
+    config.model.tokenizer_size = 1024
+    config.data.name = PROBLEMS
+    config.data.template = "question"
+    config.data.solutions = ((0, (("original", 1.0),)),)
+    config.data.long_prompts = "drop"
+    config.data.row_length = 1024
+    config.reward.names = ("geometry",)
+    config.sampling.max_length = 128
+    config.algorithm.batch_size = 256
+    config.algorithm.reduction = "token_mean"
+    config.algorithm.learning_rate = 1e-3
+    config.algorithm.schedule = "cosine"
+    config.algorithm.final_learning_rate = 1e-4
+    config.algorithm.warmup_steps = 1000
+    config.evaluation.name = HELD_OUT
+    config.evaluation.problems = 0
+    config.evaluation.samples = 8
+    config.mesh.data = 1
+    config.mesh.fsdp = -1
+    return config
+
+
+def _policy(config):
+    """GRPO with the engine as the reward."""
+    config.model.path = "stage:proposer/export"
+    config.data.name = PROBLEMS
+    config.data.problems = 0
+    config.data.template = "question"
+    config.data.max_prompt_length = 512
+    config.data.long_prompts = "drop"
+    config.reward.names = ("geometry",)
+    config.reward.weights = (1.0,)
+    config.reward.workers = 16
+    config.sampling.max_length = 128
+    config.algorithm.group_size = 16
+    config.evaluation.name = HELD_OUT
+    config.evaluation.problems = 0
+    config.evaluation.samples = 8
+    config.evaluation.temperature = 1.0
+    return config
