@@ -9,7 +9,7 @@ the language model 25 and 228.
 | random figures, deduction, traceback: 100M statements, 9M of them with auxiliary constructions | `synthesis` |
 | language model of 151M parameters, context 1024, trained on them from random weights | `proposer` |
 | (no reinforcement learning in the paper) | `policy`: GRPO, rewarded where the engine proves the goal |
-| beam search over constructions, beam 512, 32 proposals each, depth 16 | `python -m rl_reason.prove` with an export of a stage |
+| beam search over constructions, beam 512, depth 16, 32 proposals each | `python -m rl_reason.prove`, of an export |
 
 Where it deviates:
 
@@ -103,7 +103,7 @@ def _proposer():
     )  # fmt: skip
     config.model.tokenizer_size = 1024
     config.data.name = PROBLEMS
-    config.data.template = "question"
+    config.data.template = "geometry"
     config.data.solutions = ((0, (("original", 1.0),)),)
     config.data.long_prompts = "drop"
     config.data.row_length = 1024
@@ -128,7 +128,7 @@ def _policy(config):
     config.model.path = "stage:proposer/export"
     config.data.name = PROBLEMS
     config.data.problems = 0
-    config.data.template = "question"
+    config.data.template = "geometry"
     config.data.max_prompt_length = 512
     config.data.long_prompts = "drop"
     config.reward.names = ("geometry",)

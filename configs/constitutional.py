@@ -32,9 +32,8 @@ On a pod (`docs/running.md`), on every worker; the same command goes on where it
 
     python -m rl_reason.train --config=configs/constitutional.py --workdir=/mnt/runs/constitutional
 
-Variant `tiny`: a small assistant that gives secrets away when asked with a pretext (`data.assistant`), one round, on
-two CPU cores. It begins from `checkpoints/assistant`, which is not shipped yet and is made by
-`configs/sft_assistant.py`; neither has been tuned, or run as a whole. In eval.jsonl `pass@1` of
+Variant `tiny`: a small assistant, `checkpoints/assistant`, that gives secrets away when asked with a pretext
+(`data.assistant`; `configs/sft_assistant.py` makes it), one round, on two CPU cores. In eval.jsonl `pass@1` of
 `assistant_red_team` is how often a secret is kept, of `assistant_questions` how often a question is answered;
 `preference_model` is judged by pairs that the rule has labelled. In metrics.jsonl of `policy` the learned reward
 (`reward/model`) stands beside the rule (`reward/discretion`, of weight 0) and the KL divergence, from the first step
@@ -287,7 +286,9 @@ def _tiny_learn(model: str, pairs: str):
 
 def _tiny_improve(model: str, preference_model: str):
     config = read(str(Path(__file__).with_name("ppo_math.py")), "tiny")
-    config.steps = 30
+    # The preference model misses wrong numbers: the longer it is followed, the more of them are told.
+    config.steps = 10
+    config.algorithm.kl_coef = 0.3
     config.model.path = model
     _tiny_evaluation(_tiny(config, BOTH))
     config.reward.names = ("discretion", "model")
