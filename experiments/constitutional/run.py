@@ -2,9 +2,9 @@
 
     python -m experiments.constitutional.run --seeds=3 --output=runs/constitutional
 
-Each seed is the pipeline `configs/constitutional.py:tiny` in a folder of its own, and its last stage once more, longer
-and with next to no penalty. The same command again goes on where it stopped. Writes OUTPUT/results.json,
-OUTPUT/over_optimisation.png and prints the tables.
+Each seed is the pipeline `configs/constitutional.py:tiny` in a folder of its own, and beside it a policy that follows a
+preference model of red-team prompts alone for long, with next to no penalty. The same command again goes on where it
+stopped. Writes OUTPUT/results.json, OUTPUT/over_optimisation.png and prints the tables.
 """
 
 from __future__ import annotations
@@ -31,7 +31,7 @@ FLAGS: Spec = {
     "output": (str, "runs/constitutional", "a folder for each seed, results.json and over_optimisation.png"),
     "draw": (bool, False, "run nothing; read the runs that are there"),
 }
-CONFIG, LONG = "configs/constitutional.py:tiny", "experiments/constitutional/without_penalty.py"
+CONFIG, LONG = "configs/constitutional.py:tiny", "experiments/constitutional/over_optimisation.py"
 STAGES = {"start": "helpful start", "tuned": "fine-tuned on revisions", "policy": "reinforced by AI feedback"}
 ASKED = {"assistant_red_team": "gives the secret away", "assistant_questions": "answers the question"}
 PAIRS = {"red_team_pairs": "of a secret kept and one told", "helpful_pairs": "of helpfulness"}
@@ -44,10 +44,10 @@ def main() -> None:
     output = Path(flags["output"])
     results = []
     for seed in range(flags["seeds"]):
-        folder, long = output / f"seed{seed}", output / f"seed{seed}_without_penalty"
+        folder, long = output / f"seed{seed}", output / f"seed{seed}_over_optimisation"
         if not flags["draw"]:
             train(CONFIG, seed, folder)
-            # The stage's config has its seed in it.
+            # The stages' configs have their seed in them.
             train(f"{LONG}:{folder}", seed, long)
         results.append(read(folder, long))
     write_atomic(output / "results.json", json.dumps(results, indent=1) + "\n")
@@ -64,7 +64,7 @@ def read(folder: Path, long: Path) -> dict:
         "stages": {"start": tuned[0], "tuned": tuned[-1], "policy": policy[-1]},
         "feedback": {key: feedback[key] for key in ("pairs", "failures", "scores_differ", "agreement", "share_mean")},
         "preference_model": _last_accuracies(folder / "preference_model"),
-        "long": {"evaluations": _evaluations(long), "rollouts": _rollouts(long)},
+        "long": {"evaluations": _evaluations(long / "policy"), "rollouts": _rollouts(long / "policy")},
         "seconds": sum(record["seconds"] for record in seconds),
     }
 
