@@ -1,0 +1,127 @@
+"""AlphaGeometry on the laptop, on several seeds: what a proposer of auxiliary constructions solves, before and after
+reinforcement by the engine's verdict.
+
+    python -m experiments.alphageometry.run --seeds=3 --output=runs/alphageometry
+
+Each seed is the pipeline `configs/alphageometry.py:tiny` in a folder of its own; then `rl_reason.prove` searches for proofs
+of its held-out problems, which the engine alone solves none of, with the model of either stage and with beams of several
+widths. The same command again goes on where it stopped. Writes OUTPUT/results.json, OUTPUT/beams.png and prints the table.
+"""
+
+from __future__ import annotations
+
+import json
+import subprocess
+import sys
+from collections.abc import Sequence
+from pathlib import Path
+
+import numpy as np
+from matplotlib.backends.backend_agg import FigureCanvasAgg
+from matplotlib.figure import Figure
+
+from experiments.pipelines import over_seeds, train
+from rl_reason.errors import RunError, run_command
+from rl_reason.rewards.estimators import wilson_interval
+from rl_reason.runtime.curves import COLORS
+from rl_reason.runtime.flags import Spec, parse_flags
+from rl_reason.runtime.metrics import read_jsonl
+from rl_reason.runtime.progress import table
+from rl_reason.runtime.workdir import Workdir, write_atomic
+
+FLAGS: Spec = {
+    "seeds": (int, 3, "seeds 0, 1, … are run"),
+    "output": (str, "runs/alphageometry", "a folder for each seed, results.json and beams.png"),
+    "draw": (bool, False, "run nothing; read the runs that are there"),
+}
+CONFIG = "configs/alphageometry.py:tiny"
+STAGES = {"proposer": "trained on synthetic problems", "policy": "… and reinforced by the engine"}
+BEAMS = (1, 8, 32)
+SEARCH = ("--depth=3", "--samples=32", "--time_limit=20")
+
+
+def main() -> None:
+    flags = parse_flags(sys.argv[1:], FLAGS, description=__doc__)
+    output = Path(flags["output"])
+    results = []
+    for seed in range(flags["seeds"]):
+        folder = output / f"seed{seed}"
+        if not flags["draw"]:
+            train(CONFIG, seed, folder)
+            for stage in STAGES:
+                for beam in BEAMS:
+                    prove(folder, stage, beam, seed)
+        results.append(read(folder))
+    write_atomic(output / "results.json", json.dumps(results, indent=1) + "\n")
+    draw(results, output / "beams.png")
+    show(results)
+
+
+def prove(folder: Path, stage: str, beam: int, seed: int) -> None:
+    command = [sys.executable, "-m", "rl_reason.prove", f"--model={folder / stage / 'export'}", *SEARCH]
+    command += [f"--data={folder / 'synthesis' / 'held_out.jsonl'}", f"--beam={beam}", f"--seed={seed}"]
+    if subprocess.run([*command, f"--output={proofs(folder, stage, beam)}"]).returncode:
+        raise RunError(f"{proofs(folder, stage, beam)} failed")
+
+
+def proofs(folder: Path, stage: str, beam: int) -> Path:
+    return folder / f"proofs_{stage}_{beam}"
+
+
+def read(folder: Path) -> dict:
+    """What a seed has shown: of each stage pass@1 and pass@8, and how many each beam has solved of how many."""
+    stages = {}
+    for stage in STAGES:
+        last = list(read_jsonl(Workdir(folder / stage).eval))[-1]
+        found = [json.loads((proofs(folder, stage, beam) / "results.json").read_text()) for beam in BEAMS]
+        solved = {str(beam): one["solved"][-1]["solved"] for beam, one in zip(BEAMS, found, strict=True)}
+        sampled = {key: last[key] for key in ("pass@1", "pass@1_ci95", "pass@8", "pass@8_ci95")}
+        stages[stage] = {
+            "sampled": sampled,
+            "alone": found[0]["solved"][0]["solved"],
+            "solved": solved,
+            "n": found[0]["n"],
+        }
+    made = json.loads((folder / "synthesis" / "synthesis.json").read_text())
+    seconds = json.loads((folder / "stages.json").read_text()).values()
+    return {"stages": stages, "synthesis": made, "seconds": sum(record["seconds"] for record in seconds)}
+
+
+def show(results: Sequence[dict]) -> None:
+    rows = []
+    for stage, label in STAGES.items():
+        of_seeds = [result["stages"][stage] for result in results]
+        cells = [over_seeds([one["sampled"][key] for one in of_seeds], 100) for key in ("pass@1", "pass@8")]
+        rows.append([label, _pooled(of_seeds, "alone"), *cells, *(_pooled(of_seeds, str(beam)) for beam in BEAMS)])
+    heads = ["proposer", "the engine alone", "pass@1", "pass@8", *(f"beam {beam}" for beam in BEAMS)]
+    table(f"held-out problems solved, %, {len(results)} seeds", heads, rows)
+
+
+def _pooled(of_seeds: Sequence[dict], key: str) -> str:
+    """Share of the problems of all seeds, which are others for each, with Wilson's interval."""
+    solved = sum(one["alone"] if key == "alone" else one["solved"][key] for one in of_seeds)
+    n = sum(one["n"] for one in of_seeds)
+    low, high = wilson_interval(solved, n)
+    return f"{100 * solved / n:.1f} [{100 * low:.1f}, {100 * high:.1f}]"
+
+
+def draw(results: Sequence[dict], file: Path) -> None:
+    """Share solved against the width of the beam: the seeds, and their mean."""
+    figure = Figure(figsize=(6.5, 4.5), layout="constrained")
+    FigureCanvasAgg(figure)
+    axes = figure.add_subplot()
+    for (stage, label), color in zip(STAGES.items(), COLORS, strict=False):
+        of_seeds = [result["stages"][stage] for result in results]
+        shares = np.array([[100 * one["solved"][str(beam)] / one["n"] for beam in BEAMS] for one in of_seeds])
+        axes.plot(BEAMS, shares.T, color=color, alpha=0.3, linewidth=1)
+        axes.plot(BEAMS, shares.mean(axis=0), "o-", color=color, linewidth=2, label=label)
+    axes.axhline(0, color="black", linewidth=1, linestyle=":", label="the engine alone")
+    axes.set(title="Held-out problems", xlabel="beam", ylabel="solved, %", ylim=(-2, 102), xscale="log")
+    axes.set_xticks(BEAMS, [str(beam) for beam in BEAMS])
+    axes.grid(alpha=0.3)
+    axes.legend(fontsize=9)
+    figure.savefig(file, dpi=130)
+
+
+if __name__ == "__main__":
+    run_command(main)
