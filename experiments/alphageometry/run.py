@@ -3,9 +3,10 @@ reinforcement by the engine's verdict.
 
     python -m experiments.alphageometry.run --seeds=3 --output=runs/alphageometry
 
-Each seed is the pipeline `configs/alphageometry.py:tiny` in a folder of its own; then `rl_reason.prove` searches for proofs
-of its held-out problems, which the engine alone solves none of, with the model of either stage and with beams of several
-widths. The same command again goes on where it stopped. Writes OUTPUT/results.json, OUTPUT/beams.png and prints the table.
+Each seed is the pipeline `configs/alphageometry.py:tiny` in a folder of its own; then `rl_reason.prove` searches for
+proofs of its held-out problems, which the engine alone solves none of, with the model of either stage and with beams of
+several widths. The same command again goes on where it stopped. Writes OUTPUT/results.json, OUTPUT/beams.png and prints
+the table.
 """
 
 from __future__ import annotations
