@@ -37,6 +37,8 @@ from rl_reason.runtime.config import check_variant, read
 from rl_reason.settings import defaults, pipeline
 
 HERE = Path(__file__).parent
+WORKERS = 16
+"""Engines of a host, of which each takes a core."""
 PROBLEMS, HELD_OUT = "stage:synthesis/problems.jsonl", "stage:synthesis/held_out.jsonl"
 
 
@@ -75,6 +77,7 @@ def tiny():
     policy.steps = 20
     policy.algorithm.batch_size = 96
     for config in (proposer, policy):
+        config.reward.workers = 2
         config.data.max_prompt_length = 192
         config.sampling.max_length = 64
         config.evaluation.every = 0
@@ -108,6 +111,7 @@ def _proposer():
     config.data.long_prompts = "drop"
     config.data.row_length = 1024
     config.reward.names = ("geometry",)
+    config.reward.workers = WORKERS
     config.sampling.max_length = 128
     config.algorithm.batch_size = 256
     config.algorithm.reduction = "token_mean"
@@ -133,7 +137,7 @@ def _policy(config):
     config.data.long_prompts = "drop"
     config.reward.names = ("geometry",)
     config.reward.weights = (1.0,)
-    config.reward.workers = 16
+    config.reward.workers = WORKERS
     config.sampling.max_length = 128
     config.algorithm.group_size = 16
     config.evaluation.name = HELD_OUT

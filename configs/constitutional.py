@@ -287,7 +287,7 @@ def _tiny_learn(model: str, pairs: str):
 def _tiny_improve(model: str, preference_model: str):
     config = read(str(Path(__file__).with_name("ppo_math.py")), "tiny")
     # The preference model misses wrong numbers: the longer it is followed, the more of them are told.
-    config.steps = 10
+    config.steps = 8
     config.algorithm.kl_coef = 0.3
     config.model.path = model
     _tiny_evaluation(_tiny(config, BOTH))

@@ -9,6 +9,8 @@ solved OUTPUT/proofs/BENCHMARK/ID.txt with a figure, ID.png.
 
 from __future__ import annotations
 
+import hashlib
+import json
 import os
 import sys
 from concurrent.futures import as_completed
@@ -89,7 +91,10 @@ def main() -> None:
             raise UsageError(f"--{name}={flags[name]}: expected 0 or more")
     check_package("experiments.alphageometry.engine")
     rows = read(flags["data"], flags["problems"])
-    folder = ProofFolder(flags["output"], {key: flags[key] for key in ("time_limit", "memory")} | PACKAGES)
+    statements = json.dumps([[name, row["id"], row["problem"]] for name, of in rows.items() for row in of])
+    asked = {key: flags[key] for key in ("time_limit", "memory")} | PACKAGES
+    asked["data_sha256"] = hashlib.sha256(statements.encode()).hexdigest()
+    folder = ProofFolder(flags["output"], asked)
     records = {(record["benchmark"], record["id"]): record for record in folder.records(RECORDS)}
     todo = [(name, row) for name, problems in rows.items() for row in problems if (name, row["id"]) not in records]
     total = sum(map(len, rows.values()))

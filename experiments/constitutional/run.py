@@ -47,8 +47,8 @@ def main() -> None:
         folder, long = output / f"seed{seed}", output / f"seed{seed}_over_optimisation"
         if not flags["draw"]:
             train(CONFIG, seed, folder)
-            # The stages' configs have their seed in them.
-            train(f"{LONG}:{folder}", seed, long)
+            # The stages' configs have their seed in them, to which a pipeline adds its own.
+            train(f"{LONG}:{folder}", 0, long)
         results.append(read(folder, long))
     write_atomic(output / "results.json", json.dumps(results, indent=1) + "\n")
     draw([result["long"] for result in results], output / "over_optimisation.png")

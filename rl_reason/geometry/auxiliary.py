@@ -19,6 +19,7 @@ from dataclasses import dataclass, field
 
 from rl_reason.geometry.engine import Result
 from rl_reason.geometry.statements import Clause, Statement, StatementError, parse_auxiliary
+from rl_reason.geometry.writing import with_alike_sorted
 
 SEPARATOR = ";"
 """Between clauses."""
@@ -164,10 +165,8 @@ def identity(clauses: Sequence[Clause]) -> frozenset[str]:
 
 def _named(clause: Clause, names: Mapping[str, str]) -> str:
     own = {point: f".{place}" for place, point in enumerate(clause.points)}
-    written = [
-        " ".join((one.name, *((own.get(word) or names.get(word, word)) for word in one.arguments)))
-        for one in clause.constructions
-    ]
+    named = lambda one: [own.get(word) or names.get(word, word) for word in one.arguments]  # noqa: E731
+    written = [" ".join((one.name, *with_alike_sorted(one.name, named(one)))) for one in clause.constructions]
     return _digest(", ".join(sorted(written)))
 
 

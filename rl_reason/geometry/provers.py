@@ -34,6 +34,7 @@ class Provers:
         self._free: list[Pool] = []
         self._all: list[Pool] = []
         self._at_work: dict[Future, Pool] = {}
+        self._dropped: set[Future] = set()
         self._is_closed = False
 
     def submit(self, text: str, seconds: float) -> Future[Result]:
@@ -50,7 +51,10 @@ class Provers:
     def drop(self, future: Future[Result]) -> None:
         """Nobody waits for it any longer: it is not begun, or its process is killed."""
         with self._lock:
-            if not future.cancel() and (pool := self._at_work.pop(future, None)):
+            if future.cancel() or future.done():
+                return
+            self._dropped.add(future)  # It may be on its way to a process.
+            if pool := self._at_work.pop(future, None):
                 self._all.remove(pool)
                 threading.Thread(target=pool.close, daemon=True).start()
 
@@ -101,12 +105,17 @@ class Provers:
             made.set_result(result_of(outcome))
         except BaseException as error:
             made.set_exception(error)
+        finally:
+            with self._lock:
+                self._dropped.discard(made)
 
     @contextlib.contextmanager
     def _taken(self, future: Future[Result]) -> Iterator[Pool]:
         with self._lock:
             if self._is_closed:
                 raise RunError("the processes that prove are closed")
+            if future in self._dropped:
+                raise RunError("nobody waits for this statement any longer")
             if self._free:
                 pool = self._free.pop()
             else:

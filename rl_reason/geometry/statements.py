@@ -193,6 +193,8 @@ def _parse_goal(text: str, known: set[str]) -> tuple[str, ...]:
     for point in points:
         if point not in known:
             raise StatementError(f"goal {_short(text)}: the point {_short(point)} is not defined")
+    if name in ("coll", "cyclic") and len(set(points)) < len(points):
+        raise StatementError(f"goal {_short(text)}: {name} of one point twice; expected points that differ")
     return (name, *points)
 
 

@@ -223,14 +223,14 @@ def _checked(statement: Statement, auxiliary: Clauses, seconds: float, counts: C
     statement, auxiliary = in_order(statement, auxiliary)
     text, clauses = str(statement), "; ".join(map(str, auxiliary))
     statement = parse_statement(text)
-    if engine.prove(statement, seconds).result != "no proof":
-        counts["refused: proved alone"] += 1
-    elif engine.prove(statement.plus(parse_auxiliary(clauses, statement)), seconds).result != "solved":
-        counts["refused: not proved"] += 1
-    else:
-        counts["made"] += 1
-        return text, clauses
-    return None
+    if (alone := engine.prove(statement, seconds).result) != "no proof":
+        counts[f"refused: alone {alone}"] += 1
+        return None
+    if (helped := engine.prove(statement.plus(parse_auxiliary(clauses, statement)), seconds).result) != "solved":
+        counts[f"refused: {helped}"] += 1
+        return None
+    counts["made"] += 1
+    return text, clauses
 
 
 make_problems.prepare = engine.load_package  # type: ignore[attr-defined]

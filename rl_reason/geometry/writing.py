@@ -125,14 +125,14 @@ def _turned(clause: Clause, rng: random.Random) -> Clause:
 def _renamed(clause: Clause, names: Mapping[str, str]) -> Clause:
     made = tuple(names[point] for point in clause.points)
     constructions = tuple(
-        replace(one, arguments=_sorted(one.name, [names.get(word, word) for word in one.arguments]))
+        replace(one, arguments=with_alike_sorted(one.name, [names.get(word, word) for word in one.arguments]))
         for one in clause.constructions
     )
     return Clause(made, constructions)
 
 
-def _sorted(name: str, arguments: Sequence[str]) -> tuple[str, ...]:
-    """Arguments with those that are alike in their order."""
+def with_alike_sorted(name: str, arguments: Sequence[str]) -> tuple[str, ...]:
+    """A construction's arguments, of which those that mean the same in either order stand in one order."""
     if name not in _LIKE:
         return tuple(arguments)
     roles = _LIKE[name].split()

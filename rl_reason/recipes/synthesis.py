@@ -135,7 +135,11 @@ def divide(records: Sequence[dict], wanted: Synthesis, seed: int) -> tuple[list[
     held_out: list[dict] = []
     # Fingerprints are as good as random numbers.
     for _, rows in sorted(by_premises.items()):
-        (held_out if len(held_out) < wanted.held_out else problems).extend(rows)
+        if len(held_out) < wanted.held_out:
+            held_out.append(rows[0])  # Problems of the same premises would not be independent.
+            counts["of held-out premises"] += len(rows) - 1
+        else:
+            problems.extend(rows)
     made = {"premises": len(by_premises), "problems": len(problems), "held out": len(held_out)}
     written = [row for problem in problems for row in _writings(problem, wanted.writings, seed)]
     return written, held_out, dict(sorted(counts.items())) | made

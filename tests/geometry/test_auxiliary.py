@@ -127,6 +127,8 @@ def test_equal_constructions_are_one_with_the_greatest_log_probability():
     ("p = midpoint a b; q = foot p b c", "q = midpoint a b; p = foot q b c", True),
     ("p = midpoint a b; q = foot a b c", "q = foot a b c; p = midpoint a b", True),
     ("p = on_line a b, on_line c g", "p = on_line c g, on_line a b", True),
+    ("p = midpoint a b; q = foot a b c", "p = midpoint b a; q = foot a c b", True),
+    ("p = foot a b c", "p = foot b a c", False),
     ("p = midpoint a b; q = foot p b c", "p = midpoint a c; q = foot p b c", False),
     ("p = midpoint a b; q = mirror p a", "p = midpoint a b; q = mirror a p", False),
     ("p q = square a b p q; r = midpoint p a", "q p = square a b q p; r = midpoint q a", True),

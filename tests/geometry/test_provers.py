@@ -1,10 +1,12 @@
 """Statements proved in processes: the first proof of a family, and what is killed for it."""
 
 import time
+from concurrent.futures import Future
 from pathlib import Path
 
 import pytest
 
+from rl_reason.errors import RunError
 from rl_reason.geometry import provers as module
 from rl_reason.geometry.provers import Provers
 from rl_reason.runtime.workers import Pool
@@ -43,6 +45,14 @@ def test_what_a_proof_makes_needless_is_killed(provers):
     (made,) = provers.prove([["wait 0.5 true", "wait 100", "wait 100"]], 200)
     assert ends([made]) == [["solved"]] and time.monotonic() - began < 20
     assert ends(provers.prove([["no"], ["no"], ["no"]], 30)) == [["no proof"]] * 3
+
+
+def test_what_is_dropped_on_its_way_to_a_process_gets_none(provers):
+    future = Future()
+    assert future.set_running_or_notify_cancel()
+    provers.drop(future)
+    with pytest.raises(RunError, match="nobody waits"), provers._taken(future):
+        pass
 
 
 def test_the_time_limit(provers, monkeypatch):
