@@ -13,18 +13,20 @@ the language model 25 and 228.
 
 Where it deviates:
 
-- 5M figures are searched, for something like 1M problems, all of which need an auxiliary construction. The paper
-  trains on all statements first, and on those with constructions then.
+- 5M figures are searched. How many different problems they give has not been seen: 3000 gave 304, and fewer and fewer
+  are new. All need an auxiliary construction; the paper trains on all statements first, and on those then.
 - Figures are asked what is true of them in numbers and not deduced (`geometry.synthesis`), where the paper traces back
   what was deduced: the engine here, newclid's, proves nearly all of that alone.
 - The model has Qwen2's layout at the paper's size (12 layers of width 1024, 8 heads), AdamW, and a byte-level
   tokenizer of 1024 tokens. Learning rates and steps are usual ones: the paper's 10M steps are not repeated.
 - GRPO's settings are those of `grpo_math.py`, with 16 completions of a question: each takes the engine's time.
 
-Hardware: not compiled at this size, and not run. `synthesis` takes all cores of the host: about 50 core-hours for 1M
-figures.
+Hardware: not compiled at this size, and not run. `synthesis` takes all cores of the host: about 75 core-hours for 1M
+figures. On a pod (`docs/running.md`), on every worker, and then the paper's search:
 
-    python -m rl_reason.train --config=configs/alphageometry.py --workdir=DIR
+    python -m rl_reason.train --config=configs/alphageometry.py --workdir=/mnt/runs/alphageometry
+    python -m rl_reason.prove --model=/mnt/runs/alphageometry/policy/export --data=imo_ag_30 --dir=DATA --beam=512 \\
+        --depth=16 --samples=32 --max_tokens=512 --output=/mnt/runs/alphageometry/imo_ag_30
 
 Variant `tiny`: the same stages for two CPU cores, with a model of 0.8M parameters. It deviates in size and in learning
 rates. Held out are problems whose premises no training problem has; the engine alone solves none of them, which is how

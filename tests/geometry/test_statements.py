@@ -52,6 +52,7 @@ def test_one_form_of_each_statement(text, expected):
     (f"{TRIANGLE} ? col a b c", "unknown predicate 'col'; did you mean 'coll'?"),
     (f"{TRIANGLE} ? coll a b", "coll has 2 points; expected 3"),
     (f"{TRIANGLE} ? coll a b d", "the point 'd' is not defined"),
+    (f"{TRIANGLE} ? coll a a b", "coll of one point twice"),
     (f"{TRIANGLE} ? coll a b c ? coll a b c", "coll has 8 points"),
     ("a" * (LONGEST + 1), f"{LONGEST + 1} characters; expected at most {LONGEST}"),
 ])  # fmt: skip
