@@ -291,6 +291,7 @@ def _tiny_improve(model: str, preference_model: str):
     config.algorithm.kl_coef = 0.3
     config.model.path = model
     _tiny_evaluation(_tiny(config, BOTH))
+    config.data.problems = 0  # The first ones are all of one kind.
     config.reward.names = ("discretion", "model")
     config.reward.weights = (0.0, 1.0)
     config.reward.model = preference_model
