@@ -315,7 +315,7 @@ class Synthesis:
     """Seconds for a question to the engine; a figure with one that takes longer is left. Where this strikes, problems
     depend on the machine."""
     held_out: int = 200
-    """Problems that are kept apart, at least: all problems of the same premises stand on one side. 0: none."""
+    """Problems that are kept apart, each of premises that no other problem has. 0: none."""
     writings: int = 1
     """Of each problem that is trained on: clauses in other orders, points with other names."""
     workers: int = 0
