@@ -18,6 +18,12 @@ def completion(text: str, finish: str = "stop", **message: object) -> dict:
     return {"id": "x", "object": "chat.completion", "choices": [choice], "usage": usage}
 
 
+class _Http(ThreadingHTTPServer):
+    daemon_threads = True
+    # Where the machine is busy, connections wait; those beyond the five that are usual would be turned away.
+    request_queue_size = 128
+
+
 class Server:
     """A context manager: answers each POST with what `answer(path, request, number)` returns: a dictionary, as JSON of
     status 200; (status, headers, bytes); or a number of seconds to say nothing for. Keeps what came."""
@@ -66,8 +72,7 @@ class Server:
                 pass
 
         self.stopped = threading.Event()
-        self._http = ThreadingHTTPServer(("127.0.0.1", 0), Handler)
-        self._http.daemon_threads = True
+        self._http = _Http(("127.0.0.1", 0), Handler)
         self.url = f"http://127.0.0.1:{self._http.server_port}/v1"
 
     def __enter__(self) -> Server:
