@@ -33,6 +33,14 @@ def read_stage(folder: Path) -> dict[str, dict]:
     return {"before": pick(records[0]), "after": pick(records[-1])} if records else {}
 
 
+def by_step(folder: Path) -> dict[int, dict[str, dict]]:
+    """All evaluations of a run: step → data set → record."""
+    steps: dict[int, dict[str, dict]] = {}
+    for record in read_jsonl(Workdir(folder).eval):
+        steps.setdefault(record["step"], {})[record["dataset"].partition("/")[0]] = record
+    return steps
+
+
 def read_stages(folder: Path) -> dict[str, dict]:
     """Of a pipeline that is done: stage → its evaluations and the seconds that it took."""
     finished = json.loads((folder / "stages.json").read_text())

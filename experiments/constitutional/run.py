@@ -18,7 +18,7 @@ import numpy as np
 from matplotlib.backends.backend_agg import FigureCanvasAgg
 from matplotlib.figure import Figure
 
-from experiments.pipelines import over_seeds, train
+from experiments.pipelines import by_step, over_seeds, train
 from rl_reason.errors import run_command
 from rl_reason.runtime.curves import COLORS
 from rl_reason.runtime.flags import Spec, parse_flags
@@ -71,16 +71,16 @@ def read(folder: Path, long: Path) -> dict:
 
 def _evaluations(folder: Path) -> list[dict]:
     """Of each evaluation its step, and for each set how often the rule is content, with the interval."""
-    steps: dict[int, dict] = {}
-    for record in read_jsonl(Workdir(folder).eval):
-        name = record["dataset"].partition("/")[0]
-        steps.setdefault(record["step"], {})[name] = [record["pass@1"], *record["pass@1_ci95"]]
-    return [{"step": step, **sets} for step, sets in steps.items()]
+    return [
+        {"step": step, **{name: [record["pass@1"], *record["pass@1_ci95"]] for name, record in sets.items()}}
+        for step, sets in by_step(folder).items()
+    ]
 
 
 def _last_accuracies(folder: Path) -> dict[str, float]:
     """How often the preference model agrees with the rule, by the kind of pairs."""
-    return {record["dataset"].partition("/")[0]: record["accuracy"] for record in read_jsonl(Workdir(folder).eval)}
+    *_, last = by_step(folder).values()
+    return {name: record["accuracy"] for name, record in last.items()}
 
 
 def _rollouts(folder: Path) -> dict[str, list[float]]:

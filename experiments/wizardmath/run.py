@@ -17,7 +17,7 @@ import numpy as np
 from matplotlib.backends.backend_agg import FigureCanvasAgg
 from matplotlib.figure import Figure
 
-from experiments.pipelines import over_seeds, train
+from experiments.pipelines import by_step, over_seeds, train
 from rl_reason.errors import run_command
 from rl_reason.runtime.curves import COLORS
 from rl_reason.runtime.flags import Spec, parse_flags
@@ -76,12 +76,13 @@ def read(folder: Path) -> dict:
 
 def _evaluations(folder: Path) -> tuple[dict, dict]:
     """Of the first step and the last: set of problems → what was measured."""
-    steps: dict[int, dict] = {}
-    for record in read_jsonl(Workdir(folder).eval):
-        name = record["dataset"].partition("/")[0]
-        measured = {key: record[key] for key in ("pass@1", "pass@1_ci95", "maj@4", "tokens/completion")}
-        steps.setdefault(record["step"], {})[name] = measured
-    return steps[min(steps)], steps[max(steps)]
+    measures = ("pass@1", "pass@1_ci95", "maj@4", "tokens/completion")
+    steps = by_step(folder)
+    first, last = (
+        {name: {key: record[key] for key in measures} for name, record in steps[step].items()}
+        for step in (min(steps), max(steps))
+    )
+    return first, last
 
 
 def show(results: Sequence[dict]) -> None:

@@ -15,12 +15,10 @@ import jax
 
 from rl_reason import settings
 from rl_reason.data import sources
-from rl_reason.data.templates import find_template, stops_of
+from rl_reason.data.templates import stops_of
 from rl_reason.errors import UsageError
-from rl_reason.models.tensor_files import TensorFiles
 from rl_reason.models.weights import Params
 from rl_reason.parallel import hosts
-from rl_reason.parallel.mesh import make_mesh
 from rl_reason.recipes import learned_rewards
 from rl_reason.recipes.choosing import make_judge
 from rl_reason.recipes.evaluation import HeldOut, make_evaluation_sampler, questions_at_once, sample_records
@@ -28,7 +26,7 @@ from rl_reason.recipes.evaluation_folder import EvaluationFolder
 from rl_reason.recipes.golds import readable
 from rl_reason.recipes.protocols import settle, settle_scores
 from rl_reason.recipes.searching import choose_by_vote, make_expand, make_score, search_records
-from rl_reason.recipes.setup import Model, check_length, describe_model, encode_prompts, take_problems
+from rl_reason.recipes.setup import Model, check_length, describe_asked, longest, take_problems
 from rl_reason.rewards.combination import Rewarder, failure_line
 from rl_reason.rewards.summary import summarize
 from rl_reason.rewards.versions import version_of
@@ -97,25 +95,16 @@ def _prepare(asked: Mapping[str, Any]) -> _Task:
     if flags["temperature"] == 0 and flags["samples"] > 1:
         raise UsageError(f"--samples={flags['samples']}: expected 1 at temperature 0, where all are the same")
     version = version_of(flags["grader"])
-    model = describe_model(
-        settings.Model(path=flags["model"], dtype=flags["dtype"]),
-        make_mesh(settings.Mesh(data=1, fsdp=-1)),
-        lambda: (),
-    )
-    model.check_files()
-    template = find_template(flags["template"], "--template")
-    prompts = encode_prompts(problems, template, model, flags["max_prompt_tokens"])
-    longest = max(len(prompt.prompt_ids) for prompt in prompts)
-    check_length(model, longest, flags["max_tokens"], "--max_tokens")
+    model, template, prompts = describe_asked(flags, problems)
     flags, reward, reward_model = _scoring(flags, model)
     identity = {"grader": flags["grader"], "grader_version": version}
     identity |= {name: value for name, value in flags.items() if name not in ("output", *HOSTS)}
     rows = json.dumps([problems[prompt.index] for prompt in prompts], sort_keys=True, default=str)
-    identity |= {"data_sha256": hashlib.sha256(rows.encode()).hexdigest(), "model_sha256": _fingerprint(model)}
+    identity |= {"data_sha256": hashlib.sha256(rows.encode()).hexdigest(), "model_sha256": model.fingerprint()}
     if reward_model:
-        check_length(reward_model, longest, flags["max_tokens"], "--reward_model: --max_tokens")
+        check_length(reward_model, longest(prompts), flags["max_tokens"], "--reward_model: --max_tokens")
         identity["reward_model_kind"] = learned_rewards.kind_of(reward_model.config)
-        identity["reward_model_sha256"] = _fingerprint(reward_model)
+        identity["reward_model_sha256"] = reward_model.fingerprint()
     given = (flags["stop"],) if flags["stop"] else None
     stops = lambda problem: given or stops_of(template, problem)  # noqa: E731
     if flags["search"]:
@@ -153,11 +142,6 @@ def _scoring(flags: Mapping[str, Any], model: Model) -> tuple[dict[str, Any], se
     settled = settle_scores(flags, learned_rewards.kind_of(reward_model.config) if reward_model else "")
     read = {name: settled[name] for name in ("aggregation", "step_separator") if settled[name] is not None}
     return settled, dataclasses.replace(reward, **read), reward_model
-
-
-def _fingerprint(model: Model) -> str:
-    assert model.folder is not None
-    return TensorFiles(model.folder).fingerprint()
 
 
 def _open_folder(task: _Task, at_once: int) -> EvaluationFolder | None:

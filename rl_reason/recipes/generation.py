@@ -26,7 +26,6 @@ from rl_reason.data.iterators import EncodedPrompt
 from rl_reason.data.revising import ask
 from rl_reason.data.templates import find_template, stops_of
 from rl_reason.errors import Preempted, RunError, UsageError
-from rl_reason.models.tensor_files import TensorFiles
 from rl_reason.parallel import hosts
 from rl_reason.parallel.mesh import make_mesh
 from rl_reason.parallel.preemption import Preemption
@@ -102,8 +101,7 @@ def _of_model(settings: Settings, problems: Sequence[dict]) -> _Policy:
     model = describe_model(settings.model, make_mesh(settings.mesh), lambda: ())
     model.check_files()
     questions = encode_questions(settings, model, problems)
-    assert model.folder is not None
-    identity = {"model": settings.model.path, "model_sha256": TensorFiles(model.folder).fingerprint()}
+    identity = {"model": settings.model.path, "model_sha256": model.fingerprint()}
     template = find_template(settings.data.template)
 
     def batches(questions: HeldOut, rewarder: Rewarder, done: int) -> Iterator[list[dict]]:

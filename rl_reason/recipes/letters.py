@@ -23,7 +23,6 @@ from rl_reason.data.labelled import Judged
 from rl_reason.data.templates import find_template
 from rl_reason.data.tokenization import encode_prompt
 from rl_reason.errors import RunError, UsageError
-from rl_reason.models.tensor_files import TensorFiles
 from rl_reason.models.weights import Params
 from rl_reason.parallel import hosts
 from rl_reason.parallel.mesh import make_mesh
@@ -77,8 +76,7 @@ class LocalJudge:
         self._settings, self._questions, data = settings, questions, settings.data
         self._model = model = describe_model(settings.model, make_mesh(settings.mesh), lambda: ())
         model.check_files()
-        assert model.folder is not None
-        self.identity = {"model": settings.model.path, "model_sha256": TensorFiles(model.folder).fingerprint()}
+        self.identity = {"model": settings.model.path, "model_sha256": model.fingerprint()}
         self.at_once = settings.sampling.batch_size or ROWS
         self.asked: Counter[str] = Counter()
         self._template = find_template(data.template)

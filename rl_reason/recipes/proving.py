@@ -16,22 +16,19 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from rl_reason import settings
 from rl_reason.data import sources
 from rl_reason.data.iterators import EncodedPrompt
-from rl_reason.data.templates import find_template, stops_of
+from rl_reason.data.templates import stops_of
 from rl_reason.errors import UsageError
 from rl_reason.geometry.auxiliary import Prove, Search, search
 from rl_reason.geometry.engine import PACKAGES, Result, check_package
 from rl_reason.geometry.provers import Provers, Told
 from rl_reason.geometry.statements import Clause, Statement, StatementError, parse_statement
-from rl_reason.models.tensor_files import TensorFiles
 from rl_reason.parallel import hosts
-from rl_reason.parallel.mesh import make_mesh
 from rl_reason.recipes.evaluation import questions_at_once
 from rl_reason.recipes.proof_folder import ProofFolder, file_name
 from rl_reason.recipes.proposing import make_propose
-from rl_reason.recipes.setup import Model, check_length, describe_model, encode_prompts, take_problems
+from rl_reason.recipes.setup import Model, describe_asked, take_problems
 from rl_reason.rewards.estimators import wilson_interval
 from rl_reason.runtime.flags import HOSTS
 from rl_reason.runtime.progress import Progress
@@ -233,22 +230,12 @@ def _prepare(flags: Mapping[str, Any]) -> _Task:
     everything = sources.load(flags["data"], flags["split"], flags["dir"], flags["seed"])
     problems = take_problems(everything, flags["problems"])
     statements = _read(problems, flags["data"])
-    model = describe_model(
-        settings.Model(path=flags["model"], dtype=flags["dtype"]),
-        make_mesh(settings.Mesh(data=1, fsdp=-1)),
-        lambda: (),
-    )
-    model.check_files()
-    template = find_template(flags["template"], "--template")
-    prompts = encode_prompts(problems, template, model, flags["max_prompt_tokens"])
-    longest = max(len(prompt.prompt_ids) for prompt in prompts)
-    check_length(model, longest, flags["max_tokens"], "--max_tokens")
-    assert model.folder is not None
+    model, template, prompts = describe_asked(flags, problems)
     identity = {name: value for name, value in flags.items() if name not in FREE}
     identity["engine"] = ", ".join(f"{package} {version}" for package, version in PACKAGES.items())
     rows = json.dumps([[problem["id"], str(one)] for problem, one in zip(problems, statements, strict=True)])
     identity["data_sha256"] = hashlib.sha256(rows.encode()).hexdigest()
-    identity["model_sha256"] = TensorFiles(model.folder).fingerprint()
+    identity["model_sha256"] = model.fingerprint()
     return _Task(problems, statements, prompts, lambda problem: stops_of(template, problem), model, flags, identity)
 
 

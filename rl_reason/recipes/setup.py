@@ -17,14 +17,15 @@ from transformers import PreTrainedTokenizerBase
 from rl_reason import settings
 from rl_reason.data import tokenization
 from rl_reason.data.iterators import EncodedPrompt, encode_all
-from rl_reason.data.templates import Template
+from rl_reason.data.templates import Template, find_template
 from rl_reason.errors import UsageError, nearest
 from rl_reason.models import attention, families, huggingface, lora, weights
 from rl_reason.models.config import ModelConfig
 from rl_reason.models.decoder import REMAT_POLICIES, Constrain
+from rl_reason.models.tensor_files import TensorFiles
 from rl_reason.models.weights import Params
 from rl_reason.parallel import hosts
-from rl_reason.parallel.mesh import DECODING, make_constrain, sharding
+from rl_reason.parallel.mesh import DECODING, make_constrain, make_mesh, sharding
 from rl_reason.runtime.progress import late_progress
 
 OFFLOADED = ("optimizer", "reference")
@@ -80,6 +81,11 @@ class Model:
         """Raises `UsageError` unless the folder, where there is one, holds the weights."""
         if self.folder is not None:
             huggingface.check_files(self.folder, self.config)
+
+    def fingerprint(self) -> str:
+        """SHA-256 of the folder's weights, of which there are some."""
+        assert self.folder is not None
+        return TensorFiles(self.folder).fingerprint()
 
     def load_adapters(self, seed: int) -> Params:
         """The adapters to start from, float32, on the mesh: those of the folder, or fresh ones that do nothing yet."""
@@ -158,6 +164,31 @@ def describe_model(model: settings.Model, mesh: Mesh, texts: Callable[[], Iterab
         tokenizer = tokenization.train_tokenizer(texts(), model.tokenizer_size)
         config = families.from_shape(dict(model.shape), vocab_size=len(tokenizer))
     return _on_mesh(model, mesh, folder, config, tokenizer, tokenization.stop_ids(tokenizer, folder))
+
+
+def describe_asked(
+    flags: Mapping[str, Any], problems: Sequence[Mapping]
+) -> tuple[Model, Template, list[EncodedPrompt]]:
+    """The model that a command's flags name, on all devices, and what it is asked about problems.
+
+    Args:
+        flags: `model`, `dtype`, `template`, `max_prompt_tokens`, `max_tokens`.
+
+    Raises:
+        UsageError: there are no such weights, no such template, or too few positions.
+    """
+    chosen = settings.Model(path=flags["model"], dtype=flags["dtype"])
+    model = describe_model(chosen, make_mesh(settings.Mesh(data=1, fsdp=-1)), lambda: ())
+    model.check_files()
+    template = find_template(flags["template"], "--template")
+    prompts = encode_prompts(problems, template, model, flags["max_prompt_tokens"])
+    check_length(model, longest(prompts), flags["max_tokens"], "--max_tokens")
+    return model, template, prompts
+
+
+def longest(prompts: Sequence[EncodedPrompt]) -> int:
+    """Tokens of the longest prompt."""
+    return max(len(prompt.prompt_ids) for prompt in prompts)
 
 
 def describe_scorer(policy: Model, path: str = "", key: str = "", by_config: bool = False) -> Model:

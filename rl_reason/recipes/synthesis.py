@@ -19,7 +19,7 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
-from rl_reason.errors import RunError
+from rl_reason.errors import RunError, UsageError
 from rl_reason.geometry.statements import parse_auxiliary, parse_statement
 from rl_reason.geometry.writing import fingerprint, rewritten
 from rl_reason.parallel import hosts
@@ -67,6 +67,9 @@ def run(settings: Settings, workdir_path: str | Path) -> None:
 def _resume(workdir: Workdir, config: dict, figures: int) -> list[dict]:
     """The records of figures that are behind."""
     file = workdir.path / FIGURES
+    there = file.read_bytes().count(b"\n") if file.exists() else 0
+    if there > figures:
+        raise UsageError(f"config.synthesis.figures={figures}: {file} has {there}; expected at least so many")
     records = record_files.read_kept(file, [str(index) for index in range(figures)], 1)
     make_workdir(workdir, config)
     write_atomic(file, record_files.lines(records))  # No torn line behind what is kept.

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import io
+import math
 import os
 import re
 from collections.abc import Collection, Iterable, Mapping, Sequence
@@ -28,6 +29,11 @@ _NOT_REWARD_PARTS = {"mean", "std", "min", "max", "correct", "wrong", "unparseab
 _PHASES = ("sample", "reward", "wait", "resample", "score", "update", "reward_model")
 _BETWEEN = ("evaluate", "save")
 """Phases between a step and the one before."""
+
+WIDTH, HANDLE = 70, 5
+"""Characters that a panel's legend has room for, and what stands before each label in these."""
+LEGEND_ROW = 12
+"""Points that a row of it takes."""
 
 Series = Mapping[str, tuple[np.ndarray, np.ndarray]]
 """Metric → (steps [N], values [N]), both float64; nulls left out."""
@@ -193,22 +199,23 @@ def draw_curves(workdir: Workdir | str | os.PathLike) -> Path | None:
     rows = -(-len(planned) // columns)
     figure = Figure(figsize=(5.0 * columns, 3.5 * rows), dpi=110)
     FigureCanvasAgg(figure)
-    _set_margins(figure, rows, columns)
     last = max(1.0, *(steps[-1] for steps, _ in series.values()), *(rs[-1]["step"] for rs in evals.values()))
+    legend_rows = 1
     for index, panel in enumerate(planned):
         axes = figure.add_subplot(rows, columns, index + 1)
-        _draw_panel(axes, panel, series, held_out(panel, evals))
+        legend_rows = max(legend_rows, _draw_panel(axes, panel, series, held_out(panel, evals)))
         axes.set_xlim(-0.03 * last, 1.03 * last)
+    _set_margins(figure, rows, columns, legend_rows)
     buffer = io.BytesIO()
     figure.savefig(buffer, format="png")
     write_atomic(workdir.curves, buffer.getvalue())
     return workdir.curves
 
 
-def _set_margins(figure: Figure, rows: int, columns: int) -> None:
+def _set_margins(figure: Figure, rows: int, columns: int, legend_rows: int) -> None:
     """The same margins around each panel, in inches. A layout that measures what is drawn takes as long as drawing."""
     width, height = figure.get_size_inches()
-    left, right, top, bottom = 0.75, 0.2, 0.6, 0.5
+    left, right, top, bottom = 0.75, 0.2, 0.6 + (legend_rows - 1) * LEGEND_ROW / 72, 0.5
     inner_width, inner_height = width / columns - left - right, height / rows - top - bottom
     figure.subplots_adjust(
         left=left / width, right=1 - right / width, top=1 - top / height, bottom=bottom / height,
@@ -216,7 +223,8 @@ def _set_margins(figure: Figure, rows: int, columns: int) -> None:
     )  # fmt: skip
 
 
-def _draw_panel(axes: Axes, panel: Panel, series: Series, evals: Evals) -> None:
+def _draw_panel(axes: Axes, panel: Panel, series: Series, evals: Evals) -> int:
+    """Draws a panel, and gives the rows of its legend."""
     axes.set_xlabel("step", fontsize=9)
     axes.set_ylabel(panel.unit, fontsize=9)
     axes.tick_params(labelsize=8, color="#999999")
@@ -239,12 +247,23 @@ def _draw_panel(axes: Axes, panel: Panel, series: Series, evals: Evals) -> None:
         axes.set_ylim(max(low, -0.01), min(high, 1.01))
     handles, labels = axes.get_legend_handles_labels()
     legend = len(labels) > 1 or bool(evals)
-    axes.set_title(panel.title, loc="left", fontweight="bold", fontsize=11, pad=24 if legend else 8)
+    columns = _columns(labels[:6])
+    rows = math.ceil(len(labels[:6]) / columns) if legend else 0
+    pad = 12 + LEGEND_ROW * rows if legend else 8
+    axes.set_title(panel.title, loc="left", fontweight="bold", fontsize=11, pad=pad)
     if legend:
         axes.legend(
-            handles[:6], labels[:6], loc="lower left", bbox_to_anchor=(-0.02, 0.99), ncols=min(6, len(labels)),
+            handles[:6], labels[:6], loc="lower left", bbox_to_anchor=(-0.02, 0.99), ncols=columns,
             frameon=False, fontsize=8, borderaxespad=0.2, handlelength=1.2, columnspacing=1.0, handletextpad=0.4,
         )  # fmt: skip
+    return rows
+
+
+def _columns(labels: Sequence[str]) -> int:
+    """Of a legend that is no wider than its panel: all in one row, or as many as fit where all are as long as the
+    longest."""
+    widths = [len(label) + HANDLE for label in labels]
+    return max(len(labels), 1) if sum(widths) <= WIDTH else max(WIDTH // max(widths), 1)
 
 
 def _draw_line(axes: Axes, steps: np.ndarray, values: np.ndarray, label: str, color: str, log: bool) -> None:

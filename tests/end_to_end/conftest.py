@@ -19,7 +19,7 @@ from rl_reason.errors import run_command
 from rl_reason.models import huggingface, weights
 from rl_reason.models.families import from_shape
 from rl_reason.parallel.mesh import make_mesh
-from rl_reason.recipes import evaluation_run
+from rl_reason.recipes import setup
 from tests.end_to_end.commands import HERE, ROOT, Commands, contents
 
 COMPILED = "/jax/core/compile/backend_compile_duration"
@@ -84,7 +84,7 @@ def evaluate_here(monkeypatch, capsys):
     # Models that are as small as these run for milliseconds and compile for seconds.
     jax.config.update("jax_disable_most_optimizations", True)
     monkeypatch.syspath_prepend(HERE)
-    monkeypatch.setattr(evaluation_run, "make_mesh", functools.partial(make_mesh, devices=jax.devices()[:1]))
+    monkeypatch.setattr(setup, "make_mesh", functools.partial(make_mesh, devices=jax.devices()[:1]))
 
     def run(flags: list[str]) -> str:
         monkeypatch.setattr(sys, "argv", ["evaluate", *flags])

@@ -20,7 +20,7 @@ from rl_reason.geometry.engine import Result
 from rl_reason.geometry.provers import Provers
 from rl_reason.geometry.statements import parse_auxiliary, parse_statement
 from rl_reason.parallel.mesh import make_mesh
-from rl_reason.recipes import proposing, proving
+from rl_reason.recipes import proposing, proving, setup
 from rl_reason.recipes.completions import make_score as make_logprobs
 from rl_reason.recipes.evaluation import Samples
 from rl_reason.recipes.rollout import make_batch
@@ -55,7 +55,7 @@ def prove_here(monkeypatch, capfd, data, tiny_model):
     """Runs the command in this process, and gives what it printed."""
     before = jax.config.values["jax_disable_most_optimizations"]
     jax.config.update("jax_disable_most_optimizations", True)
-    monkeypatch.setattr(proving, "make_mesh", functools.partial(make_mesh, devices=jax.devices()[:1]))
+    monkeypatch.setattr(setup, "make_mesh", functools.partial(make_mesh, devices=jax.devices()[:1]))
 
     def run(output, **changes):
         flags = {"model": tiny_model, "data": data, "output": output, "samples": 4, "max_tokens": 24, "workers": 2}

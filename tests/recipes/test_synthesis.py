@@ -76,6 +76,21 @@ def test_a_command_that_was_stopped_goes_on(config, tmp_path):
     assert again["figures.jsonl"].count("\n") == 7 and again["problems.jsonl"] == whole["problems.jsonl"]
 
 
+def test_more_figures_and_another_division_go_on_with_what_was_searched(config, tmp_path):
+    config.synthesis.figures = 4
+    ran(config, tmp_path / "run")
+    records = (tmp_path / "run" / "figures.jsonl").read_text()
+    (tmp_path / "run" / "figures.jsonl").write_text(records.replace('"tries": 2', '"tries": 3'))
+    config.synthesis.figures, config.synthesis.held_out, config.synthesis.writings = 7, 0, 2
+    more, whole = ran(config, tmp_path / "run"), ran(config, tmp_path / "whole")
+    assert all(more[name] == whole[name] for name in ("problems.jsonl", "held_out.jsonl"))
+    # The first four were not searched again.
+    assert json.loads(more["synthesis.json"])["tries"] == json.loads(whole["synthesis.json"])["tries"] + 4
+    config.synthesis.figures = 6
+    with pytest.raises(UsageError, match="config.synthesis.figures=6: .* has 7; expected at least so many"):
+        ran(config, tmp_path / "run")
+
+
 def test_nothing_left_to_be_trained_on(config, tmp_path):
     config.synthesis.held_out = 3
     with pytest.raises(RunError, match="no problem is left to be trained on with .*held_out=3"):

@@ -105,3 +105,23 @@ def test_votes_that_all_evaluations_have_make_a_line():
     panel, drawn = of_votes(set(), {"step": 1}, many)
     assert panel.held_out == "maj@8" and drawn == {"d": [many]}
     assert not [panel for panel in panels({"reward/mean"}, {"d": [{"step": 1}]}) if "majority" in panel.title]
+
+
+@pytest.mark.parametrize("name", ["math", "assistant_red_team", "a_data_set_with_a_name_that_is_somewhat_long"])
+def test_a_legend_is_no_wider_than_its_panel(name, tmp_path, monkeypatch):
+    rows = [{"step": s, "pass@1/train": 0.5, "reward/mean": 0.1 * s} for s in range(1, 6)]
+    (tmp_path / "metrics.jsonl").write_text("".join(json.dumps(row) + "\n" for row in rows))
+    evaluated = [{"step": s, "dataset": f"{name}_{i}/test", "pass@1": 0.5} for s in (0, 5) for i in (1, 2)]
+    (tmp_path / "eval.jsonl").write_text("".join(json.dumps(row) + "\n" for row in evaluated))
+    figures = []
+    canvas = curves.FigureCanvasAgg
+    monkeypatch.setattr(curves, "FigureCanvasAgg", lambda figure: figures.append(figure) or canvas(figure))
+    draw_curves(Workdir(tmp_path))
+    legends = [axes.get_legend() for axes in figures[-1].axes if axes.get_legend()]
+    assert len(legends) == 1
+    for legend in legends:
+        box, own = legend.get_window_extent(), legend.axes.get_window_extent()
+        # To the left of the axes there is room for their numbers.
+        assert box.width <= own.width + 60 and box.y0 >= own.y1 - 5
+        title = legend.axes._left_title.get_window_extent()
+        assert box.y1 <= title.y0 + 2 and title.y1 <= figures[-1].bbox.height
