@@ -90,7 +90,7 @@ def get_config(variant: str = ""):
 
 
 def tiny(config) -> None:
-    config.steps = 150
+    config.steps = 280
     config.model.path = "checkpoints/tiny"
     config.model.remat = "none"
     config.documents.sources = (("exercises", 0.5), ("remarks", 0.5))
@@ -104,16 +104,17 @@ def tiny(config) -> None:
     config.data.unreadable = "error"
     config.sampling.max_length = 96
     config.reward.names = ("number",)
-    config.algorithm.batch_size = 12
-    config.algorithm.micro_batch = 4
-    config.algorithm.learning_rate = 1e-3
-    config.algorithm.final_learning_rate = 1e-4
-    config.algorithm.warmup_steps = 10
+    config.algorithm.batch_size = 6
+    config.algorithm.micro_batch = 0
+    config.algorithm.learning_rate = 2e-3
+    config.algorithm.final_learning_rate = 2e-4
+    config.algorithm.warmup_steps = 20
+    config.algorithm.b2 = 0.98
     config.evaluation.name = "word_problems"
-    config.evaluation.every = 50
-    config.evaluation.problems = 100
+    config.evaluation.every = 140
+    config.evaluation.problems = 150
     config.evaluation.samples = 16
-    config.evaluation.samples_during = 4
-    config.checkpoint.every = 50
+    config.evaluation.samples_during = 2
+    config.checkpoint.every = 100
     config.mesh.data = -1
     config.mesh.fsdp = 1

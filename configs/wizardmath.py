@@ -218,6 +218,9 @@ def tiny():
     for count, pool in enumerate(POOLS, 1):
         config = _tiny(read(str(HERE / "sft_math.py"), "tiny"), held_out)
         config.data.name = "+".join(f"stage:pool_{one}/kept.jsonl" for one in POOLS[:count])
+        config.steps = 40
+        config.algorithm.batch_size = 16
+        config.algorithm.learning_rate = 2e-4
         config.data.row_length = 260
         stages[f"tuned_{pool}"] = config
 
@@ -241,17 +244,20 @@ def tiny():
     instructions.mesh.fsdp = 1
     stages["instruction_model"] = instructions
 
-    steps = _tiny(read(str(HERE / "prm_math.py"), "tiny"), "word_problems")
-    steps.steps = 80
+    steps = _tiny(read(str(HERE / "prm_math.py"), "tiny"), held_out)
+    steps.steps = 200
     steps.model.path = "stage:tuned_upward/export"
     steps.data.name = "+".join(f"stage:pool_{pool}/kept.jsonl" for pool in POOLS)
     steps.data.problems = 0
+    # The fine-tuned model errs rarely; what is right and wrong is learned from both.
+    steps.sampling.temperature = 1.6
     steps.algorithm.group_size = 2
     steps.evaluation.every = 0
     stages["process_model"] = steps
 
     for aggregation in ("product", "minimum"):
         config = _learning(read(str(HERE / "ppo_math.py"), "tiny"), aggregation)
+        config.steps = 30
         stages[aggregation] = _tiny(config, held_out)
     return pipeline(**stages)
 

@@ -15,7 +15,7 @@ from rl_reason.data.word_problems import make_problem
 from rl_reason.errors import UsageError
 
 SIZES = {"train": 50_000, "test": 200}
-PROBLEMS = (4, 8)
+PROBLEMS = (4, 6)
 """Fewest and most exercises of a page."""
 REMARKS = (4, 12)
 

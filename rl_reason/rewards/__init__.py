@@ -5,7 +5,8 @@ Rewards of steps are functions `(steps: list[str], problem: Mapping) -> list[flo
 Attributes of a function are read where it has them: `check(key)` is called where a run or command starts, and raises
 `UsageError` where the reward cannot work on this machine; `prepare()` makes a worker ready before any time limit runs;
 `check_gold(problem)` raises `ValueError` where nothing can be judged by a problem; one with `own_limit`, the seconds
-that it takes by default, keeps the time limit itself, and gets it as a third argument.
+that it takes by default, keeps the time limit itself, gets it as a third argument, and is asked once of completions of
+a problem that are the same.
 """
 
 from __future__ import annotations

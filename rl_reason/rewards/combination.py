@@ -7,6 +7,7 @@ goes on.
 from __future__ import annotations
 
 import dataclasses
+import itertools
 import math
 from collections.abc import Callable, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
@@ -307,10 +308,19 @@ class Rewarder:
         self, name: str, function: Callable, items: Sequence[tuple], progress: Callable[[int], None] | None
     ) -> list[Outcome]:
         seconds = self._settings.timeout or getattr(function, "own_limit", TIMEOUT)
-        if hasattr(function, "own_limit"):
-            # It keeps the limit itself, and has something to end when the time is up.
-            return self._pool.map(name, [(*item, seconds) for item in items], seconds + GRACE, progress)
-        return self._pool.map(name, items, seconds, progress)
+        if not hasattr(function, "own_limit"):
+            return self._pool.map(name, items, seconds, progress)
+        # It takes long: what completions of a problem that are the same come to is asked once. It keeps the limit
+        # itself, and has something to end when the time is up.
+        places = _places(items)
+        asked = [(*items[rows[0]], seconds) for rows in places]
+        more = iter(len(rows) - 1 for rows in places)
+        told = progress and (lambda count: progress(count + sum(itertools.islice(more, count))))
+        made: list[Outcome | None] = [None] * len(items)
+        for rows, outcome in zip(places, self._pool.map(name, asked, seconds + GRACE, told), strict=True):
+            for row in rows:
+                made[row] = outcome
+        return made
 
     def judges(self, problem: Mapping) -> bool:
         """Whether any rule is given to the problem."""
@@ -356,6 +366,14 @@ class Rewarder:
 
     def __exit__(self, *error) -> None:
         self.close()
+
+
+def _places(items: Sequence[tuple[str, Mapping]]) -> list[list[int]]:
+    """Where each different pair of a completion and a problem stands."""
+    places: dict[tuple[str, str], list[int]] = {}
+    for place, (completion, problem) in enumerate(items):
+        places.setdefault((completion, repr(problem)), []).append(place)
+    return [*places.values()]
 
 
 def _grade(outcome: Outcome) -> _Grade:

@@ -33,6 +33,14 @@ def moody(completion, problem):
             "list": [1], "dict": {"score": 1}}.get(completion, 1.0)
 
 
+def slow(completion, problem, limit):
+    """Another number each time, so that it shows what was asked once."""
+    return float.fromhex("0x" + os.urandom(4).hex())
+
+
+slow.own_limit = 5.0
+
+
 KEPT = []
 
 

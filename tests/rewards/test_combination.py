@@ -159,3 +159,15 @@ def test_grading_goes_on_beside_the_caller():
     assert time.monotonic() - began < 10
     with pytest.raises(RunError, match="closed"):
         hanging()
+
+
+def test_what_takes_long_is_asked_once_of_equal_completions():
+    completions = ["a", "b", "a", "a", "a", "b"]
+    problems = [{"id": "1"}, {"id": "1"}, {"id": "1"}, {"id": "2"}, {"id": "1"}, {"id": "1"}]
+    told = []
+    with Rewarder(Reward(names=(U + "slow",), weights=(1.0,), workers=2)) as rewarder:
+        graded = rewarder.grade(completions, problems, told.append)
+    a, b, _, a_of_another, _, _ = graded.total
+    assert len({a, b, a_of_another}) == 3
+    assert graded.total.tolist() == [a, b, a, a_of_another, a, b]
+    assert sum(told) == len(completions)
