@@ -16,7 +16,7 @@ import signal
 import subprocess
 import sysconfig
 import time
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -113,6 +113,20 @@ def prove(statement: Statement, seconds: float) -> Result:
     Raises:
         MemoryError: this process has no more.
     """
+    return _ask(statement, seconds, _proof)
+
+
+def decide(statement: Statement, seconds: float) -> Result:
+    """`prove` where no proof is needed: one that is found is neither checked step by step nor written, which takes
+    several times as long as to find it."""
+    return _ask(statement, seconds, _verdict)
+
+
+def _ask(statement: Statement, seconds: float, answer: Callable[[Any], dict[str, Any] | None]) -> Result:
+    """
+    Args:
+        answer: what a solver finds of a `Result`; None: no proof.
+    """
     load_package()
     from newclid.agent.follow_deductions import DoubleCheckError
 
@@ -124,15 +138,28 @@ def prove(statement: Statement, seconds: float) -> Result:
                 solver = _solver(statement)
             except (ValueError, NotImplementedError, ArithmeticError) as error:
                 return made("cannot be constructed", message=_reason(error))
-            if not solver.run():
-                return made("no proof")
-            return made("solved", proof=solver.proof(), figure=_figure(solver))
+            found = answer(solver)
+            return made("no proof") if found is None else made("solved", **found)
     except _TimeUp:
         return made("time", message=f"more than {seconds:g} s")
     except EngineError as error:
         return made("memory" if "bad_alloc" in str(error) else "failed", message=_one_line(error))
     except (ValueError, DoubleCheckError) as error:  # The two do not agree on a number.
         return made("failed", message=_one_line(error))
+
+
+def _proof(solver: Any) -> dict[str, Any] | None:
+    return {"proof": solver.proof(), "figure": _figure(solver)} if solver.run() else None
+
+
+def _verdict(solver: Any) -> dict[str, Any] | None:
+    from py_yuclid.yuclid_adapter import _write_yuclid_setup
+
+    state = solver.proof_state
+    for goal in state.goals:
+        if not state.check_numerical(goal):
+            raise ValueError(f"{goal} fails numerical check")
+    return {} if run_program(_write_yuclid_setup(state.problem))["status"] == "solved" else None
 
 
 def prove_text(text: str, seconds: float) -> Result:

@@ -219,11 +219,11 @@ def _relied_on(clauses: Clauses, points: Iterable[str]) -> Clauses:
 
 def _checked(statement: Statement, auxiliary: Clauses, seconds: float, counts: Counts) -> tuple[str, str] | None:
     """The problem as it is written; None where the engine, asked as the reward `geometry` asks it, proves the statement
-    alone, or not even with the auxiliary clauses."""
+    alone, or has no proof that stands its check even with the auxiliary clauses."""
     statement, auxiliary = in_order(statement, auxiliary)
     text, clauses = str(statement), "; ".join(map(str, auxiliary))
     statement = parse_statement(text)
-    if (alone := engine.prove(statement, seconds).result) != "no proof":
+    if (alone := engine.decide(statement, seconds).result) != "no proof":
         counts[f"refused: alone {alone}"] += 1
         return None
     if (helped := engine.prove(statement.plus(parse_auxiliary(clauses, statement)), seconds).result) != "solved":

@@ -316,11 +316,9 @@ class Rewarder:
         asked = [(*items[rows[0]], seconds) for rows in places]
         more = iter(len(rows) - 1 for rows in places)
         told = progress and (lambda count: progress(count + sum(itertools.islice(more, count))))
-        made: list[Outcome | None] = [None] * len(items)
-        for rows, outcome in zip(places, self._pool.map(name, asked, seconds + GRACE, told), strict=True):
-            for row in rows:
-                made[row] = outcome
-        return made
+        outcomes = self._pool.map(name, asked, seconds + GRACE, told)
+        made = {row: outcome for rows, outcome in zip(places, outcomes, strict=True) for row in rows}
+        return [made[row] for row in range(len(items))]
 
     def judges(self, problem: Mapping) -> bool:
         """Whether any rule is given to the problem."""

@@ -32,7 +32,7 @@ def geometry(completion: str, problem: Mapping, limit: float = LIMIT) -> Verdict
         clauses = parse_auxiliary(text, statement)
     except StatementError:
         return unparseable(text or None)
-    result = engine.prove(statement.plus(clauses), limit)
+    result = engine.decide(statement.plus(clauses), limit)
     written = "; ".join(map(str, clauses))
     if result.result == "memory":
         raise MemoryError(result.message)

@@ -49,6 +49,16 @@ def test_what_is_false_has_no_figure():
     assert made.result == "cannot be constructed" and "no figure" in made.message
 
 
+def test_a_verdict_is_that_of_the_proof():
+    added = MEDIANS.plus(parse_auxiliary("x = mirror a g", MEDIANS))
+    wrong = parse_statement("a b c = triangle a b c; d = midpoint a b ? perp a d b c")
+    for statement in (MIDLINE, CHORDS, MEDIANS, added, wrong):
+        proved, decided = engine.prove(statement, 60), engine.decide(statement, 60)
+        assert (decided.result, decided.message) == (proved.result, proved.message)
+        assert not decided.proof and not decided.figure
+    assert engine.decide(MIDLINE, 0.001).result == "time"
+
+
 def test_time_is_up():
     began = time.monotonic()
     made = engine.prove(MIDLINE, 0.001)
