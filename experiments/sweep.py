@@ -1,0 +1,190 @@
+"""A config with several values of its keys, on several seeds.
+
+    python -m experiments.sweep --config=configs/grpo_math.py:tiny --seeds=3 \\
+        --grid config.algorithm.group_size=4,8,16 --grid config.algorithm.kl_coef=0,0.04
+
+runs all pairs of these values; `--point "config.algorithm.group_size=4 config.algorithm.kl_coef=0"`, as often as one
+likes, instead of grids the named ones only. `config.KEY=VALUE` behind the flags holds for all. Each run is a command of
+its own, in OUTPUT/POINT/seedN, and the same command again goes on where it stopped. Writes OUTPUT/sweep.csv: a row for
+each measure of each evaluation of each run.
+"""
+
+from __future__ import annotations
+
+import csv
+import hashlib
+import io
+import itertools
+import re
+import shlex
+import sys
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+from experiments.pipelines import over_seeds, train
+from rl_reason.errors import UsageError, run_command
+from rl_reason.recipes.checks import reads
+from rl_reason.runtime.config import load
+from rl_reason.runtime.flags import REQUIRED, Spec, parse_flags, split_flags
+from rl_reason.runtime.metrics import read_jsonl
+from rl_reason.runtime.progress import table
+from rl_reason.runtime.workdir import Workdir, write_atomic
+
+FLAGS: Spec = {
+    "config": (str, REQUIRED, "a config file, FILE or FILE:VARIANT; --config.KEY=VALUE holds for all runs"),
+    "grid": (str, "", "config.KEY=A,B,C: values of a key; given again, those of another one, and all pairs are run"),
+    "point": (str, "", '"config.KEY=VALUE config.KEY=VALUE": a run of these values; given again, another one'),
+    "seeds": (int, 3, "seeds 0, 1, … are run"),
+    "output": (str, "runs/sweep", "a folder for each run, and sweep.csv"),
+    "draw": (bool, False, "run nothing; read the runs that are there"),
+}
+SHOWN = ("pass@1", "maj@8", "perplexity", "tokens/completion")
+"""Of the last evaluation, those that there are."""
+
+Point = dict[str, str]
+"""Key, without "config." → value, as written."""
+
+
+@dataclass(frozen=True)
+class Sweep:
+    config: str
+    points: Sequence[Point]
+    common: Sequence[str]
+    """Flags of all runs."""
+    seeds: int
+    output: Path
+    draws: bool
+
+    def runs(self) -> Iterator[tuple[Point, int, Path]]:
+        for point in self.points:
+            for seed in range(self.seeds):
+                yield point, seed, self.output / folder_name(point) / f"seed{seed}"
+
+
+def main() -> None:
+    sweep = parse(sys.argv[1:])
+    for number, (point, seed, folder) in enumerate(sweep.runs(), 1):
+        if not sweep.draws:
+            print(f"run {number} of {len(sweep.points) * sweep.seeds}: {describe(point)}, seed {seed}", flush=True)
+            train(sweep.config, seed, folder, [*sweep.common, *flags_of(point)])
+    rows = [row for run in sweep.runs() for row in read(*run)]
+    write_atomic(sweep.output / "sweep.csv", to_csv(rows))
+    show(rows, sweep)
+
+
+def parse(argv: Sequence[str]) -> Sweep:
+    """What a command line asks for; every run's settings are read once, so that what is wrong is told before the first.
+
+    Raises:
+        UsageError: a flag, a key or a value that is wrong, or two points that are the same.
+    """
+    pairs = split_flags(argv, ("draw", "nodraw", "help", "h"))
+    written = [f"--{name}" if text is None else f"--{name}={text}" for name, text in pairs]
+    common = [flag for flag in written if flag.startswith("--config.")]
+    flags = parse_flags([flag for flag in written if flag not in common], FLAGS, description=__doc__ or "")
+    grids = [_values(text or "") for name, text in pairs if name == "grid"]
+    points = [_point(text or "") for name, text in pairs if name == "point"]
+    if bool(grids) == bool(points):
+        raise UsageError("--grid, --point: expected one of the two, as in --grid config.algorithm.group_size=4,8,16")
+    if flags["seeds"] < 1:
+        raise UsageError(f"--seeds={flags['seeds']}: expected at least 1")
+    keys = [key for key, _ in grids]
+    made = points or [dict(zip(keys, values, strict=True)) for values in itertools.product(*(v for _, v in grids))]
+    for key in [*keys, *(key for point in points for key in point)]:
+        if key == "seed" or keys.count(key) > 1:
+            raise UsageError(f"config.{key}: expected once, and seeds as --seeds={flags['seeds']}")
+    for place, point in enumerate(made):
+        if point in made[:place]:
+            raise UsageError(f"{describe(point)}: stands there twice; expected different runs")
+        load([f"--config={flags['config']}", *common, *flags_of(point)], reads=reads)
+    return Sweep(flags["config"], made, common, flags["seeds"], Path(flags["output"]), flags["draw"])
+
+
+def _values(text: str) -> tuple[str, list[str]]:
+    """Key and values of "config.KEY=A,B"; commas within brackets and quotes belong to a value."""
+    key, equals, values = text.partition("=")
+    found = re.findall(r"""((?:\([^()]*(?:\([^()]*\)[^()]*)*\)|\[[^\]]*\]|"[^"]*"|'[^']*'|[^,])+)""", values)
+    if not key.startswith("config.") or not equals or not found:
+        raise UsageError(f"--grid={text!r}: expected config.KEY=A,B,C")
+    return key.removeprefix("config."), found
+
+
+def _point(text: str) -> Point:
+    point: Point = {}
+    for word in shlex.split(text):
+        key, equals, value = word.partition("=")
+        if not key.startswith("config.") or not equals or key.removeprefix("config.") in point:
+            raise UsageError(f"--point={text!r}: expected config.KEY=VALUE config.KEY=VALUE, each key once")
+        point[key.removeprefix("config.")] = value
+    if not point:
+        raise UsageError(f"--point={text!r}: expected config.KEY=VALUE config.KEY=VALUE")
+    return point
+
+
+def flags_of(point: Point) -> list[str]:
+    return [f"--config.{key}={value}" for key, value in point.items()]
+
+
+def describe(point: Point) -> str:
+    return ", ".join(f"{key}={value}" for key, value in point.items())
+
+
+def folder_name(point: Point) -> str:
+    """Readable, and another one for another point: where that takes more than a name may hold, a hash stands for it."""
+    name = ",".join(f"{key.rpartition('.')[2]}={value}" for key, value in point.items())
+    if re.fullmatch(r"[\w.=,+-]{1,100}", name):
+        return name
+    start, digest = re.sub(r"[^\w.=,+-]+", "_", name)[:80], hashlib.sha256(describe(point).encode()).hexdigest()[:8]
+    return f"{start}-{digest}"
+
+
+def read(point: Point, seed: int, folder: Path) -> list[dict[str, object]]:
+    """A row for each number of each evaluation of a run.
+
+    Raises:
+        UsageError: there is no run, or one without evaluations.
+    """
+    rows, file = [], Workdir(folder).eval
+    if not file.exists():
+        raise UsageError(f"{file}: not there; expected the evaluations of {describe(point)}, seed {seed}")
+    for record in read_jsonl(file):
+        head = {**point, "seed": seed, "step": record["step"], "dataset": record.get("dataset", "")}
+        for measure, value in record.items():
+            if measure in head or isinstance(value, bool) or not isinstance(value, int | float):
+                continue
+            low, high = record.get(f"{measure}_ci95") or ("", "")
+            rows.append({**head, "measure": measure, "value": value, "low": low, "high": high})
+    return rows
+
+
+def to_csv(rows: Sequence[dict[str, object]]) -> str:
+    """The rows, their columns in the order in which they come up; what a row has not is empty."""
+    columns = list(dict.fromkeys(column for row in rows for column in row))
+    ends = ["seed", "step", "dataset", "measure", "value", "low", "high"]
+    text = io.StringIO()
+    writer = csv.DictWriter(text, [*(c for c in columns if c not in ends), *ends], restval="", lineterminator="\n")
+    writer.writeheader()
+    writer.writerows(rows)
+    return text.getvalue()
+
+
+def show(rows: Sequence[dict], sweep: Sweep) -> None:
+    """The last evaluation of each point and data set, the mean of the seeds."""
+    names = [name for name in SHOWN if any(row["measure"] == name for row in rows)]
+    lines = []
+    for point in sweep.points:
+        mine = [row for row in rows if all(row.get(key) == value for key, value in point.items())]
+        for dataset in dict.fromkeys(row["dataset"] for row in mine):
+            cells = []
+            for name in names:
+                which = [row for row in mine if (row["dataset"], row["measure"]) == (dataset, name)]
+                last = {row["seed"]: row["value"] for row in which}
+                cells.append(over_seeds([*last.values()], 100 if "@" in name else 1))
+            lines.append([describe(point), dataset, *cells])
+    title = f"{sweep.config}, last evaluation, mean of {sweep.seeds} seeds ± 95% interval (shares in %)"
+    table(title, ["run", "data", *names], lines)
+
+
+if __name__ == "__main__":
+    run_command(main)
