@@ -34,7 +34,6 @@ CONFIG = "configs/minerva.py:tiny"
 MIXTURE = "mixture"
 ARMS: dict[str, tuple[str, tuple[str, ...]]] = {
     MIXTURE: ("exercises and remarks", ()),
-    "across": ("… attention across documents", ("--config.documents.boundaries=False",)),
     "general": ("remarks alone", ("--config.documents.sources=(('remarks', 1.0),)",)),
 }
 """Name → label, and what is changed in the config."""
