@@ -25,9 +25,9 @@ Wilson's of counts, bootstrapped over problems where the line says so. What was 
 a fixed set has none; one seed decides nothing. Of so many lines at 95% a few are decided by chance.
 
 The papers' numbers are of models thousands of times as large, on other problems: what is compared is the direction.
-Where a paper says "as good" or "flat" without a number, {NEAR:g} points either way are taken; these and all other bounds
-but 0 are ours, and were set when the results were known. Models, problems, samples and what cannot be seen at this size
-stand in the README of each experiment.
+Where a paper says "as good" or "flat" without a number, {NEAR:g} points either way are taken; these and all other
+bounds but 0 are ours, and were set when the results were known. Models, problems, samples and what cannot be seen at
+this size stand in the README of each experiment.
 """
 
 
