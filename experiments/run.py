@@ -1,0 +1,131 @@
+"""Runs experiments one after another, and writes `experiments/RESULTS.md` again.
+
+    python -m experiments.run methods r1_zero         # these, at laptop size
+    python -m experiments.run --all                   # all that need neither data nor another program
+    python -m experiments.run --rebuild               # the table alone, from the results that are kept
+    python -m experiments.run r1 --scale=full         # prints the commands for a pod; --start starts them
+
+Each is a command of its own with a folder of its own in OUTPUT; the same command again goes on where it stopped. What
+is kept in `experiments/NAME` and stands in the table changes with --publish only.
+"""
+
+from __future__ import annotations
+
+import subprocess
+import sys
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+
+from experiments import full, results
+from experiments.catalogue import EXPERIMENTS
+from rl_reason.errors import PREEMPTED, Preempted, RunError, UsageError, nearest, run_command
+from rl_reason.runtime.flags import Spec, parse_flags
+
+FLAGS: Spec = {
+    "scale": (str, "tiny", "tiny: runs them here; full: the commands of paper size, for a pod"),
+    "all": (bool, False, "all experiments; those that need more than is there are named"),
+    "output": (Path, Path("runs"), "a folder for each experiment"),
+    "data": (str, "", "folder with math/, prm/, code/ and geometry/; with --scale=full what DATA stands for"),
+    "harness": (str, "", "a Python that has lm_eval, for harness_agreement"),
+    "publish": (bool, False, "then keep the results and pictures in experiments/NAME"),
+    "rebuild": (bool, False, "run nothing; write RESULTS.md from what is kept"),
+    "start": (bool, False, "with --scale=full: start the commands, one after another"),
+    "teacher": (str, "", "with --scale=full: what TEACHER stands for, a host"),
+}
+SCALES = ("tiny", "full")
+
+
+def main() -> None:
+    names, flags = parse(sys.argv[1:])
+    if flags["rebuild"]:
+        results.rebuild()
+        print(f"Written to {results.FILE}")
+    elif flags["scale"] == "full":
+        run_full(names, flags)
+    else:
+        run_tiny(names, flags)
+
+
+def parse(argv: Sequence[str]) -> tuple[list[str], dict]:
+    """Which experiments, and the flags; names stand in front.
+
+    Raises:
+        UsageError: names, flags or values that are wrong, or that say nothing together.
+    """
+    count = next((i for i, word in enumerate(argv) if word.startswith("-")), len(argv))
+    flags = parse_flags(argv[count:], FLAGS, description=__doc__ or "")
+    names = list(dict.fromkeys(argv[:count]))
+    for name in names:
+        if name not in EXPERIMENTS:
+            raise UsageError(f"{name!r}: is no experiment{nearest(name, EXPERIMENTS)}")
+    if flags["scale"] not in SCALES:
+        raise UsageError(f"--scale={flags['scale']}: expected {' or '.join(SCALES)}")
+    if (bool(names) + flags["all"] + flags["rebuild"]) != 1:
+        raise UsageError(f"names, --all, --rebuild: expected one of the three{nearest('', EXPERIMENTS)}")
+    asked = {name for name, (_, default, _) in FLAGS.items() if flags[name] != default}
+    unread = {"publish": "tiny", "harness": "tiny", "start": "full", "teacher": "full"}
+    for name in asked:
+        if flags["rebuild"] and name != "rebuild" or unread.get(name, flags["scale"]) != flags["scale"]:
+            where = "--rebuild" if flags["rebuild"] else f"--scale={flags['scale']}"
+            raise UsageError(f"--{name}={flags[name]}: is not read with {where}; expected it without")
+    return names or list(EXPERIMENTS), flags
+
+
+def run_tiny(names: Sequence[str], flags: Mapping) -> None:
+    """Those that may be run, each by its own command; then the table.
+
+    Raises:
+        UsageError: an experiment that was named needs what was not given.
+        RunError: some failed; the others have been run.
+    """
+    programs = {"harness": flags["harness"]}
+    lacking = {name: EXPERIMENTS[name].missing(flags["data"], programs) for name in names}
+    for name, lacks in lacking.items():
+        if lacks and not flags["all"]:
+            raise UsageError(f"{name}: expected {', '.join(lacks)}")
+    todo = [name for name in names if not lacking[name]]
+    failed = []
+    for number, name in enumerate(todo, 1):
+        command = EXPERIMENTS[name].command(name, flags["output"], flags["data"], programs)
+        print(f"{number} of {len(todo)}: python {' '.join(command)}", flush=True)
+        if not _call([sys.executable, *command]):
+            failed.append(name)
+        elif flags["publish"]:
+            for file in results.publish(name, flags["output"]):
+                print(f"Kept as {file}")
+    results.rebuild()
+    print(f"Written to {results.FILE}")
+    for name in names:
+        if lacking[name]:
+            print(f"Not run: {name}; it needs {', '.join(lacking[name])}")
+    if failed:
+        raise RunError(f"failed: {', '.join(failed)}; the same command goes on with them")
+
+
+def run_full(names: Sequence[str], flags: Mapping) -> None:
+    """Prints the commands of paper size, each once; starts them where that is asked for."""
+    values = {"DIR": str(flags["output"]), "DATA": flags["data"], "TEACHER": flags["teacher"]}
+    lines: dict[str, None] = {}
+    for name in names:
+        found = [full.fill(line, values) for config in EXPERIMENTS[name].configs for line in full.commands(config)]
+        if not found:
+            print(f"# {name}: has no config of paper size; its command is the same at either scale")
+        lines |= dict.fromkeys(found)
+    started = [full.arguments(line, sys.executable) for line in lines] if flags["start"] else []
+    print("\n".join(lines))
+    for line, command in zip(lines, started, strict=False):
+        print(f"Starting {line}", flush=True)
+        if not _call(command):
+            raise RunError(f"failed: {line}; the same command goes on with it")
+
+
+def _call(command: Sequence[str]) -> bool:
+    """Whether a command succeeded."""
+    code = subprocess.run(command).returncode
+    if code == PREEMPTED:
+        raise Preempted("stopped by SIGTERM; the same command goes on where it stopped")
+    return not code
+
+
+if __name__ == "__main__":
+    run_command(main)
