@@ -29,8 +29,8 @@ Where it deviates:
   boundaries=False`).
 - Evaluations in the run take 64 samples of 500 problems. The paper's k, behind the run:
 
-      python -m rl_reason.evaluate --model=DIR/export --data=math500 --dir=DATA --protocol=minerva --samples=256 \\
-          --output=DIR/maj256
+      python -m rl_reason.evaluate --model=/mnt/runs/minerva/export --data=math500 --dir=DATA \\
+          --protocol=minerva --samples=256 --output=/mnt/runs/minerva/maj256
 
 On a pod (`docs/running.md`), on every worker:
 
