@@ -5,11 +5,14 @@ VENV ?= .venv
 # With it on the path each start of jax looks for a TPU, so it stays outside $(VENV).
 LIBTPU ?= .libtpu
 PYTHON := $(VENV)/bin/python
+# The site of the documents is made without the project's own packages.
+VENV_DOCS ?= .venv-docs
+DOCS_PYTHON := $(VENV_DOCS)/bin/python
 RUN_READY := $(VENV)/.ready-run
 TEST_READY := $(VENV)/.ready-test
 PIP := $(PYTHON) -m pip --disable-pip-version-check --quiet
 
-.PHONY: demo test test-slow lint clean
+.PHONY: demo test test-slow lint docs clean
 
 demo: $(RUN_READY)
 	$(PYTHON) -m rl_reason.train --config=configs/grpo_math.py:tiny --workdir=runs/demo
@@ -25,12 +28,16 @@ lint: $(TEST_READY)
 	$(PYTHON) -m ruff check .
 	$(PYTHON) -m mypy
 
+docs: $(VENV_DOCS)/.ready
+	$(DOCS_PYTHON) -m mkdocs build --strict --quiet
+	@echo "site/index.html: the documents"
+
 # A candidate counts if it runs, is new enough and can make virtual environments.
-$(PYTHON):
+$(PYTHON) $(DOCS_PYTHON):
 	@for python in python3.13 python3.12 python3.11 python3 python; do \
 	  if $$python -c 'import sys, venv, ensurepip; sys.exit(sys.version_info < (3, 11))' >/dev/null 2>&1; then \
-	    echo "making $(VENV) with $$($$python --version)"; \
-	    $$python -m venv $(VENV) || { rm -f $(PYTHON); exit 1; }; \
+	    echo "making $(@:/bin/python=) with $$($$python --version)"; \
+	    $$python -m venv $(@:/bin/python=) || { rm -f $@; exit 1; }; \
 	    exit 0; \
 	  fi; \
 	done; \
@@ -50,6 +57,10 @@ $(TEST_READY): requirements-test.lock requirements-gym.lock requirements-geometr
 	  echo "newclid cannot be installed here (py-yuclid is built with a C++ compiler): its tests are skipped"
 	@touch $@
 
+$(VENV_DOCS)/.ready: requirements-docs.lock | $(DOCS_PYTHON)
+	$(DOCS_PYTHON) -m pip --disable-pip-version-check --quiet install -r requirements-docs.lock
+	@touch $@
+
 $(LIBTPU)/.ready: requirements-tpu.lock | $(PYTHON)
 	$(PIP) install --no-deps --upgrade --target $(LIBTPU) -r requirements-tpu.lock
 	@touch $@
@@ -57,5 +68,5 @@ $(LIBTPU)/.ready: requirements-tpu.lock | $(PYTHON)
 # A $(VENV) that is a link belongs to somebody else: only the link goes.
 clean:
 	if [ -L $(VENV) ]; then rm $(VENV); else rm -rf $(VENV); fi
-	rm -rf $(LIBTPU) build dist *.egg-info .pytest_cache .ruff_cache .mypy_cache
+	rm -rf $(LIBTPU) $(VENV_DOCS) site build dist *.egg-info .pytest_cache .ruff_cache .mypy_cache
 	find rl_reason configs experiments tests -name __pycache__ -prune -exec rm -rf {} +

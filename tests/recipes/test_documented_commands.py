@@ -13,7 +13,7 @@ from rl_reason.runtime.config import load
 from rl_reason.runtime.flags import HOSTS
 
 ROOT = Path(__file__).parents[2]
-FILES = [ROOT / "README.md", *sorted((ROOT / "docs").glob("*.md")), *sorted((ROOT / "configs").glob("*.py"))]
+FILES = [ROOT / "README.md", *sorted((ROOT / "docs").rglob("*.md")), *sorted((ROOT / "configs").glob("*.py"))]
 FILES += sorted((ROOT / "experiments").glob("*/README.md"))
 
 

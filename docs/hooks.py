@@ -1,0 +1,95 @@
+"""What the documents take from the repository when the site is built: code by its name, and pictures of experiments.
+
+    ```source
+    rl_reason/objectives/kl.py: k1, k3
+    ```
+
+becomes the code of these two, without their docstrings. A name may have dots, for what stands within a class.
+"""
+
+from __future__ import annotations
+
+import ast
+import os
+import re
+import textwrap
+from pathlib import Path
+from typing import Any
+
+ROOT = Path(__file__).parents[1]
+SOURCES = re.compile(r"^```source\n(.*?)\n```$", re.MULTILINE | re.DOTALL)
+PICTURES = re.compile(r"(?<=\]\()((?:\.\./)+[^)\s]+\.png)(?=\))")
+FOLDER = "pictures"
+"""Of the site, for those that stand outside of `docs/`."""
+
+
+def named_sources(markdown: str) -> list[tuple[str, list[str]]]:
+    """(file, names) of each line of the `source` blocks of a page."""
+    lines = [line for block in SOURCES.findall(markdown) for line in block.splitlines()]
+    pairs = [line.partition(": ")[::2] for line in lines]
+    return [(file, names.split(", ")) for file, names in pairs]
+
+
+def code_of(file: str, name: str) -> str:
+    """The lines that define a function, class or variable of a file of the repository, without its docstring.
+
+    Raises:
+        LookupError: the file defines no such name.
+    """
+    text = (ROOT / file).read_text(encoding="utf-8")
+    body: list[ast.stmt] = ast.parse(text).body
+    node: ast.stmt | None = None
+    for part in name.split("."):
+        node = next((one for one in body if part in _defines(one)), None)
+        if node is None:
+            raise LookupError(f"{file}: defines no {name!r}")
+        body = getattr(node, "body", [])
+    assert node is not None
+    first = min(line.lineno for line in (node, *getattr(node, "decorator_list", ())))
+    dropped: set[int] = set()
+    if len(body) > 1 and isinstance(body[0], ast.Expr) and isinstance(body[0].value, ast.Constant):
+        dropped = set(range(body[0].lineno, (body[0].end_lineno or 0) + 1))
+    numbered = enumerate(text.splitlines()[first - 1 : node.end_lineno], first)
+    return textwrap.dedent("\n".join(line for number, line in numbered if number not in dropped)).strip()
+
+
+def _defines(node: ast.stmt) -> list[str]:
+    if isinstance(node, ast.FunctionDef | ast.ClassDef):
+        return [node.name]
+    targets = node.targets if isinstance(node, ast.Assign) else [getattr(node, "target", None)]
+    return [target.id for target in targets if isinstance(target, ast.Name)]
+
+
+def on_page_markdown(markdown: str, page: Any, **_: Any) -> str:
+    """Puts code in the place of `source` blocks, and the site's copies in that of pictures from elsewhere."""
+
+    def code(block: re.Match) -> str:
+        parts = named_sources(block[0])
+        return "\n\n".join(
+            f'```python title="{file}"\n' + "\n\n\n".join(code_of(file, name) for name in names) + "\n```"
+            for file, names in parts
+        )
+
+    def picture(link: re.Match) -> str:
+        here = Path(page.file.src_uri).parent
+        return os.path.relpath(Path(FOLDER) / _in_repository(here, link[1]), here)
+
+    return PICTURES.sub(picture, SOURCES.sub(code, markdown))
+
+
+def on_files(files: Any, config: Any) -> Any:
+    """Adds the pictures of the repository that pages show."""
+    from mkdocs.structure.files import File
+
+    for page in files.documentation_pages():
+        for link in PICTURES.findall(Path(page.abs_src_path).read_text(encoding="utf-8")):
+            path = _in_repository(Path(page.src_uri).parent, link)
+            uri = f"{FOLDER}/{path}"
+            if files.get_file_from_path(uri) is None:
+                files.append(File.generated(config, uri, abs_src_path=str(ROOT / path)))
+    return files
+
+
+def _in_repository(folder: Path, link: str) -> str:
+    """A link of a page in `folder` of `docs/`, as a path in the repository."""
+    return os.path.normpath(Path("docs") / folder / link)

@@ -1,0 +1,61 @@
+"""Pages name code, pictures and other pages that are there; read without building the site."""
+
+import re
+from pathlib import Path
+
+import pytest
+
+from docs.hooks import code_of, named_sources, on_page_markdown
+
+ROOT = Path(__file__).parents[2]
+PAGES = sorted((ROOT / "docs").rglob("*.md"))
+NAMED = sorted({(file, name) for page in PAGES for file, names in named_sources(page.read_text()) for name in names})
+FENCED = re.compile(r"^```.*?^```$", re.MULTILINE | re.DOTALL)
+
+
+def anchors(page: Path) -> set[str]:
+    """Of a page's headings."""
+    headings = re.findall(r"^#+ (.*)$", FENCED.sub("", page.read_text()), re.MULTILINE)
+    return {re.sub(r"[\s-]+", "-", re.sub(r"[^\w\s-]", "", heading).strip().lower()) for heading in headings}
+
+
+@pytest.mark.parametrize("page", PAGES, ids=lambda page: page.name)
+def test_links_lead_somewhere(page):
+    for target in re.findall(r"\]\(([^)\s]+)\)", FENCED.sub("", page.read_text())):
+        if re.match(r"https?://", target):
+            continue
+        path, _, anchor = target.partition("#")
+        file = page.parent / path if path else page
+        assert file.is_file(), f"{page.name}: {target}"
+        assert not anchor or anchor in anchors(file), f"{page.name}: {target}"
+
+
+@pytest.mark.parametrize("file, name", NAMED)
+def test_named_code_is_there(file, name):
+    code = code_of(file, name)
+    assert name.rpartition(".")[2] in code.partition("\n\n")[0]
+    compile(code, file, "exec")
+
+
+def test_every_source_block_is_replaced():
+    shown = [page for page in PAGES if "```source" in page.read_text()]
+    assert len(shown) > 8 and len(NAMED) > 30
+    for page in shown:
+        without_pictures = re.sub(r"!\[.*?\]\(.*?\)", "", page.read_text())  # whose places the site knows
+        made = on_page_markdown(without_pictures, page=None)
+        assert "```source" not in made and made.count('```python title="rl_reason/') >= made.count("## The code")
+
+
+def test_a_name_that_is_not_there():
+    with pytest.raises(LookupError, match=r"kl\.py: defines no 'k4'"):
+        code_of("rl_reason/objectives/kl.py", "k4")
+
+
+def test_code_has_no_docstring_and_no_indentation():
+    code = code_of("rl_reason/objectives/distillation.py", "Divergence.whole")
+    assert code.startswith("def whole(") and '"""' not in code
+
+
+def test_all_pages_are_in_the_navigation():
+    listed = set(re.findall(r"[\w/]+\.md", (ROOT / "mkdocs.yml").read_text()))
+    assert listed == {str(page.relative_to(ROOT / "docs")) for page in PAGES}
