@@ -30,8 +30,8 @@ figures. On a pod (`docs/running.md`), on every worker, and then the paper's sea
 
 Variant `tiny`: the same stages for two CPU cores, with a model of 0.8M parameters. It deviates in size and in learning
 rates. Held out are problems whose premises no training problem has; the engine alone solves none of them, which is how
-they are made. Its stages have been run, one by one, on one seed; its GRPO does not gain yet
-(`experiments/alphageometry`).
+they are made. `synthesis` and `proposer` have been run, on one seed; `policy` not as it stands: with fewer samples a
+step GRPO did not gain (`experiments/alphageometry`).
 """
 
 from pathlib import Path

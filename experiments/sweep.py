@@ -112,7 +112,11 @@ def _values(text: str) -> tuple[str, list[str]]:
 
 def _point(text: str) -> Point:
     point: Point = {}
-    for word in shlex.split(text):
+    try:
+        words = shlex.split(text)
+    except ValueError as error:
+        raise UsageError(f"--point={text!r}: {error}; expected config.KEY=VALUE config.KEY=VALUE") from None
+    for word in words:
         key, equals, value = word.partition("=")
         if not key.startswith("config.") or not equals or key.removeprefix("config.") in point:
             raise UsageError(f"--point={text!r}: expected config.KEY=VALUE config.KEY=VALUE, each key once")

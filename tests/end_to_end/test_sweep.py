@@ -49,6 +49,7 @@ def test_points_are_the_named_ones():
     (["--grid=config.steps=1", "--grid=config.steps=2"], ("config.steps", "once")),
     (["--point=config.steps=1", "--grid=config.steps=2"], ("--grid", "one of the two")),
     (["--point=config.steps"], ("config.steps", "KEY=VALUE")),
+    (["--point=config.data.name='a"], ("config.data.name='a", "KEY=VALUE")),
     (["--grid=config.steps=1", "--seeds=0"], ("--seeds=0",)),
 ])  # fmt: skip
 def test_what_is_wrong_is_told_before_the_first_run(flags, parts):
