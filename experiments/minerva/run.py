@@ -26,7 +26,8 @@ from rl_reason.runtime.progress import table
 from rl_reason.runtime.workdir import Workdir, write_atomic
 
 FLAGS: Spec = {
-    "seeds": (int, 3, "seeds 0, 1, … are run"),
+    "seeds": (int, 3, "how many are run"),
+    "first_seed": (int, 1, "the first of them; the settings were chosen on seed 0"),
     "output": (str, "runs/minerva", "a folder for each run, results.json and minerva.png"),
     "draw": (bool, False, "run nothing; read the runs that are there"),
 }
@@ -44,9 +45,10 @@ SOURCES = ("exercises", "remarks")
 def main() -> None:
     flags = parse_flags(sys.argv[1:], FLAGS, description=__doc__)
     output = Path(flags["output"])
+    seeds = range(flags["first_seed"], flags["first_seed"] + flags["seeds"])
     results: dict[str, list[dict]] = {}
     for name, (_, changes) in ARMS.items():
-        for seed in range(flags["seeds"]):
+        for seed in seeds:
             folder = output / f"seed{seed}_{name}"
             if not flags["draw"]:
                 train(CONFIG, seed, folder, changes)

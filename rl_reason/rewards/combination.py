@@ -38,6 +38,8 @@ UNJUDGED = "unjudged"
 """The verdict on a completion of a problem that is given to no rule."""
 GRACE = 30.0
 """Seconds that a reward with a limit of its own may take beyond it, before its worker is killed."""
+KNOWN = 100_000
+"""Outcomes of rewards with a limit of their own that are remembered."""
 _LARGEST = float(np.finfo(np.float32).max)
 
 
@@ -207,6 +209,7 @@ class Rewarder:
         preload = [*(path for path, _ in self._functions.values()), *filter(None, [self._step_function])]
         self._pool = Pool(settings.workers, preload, settings.memory, settings.environment)
         self._thread = ThreadPoolExecutor(1, "grade")
+        self._known: dict[tuple[str, str, str], Outcome] = {}
 
     def begin(
         self,
@@ -310,15 +313,24 @@ class Rewarder:
         seconds = self._settings.timeout or getattr(function, "own_limit", TIMEOUT)
         if not hasattr(function, "own_limit"):
             return self._pool.map(name, items, seconds, progress)
-        # It takes long: what completions of a problem that are the same come to is asked once. It keeps the limit
-        # itself, and has something to end when the time is up.
-        places = _places(items)
-        asked = [(*items[rows[0]], seconds) for rows in places]
-        more = iter(len(rows) - 1 for rows in places)
+        # It takes long: what completions of a problem that are the same come to is asked once, also over the steps. It
+        # keeps the limit itself, and has something to end when the time is up.
+        places: dict[tuple[str, str, str], list[int]] = {}
+        for place, (completion, problem) in enumerate(items):
+            places.setdefault((name, completion, repr(problem)), []).append(place)
+        made = {key: self._known[key] for key in places if key in self._known}
+        if progress and made:
+            progress(sum(len(places[key]) for key in made))
+        asked = [key for key in places if key not in made]
+        more = iter(len(places[key]) - 1 for key in asked)
         told = progress and (lambda count: progress(count + sum(itertools.islice(more, count))))
-        outcomes = self._pool.map(name, asked, seconds + GRACE, told)
-        made = {row: outcome for rows, outcome in zip(places, outcomes, strict=True) for row in rows}
-        return [made[row] for row in range(len(items))]
+        calls = [(*items[places[key][0]], seconds) for key in asked]
+        made |= zip(asked, self._pool.map(name, calls, seconds + GRACE, told), strict=True)
+        if len(self._known) > KNOWN:
+            self._known.clear()
+        self._known |= {key: made[key] for key in asked if _is_final(made[key])}
+        rows = {place: made[key] for key, found in places.items() for place in found}
+        return [rows[place] for place in range(len(items))]
 
     def judges(self, problem: Mapping) -> bool:
         """Whether any rule is given to the problem."""
@@ -366,12 +378,10 @@ class Rewarder:
         self.close()
 
 
-def _places(items: Sequence[tuple[str, Mapping]]) -> list[list[int]]:
-    """Where each different pair of a completion and a problem stands."""
-    places: dict[tuple[str, str], list[int]] = {}
-    for place, (completion, problem) in enumerate(items):
-        places.setdefault((completion, repr(problem)), []).append(place)
-    return [*places.values()]
+def _is_final(outcome: Outcome) -> bool:
+    """Whether asking again would say the same: limits of time and of memory depend on what else the machine does."""
+    verdict = outcome.value.get("verdict") if isinstance(outcome.value, dict) else ""
+    return outcome.status == "ok" and verdict != "timeout"
 
 
 def _grade(outcome: Outcome) -> _Grade:

@@ -34,8 +34,9 @@ def moody(completion, problem):
 
 
 def slow(completion, problem, limit):
-    """Another number each time, so that it shows what was asked once."""
-    return float.fromhex("0x" + os.urandom(4).hex())
+    """Another number each time, so that it shows what was asked once; for "late" with the verdict of the limit."""
+    made = float.fromhex("0x" + os.urandom(4).hex())
+    return Verdict(made, "timeout", "") if completion == "late" else made
 
 
 slow.own_limit = 5.0

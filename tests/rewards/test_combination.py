@@ -9,6 +9,7 @@ import numpy as np
 import pytest
 
 from rl_reason.errors import RunError, UsageError
+from rl_reason.rewards import combination
 from rl_reason.rewards.combination import Rewarder
 from rl_reason.settings import Reward
 
@@ -171,3 +172,14 @@ def test_what_takes_long_is_asked_once_of_equal_completions():
     assert len({a, b, a_of_another}) == 3
     assert graded.total.tolist() == [a, b, a, a_of_another, a, b]
     assert sum(told) == len(completions)
+
+
+def test_what_takes_long_is_remembered_unless_it_may_end_otherwise(monkeypatch):
+    problems, told = [{"id": "1"}, {"id": "1"}, {"id": "2"}], []
+    with Rewarder(Reward(names=(U + "slow",), weights=(1.0,), workers=1)) as rewarder:
+        before = rewarder.grade(["a", "late", "a"], problems)
+        after = rewarder.grade(["a", "late", "a", "b"], [*problems, {"id": "1"}], told.append)
+        assert [after.total[i] == before.total[i] for i in range(3)] == [True, False, True] and sum(told) == 4
+        monkeypatch.setattr(combination, "KNOWN", 2)
+        rewarder.grade(["c"], problems[:1])  # It remembers three, which is too many: they are forgotten.
+        assert rewarder.grade(["a"], problems[:1]).total[0] != after.total[0]
