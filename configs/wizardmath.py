@@ -223,6 +223,8 @@ def tiny():
         config.algorithm.batch_size = 16
         config.algorithm.learning_rate = 2e-4
         config.data.row_length = 260
+        # As of several hands: some tell the answer only, which is mostly wrong when the model does so, too.
+        config.data.solutions = ((0, (("worked", 0.85), ("bare", 0.15))),)
         stages[f"tuned_{pool}"] = config
 
     instructions = _instructions("stage:tuned_upward/export")
@@ -246,12 +248,11 @@ def tiny():
     stages["instruction_model"] = instructions
 
     steps = _tiny(read(str(HERE / "prm_math.py"), "tiny"), held_out)
-    steps.steps = 200
+    steps.steps = 120
     steps.model.path = "stage:tuned_upward/export"
     steps.data.name = "+".join(f"stage:pool_{pool}/kept.jsonl" for pool in POOLS)
     steps.data.problems = 0
-    # The fine-tuned model errs rarely; what is right and wrong is learned from both.
-    steps.sampling.temperature = 1.6
+    steps.sampling.temperature = 1.0
     steps.algorithm.group_size = 2
     steps.evaluation.every = 0
     stages["process_model"] = steps
