@@ -18,11 +18,11 @@ def hostile() -> str:
 
 @pytest.fixture
 def made_run(tmp_path) -> Callable[..., Path]:
-    """A function (steps, samples) → folder of a GRPO run whose values follow simple formulas of the step."""
+    """A function (steps, samples, name) → folder of a GRPO run whose values follow simple formulas of the step."""
 
-    def make(steps: int = 40, samples: int = 12) -> Path:
-        folder = tmp_path / "run"
-        folder.mkdir()
+    def make(steps: int = 40, samples: int = 12, name: str = "run") -> Path:
+        folder = tmp_path / name
+        folder.mkdir(parents=True)
         reward = {"names": ["accuracy", "format"], "weights": [1.0, 0.1]}
         (folder / "config.json").write_text(json.dumps({"steps": steps, "seed": 0, "reward": reward}))
         records = [

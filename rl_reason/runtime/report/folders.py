@@ -98,7 +98,9 @@ def _read_run(path: Path, name: str) -> Run:
 def _evaluation(path: Path, name: str, results: Mapping[str, Any]) -> Run:
     """A folder of `rl_reason.evaluate`: what was asked stands before `n`, what was measured behind it."""
     if not {"model", "data"} <= results.keys():
-        raise UsageError(f"{path}: not the folder of a run: its results.json is of no `rl_reason.evaluate`{_hint(path)}")
+        raise UsageError(
+            f"{path}: not the folder of a run: its results.json is of no `rl_reason.evaluate`{_hint(path)}"
+        )
     keys = list(results)
     asked = keys[: keys.index("n")] if "n" in keys else keys
     measured = {key: value for key, value in results.items() if key not in asked}

@@ -40,7 +40,7 @@ def write_report(workdir: Workdir | str | os.PathLike) -> Path:
 def make_page(runs: Sequence[Run]) -> str:
     """The page of one run, or of several side by side."""
     samples = read_samples(runs)
-    blocks = {"runs": block(_as_json(describe(runs))), "samples": block(_as_json(samples.to_json()))}
+    blocks = {"samples": block(_as_json(samples.to_json()))}
     blocks |= {f"tokens-{i}": block(tokens) for i, tokens in enumerate(samples.token_blocks())}
     blocks["plotly"] = _plotly()
     script = "".join(_asset(f"{name}.js") for name in SCRIPTS)
@@ -49,7 +49,8 @@ def make_page(runs: Sequence[Run]) -> str:
         "@@NAME@@": html.escape(" · ".join(run.name for run in runs)),
         "@@ALLOWED@@": allowed,
         "@@STYLE@@": _asset("style.css"),
-        "@@DATA@@": "\n".join(_element(name, text) for name, text in blocks.items()),
+        "@@DATA@@": embed(describe(runs)),
+        "@@BLOCKS@@": "\n".join(_element(name, text) for name, text in blocks.items()),
         "@@SCRIPT@@": script,
     }
     page = _asset("page.html")
@@ -91,6 +92,12 @@ def _describe(run: Run) -> dict[str, Any]:
     }
 
 
+def embed(data: Any) -> str:
+    """JSON that may stand in a script element: whatever it holds, "</script>" and "<!--" do not appear in it."""
+    text = json.dumps(data, allow_nan=False)
+    return text.replace("<", "\\u003c").replace(">", "\\u003e").replace("&", "\\u0026")
+
+
 @functools.cache
 def _plotly() -> str:
     return block(plotly.offline.get_plotlyjs().encode())
@@ -103,6 +110,7 @@ def block(data: bytes) -> str:
 
 
 def _as_json(data: Any) -> bytes:
+    # A half of a character, which JSON may hold, has no bytes.
     return json.dumps(data, allow_nan=False, ensure_ascii=False, separators=(",", ":")).encode("utf-8", "replace")
 
 

@@ -118,7 +118,9 @@ function showCurves() {
   const told = new Set(report.panels.flatMap(panel => panel.lines.map(([metric]) => metric)));
   const names = [...new Set(report.runs.flatMap(run => Object.keys(run.metrics)))].sort();
   const planned = report.panels.filter(panel => !panel.lines.some(([metric]) => OF_TIME.test(metric)));
-  if (planned.length === 0 && names.length === 0) return at("curves").remove();
+  // One evaluation makes no curve.
+  const isOver = report.runs.some(run => Object.values(run.evals).some(of => Object.values(of).some(rows => rows.length > 1)));
+  if (names.length === 0 && !isOver) return at("curves").remove();
   for (const panel of planned) addChart(at("charts"), panel.title, panel.unit, () => makePanel(panel));
 
   const others = names.filter(name => !told.has(name) && !name.startsWith("time/"));

@@ -1,4 +1,4 @@
-// The blocks of the page: base64 of gzip of JSON, or of numbers of tokens.
+// The data of the page: runs as JSON; samples, and numbers of their tokens, as base64 of gzip.
 
 const report = {runs: [], panels: [], settings: null, samples: null};
 // Runs whose curves are hidden.

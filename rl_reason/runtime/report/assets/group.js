@@ -62,7 +62,9 @@ function showQuestion(place, row, rows) {
   if (textIn("answer", row)) element(line, "span", `answer ${textIn("answer", row)}`, "answer");
   const right = rows.filter(one => samples.right[one] === 1).length;
   if (rows.some(one => samples.right[one] >= 0)) element(line, "span", `${right} of ${rows.length} right`, "faint");
-  element(head, "pre", textIn("prompt", row), "prompt");
+  // Of a prompt with examples the question is the end.
+  const prompt = element(head, "pre", textIn("prompt", row), "prompt");
+  prompt.scrollTop = prompt.scrollHeight;
   showOtherSteps(head, row);
 }
 

@@ -36,7 +36,7 @@ async function startPlotly(script) {
 
 async function open() {
   const samples = readJson("samples"), plotly = unpack("plotly");
-  Object.assign(report, await readJson("runs"));
+  Object.assign(report, JSON.parse(at("data").textContent));
   chooseTheme();
   showTitle();
   showTiles();
@@ -53,7 +53,7 @@ async function open() {
   showSections();
   await painted();
   performance.mark("samples");
-  await startPlotly(plotly);
+  if (charts.size) await startPlotly(plotly);
   await painted();
   performance.mark("ready");
   document.documentElement.dataset.ready = "true";

@@ -116,8 +116,10 @@ function showCorrections() {
     return;
   }
   element(place, "p", "The first completions sampled for training that turn a wrong calculation into a right one.", "faint");
+  const list = element(place, "div");
+  list.id = "corrections-list";
   for (const run of looked) for (const sample of run.corrections) {
-    const made = element(place, "details");
+    const made = element(list, "details");
     const of = isSeveral() ? `${run.name}, ` : "";
     element(made, "summary", `${of}step ${sample.step}, ${sample.id}: answer ${sample.answer}, ${sample.verdict}`);
     element(made, "pre", sample.prompt, "faint");

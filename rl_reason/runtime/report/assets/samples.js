@@ -26,7 +26,7 @@ function columns() {
   if (some("advantage")) numeric("advantage", "advantage", "6.2rem", value => number(value, 3));
   numeric("length", "length", "5rem", value => number(value));
   if (samples.right.some(value => value >= 0)) {
-    add("right", "verdict", "6.5rem", row => verdictOf(row), "verdict", row => samples.right[row]);
+    add("right", "verdict", "7.4rem", row => verdictOf(row), "verdict", row => samples.right[row]);
   }
   if (samples.texts.answer.length) add("answer", "answer", "6rem", row => textIn("answer", row), "cut", row => textIn("answer", row));
   add("completion", "completion", "", row => samples.completions[row].slice(0, 300).replace(/\s+/g, " "), "cut text", row => samples.completions[row]);

@@ -10,9 +10,8 @@ function showSettings() {
   for (const name of presets) option(select, `preset ${name}`, `preset ${name}${name === chosen ? (runs.some(run => run.given === name) ? " (given)" : " (nearest)") : ""}`);
   if (runs.some(run => run.hasDefaults)) option(select, "defaults", "the defaults");
   if (!isSeveral() && chosen) select.value = `preset ${chosen}`;
-  if (select.options.length === 0) at("differences").checked = false;
-  if (select.options.length === 0) select.parentElement.remove();
   for (const name of ["reference", "differences"]) at(name).onchange = showKeys;
+  if (select.options.length === 0) for (const name of ["reference", "differences"]) at(name).parentElement.hidden = true;
   at("settings-search").oninput = later(showKeys);
   const commands = report.runs.map(run => run.command).filter(Boolean);
   if (commands.length === 0) at("command").remove();
@@ -27,7 +26,7 @@ function referenceOf(run, reference, key) {
 }
 
 function showKeys() {
-  const {keys, runs} = report.settings, reference = at("reference")?.value ?? "", wanted = at("settings-search").value.toLowerCase();
+  const {keys, runs} = report.settings, reference = at("reference").value, wanted = at("settings-search").value.toLowerCase();
   const onlyDifferences = at("differences").checked, table = at("keys"), isBeside = reference && reference !== OTHERS;
   table.replaceChildren();
   const head = element(table, "tr");

@@ -41,7 +41,8 @@ function showTiming() {
   for (const phase of told) element(legend, "span", phase).style.setProperty("--own", phaseColor(phase));
   timed.forEach(run => {
     const title = isSeveral() ? `Phases of a step, ${run.name}` : "Phases of a step";
-    addChart(at("timing-charts"), title, "seconds", () => makeBars(run)).holder.classList.add("double");
+    const chart = addChart(at("timing-charts"), title, "seconds", () => makeBars(run));
+    chart.holder.classList.toggle("whole", !isSeveral());
   });
   const others = report.panels.filter(panel => !panel.stacked && panel.lines.some(([metric]) => OF_TIME.test(metric)));
   for (const panel of others) addChart(at("timing-charts"), panel.title, panel.unit, () => makePanel(panel));
