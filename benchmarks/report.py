@@ -1,5 +1,5 @@
-"""`python -m benchmarks.report [--steps=200] [--samples=20000] [--repeats=3] [--json=FILE]`: how long the report page of
-a long run takes to open in Chromium, beside the 3 s that it may take.
+"""`python -m benchmarks.report [--steps=200] [--samples=20000] [--repeats=3] [--json=FILE]`: how long the report page
+of a long run takes to open in Chromium, beside the 3 s that it may take.
 
 The run is made here: metrics as a run has them, completions that are made of worked solutions, cut into tokens by the
 shipped tokenizer, with a log-probability of each token under policy and reference. Seconds are those of the page, from

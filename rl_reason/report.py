@@ -1,5 +1,5 @@
-"""`python -m rl_reason.report DIR [DIR …] [--output=FILE] [--serve [--port=8000]]`: the page of runs, one file that needs
-no network.
+"""`python -m rl_reason.report DIR [DIR …] [--output=FILE] [--serve [--port=8000]]`: the page of runs, one file that
+needs no network.
 
 Of one folder it is DIR/report.html, of several, compared in one page, comparison.html in the current folder. A folder
 is one of `rl_reason.train` (also of a pipeline, or of a run that goes on), `rl_reason.evaluate` or

@@ -124,7 +124,7 @@ def _of_tokens(row: int, characters: Sequence[int], batch: Batch) -> dict[str, s
 
 
 def packed(values: Sequence[float] | np.ndarray, dtype: str) -> str:
-    """Numbers [N] as base64 of "<u2" or "<f2", the nearest ones that these have: `runtime.report.samples` reads them."""
+    """Numbers [N] as base64 of "<u2" or "<f2", the nearest ones that these have (`runtime.report.samples`)."""
     kind = np.finfo(dtype) if dtype == "<f2" else np.iinfo(dtype)
     return base64.b64encode(np.clip(values, kind.min, kind.max).astype(dtype).tobytes()).decode()
 

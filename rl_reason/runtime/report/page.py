@@ -20,7 +20,7 @@ import plotly.offline
 from rl_reason.runtime import curves
 from rl_reason.runtime.report import differences, tables
 from rl_reason.runtime.report.folders import Run, read_runs
-from rl_reason.runtime.report.samples import Columns, read_samples
+from rl_reason.runtime.report.samples import read_samples
 from rl_reason.runtime.workdir import Workdir, write_atomic
 
 SCRIPTS = ("dom", "data", "overview", "charts", "curves", "timing", "tokens", "group", "samples", "settings", "main")

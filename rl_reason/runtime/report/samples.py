@@ -1,8 +1,8 @@
 """The samples of runs as columns, and what is known of each of their tokens.
 
-A page holds tens of thousands of completions: what is filtered and sorted by lies in columns, texts that many samples
-share (prompts, answers, ids) are told once, and numbers of tokens are kept as bytes, some hundred samples a block, which
-the page unpacks when it shows one of them.
+A page holds tens of thousands of completions: what is filtered and sorted by lies in columns, texts that many of them
+share (prompts, answers, ids) are told once, and numbers of tokens are kept as bytes, some hundred samples a block,
+which the page unpacks when it shows one of them.
 """
 
 from __future__ import annotations

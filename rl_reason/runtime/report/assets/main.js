@@ -69,5 +69,5 @@ function tellTrouble(text) {
   at("trouble").textContent = text;
 }
 
-if (typeof DecompressionStream === "undefined") tellTrouble("This page needs a browser that has DecompressionStream: Chrome 80, Firefox 113, Safari 16.4 or later.");
+if (typeof DecompressionStream === "undefined") tellTrouble("This page needs a browser that has DecompressionStream: Chrome 111, Firefox 113, Safari 16.4 or later.");
 else open().catch(error => { tellTrouble(`The page cannot be shown: ${error}`); throw error; });
