@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import shutil
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -44,16 +44,21 @@ def browser() -> Iterator[Browser]:
         opened.close()
 
 
-def open_report(browser: Browser, file: Path, address: str = "", **settings: object) -> tuple[Page, list[str]]:
+def open_report(
+    browser: Browser, file: Path, address: str = "", watch: Callable[[Page], None] | None = None, **settings: object
+) -> tuple[Page, list[str]]:
     """A report page, when it is ready, and what went wrong on it so far and will: a list that grows.
 
     Args:
         browser: of `browser`.
         file: the page.
-        address: what stands behind the file's, as "#step=3"; or all of it where there is no file.
+        address: what stands behind the file's, as "#stepFrom=3".
+        watch: is called with the page before it is opened.
         settings: of `Browser.new_page`, as `color_scheme="dark"`.
     """
     page = browser.new_page(viewport={"width": 1440, "height": 900}, **settings)  # type: ignore[arg-type]
+    if watch:
+        watch(page)
     troubles: list[str] = []
     page.on("console", lambda told: troubles.append(told.text) if told.type in ("error", "warning") else None)
     page.on("pageerror", lambda error: troubles.append(str(error)))

@@ -3,7 +3,8 @@ of a long run takes to open in Chromium, beside the 3 s that it may take.
 
 The run is made here: metrics as a run has them, completions that are made of worked solutions, cut into tokens by the
 shipped tokenizer, with a log-probability of each token under policy and reference. Seconds are those of the page, from
-its opening until the table of samples can be used, and until everything in view is drawn.
+its opening until the table of samples can be used, and until everything in view is drawn. Beside them stands what the
+page's main thread has computed until then, which other work on the machine does not make longer.
 """
 
 from __future__ import annotations
@@ -17,6 +18,7 @@ import time
 from collections.abc import Iterator
 from pathlib import Path
 from statistics import median
+from typing import TYPE_CHECKING
 
 import numpy as np
 
@@ -26,6 +28,9 @@ from rl_reason.errors import RunError, UsageError, run_command
 from rl_reason.runtime.flags import Spec, parse_flags
 from rl_reason.runtime.progress import Progress, table
 from rl_reason.runtime.workdir import write_atomic
+
+if TYPE_CHECKING:
+    from playwright.sync_api import CDPSession, Page
 
 LIMIT = 3.0
 """Seconds."""
@@ -76,13 +81,24 @@ def _opened(page: Path, repeats: int) -> dict[str, float]:
     found = []
     for _ in range(repeats):
         with browser() as one:
-            opened, troubles = open_report(one, page)
+            sessions: list = []
+            opened, troubles = open_report(one, page, watch=lambda new, made=sessions: made.append(_measured(new)))
             if troubles:
                 raise RunError(f"the page tells of an error: {troubles[0]}")
             marks = opened.evaluate("performance.getEntriesByType('mark').map(mark => [mark.name, mark.startTime])")
             search = opened.evaluate(_SEARCH)
-            found.append({**dict(marks), "search": search})
-    return {f"{name}_s": median(one[name] for one in found) / 1000 for name in ("samples", "ready", "search")}
+            (session,) = sessions
+            counted = {one["name"]: one["value"] for one in session.send("Performance.getMetrics")["metrics"]}
+            found.append({**dict(marks), "search": search, "thread": 1000 * counted["TaskDuration"] - search})
+    names = ("samples", "ready", "search", "thread")
+    return {f"{name}_s": median(one[name] for one in found) / 1000 for name in names}
+
+
+def _measured(page: Page) -> CDPSession:
+    """Has the processor's time counted."""
+    session = page.context.new_cdp_session(page)
+    session.send("Performance.enable", {"timeDomain": "threadTicks"})
+    return session
 
 
 _SEARCH = """() => {
@@ -97,6 +113,7 @@ def _show(made: dict) -> None:
     rows = [
         ["table of samples can be used", f"{made['samples_s']:.2f} s", f"{LIMIT:g} s"],
         ["everything in view is drawn", f"{made['ready_s']:.2f} s", f"{LIMIT:g} s"],
+        ["processor time of its main thread", f"{made['thread_s']:.2f} s", ""],
         ["search of a text in all samples", f"{made['search_s']:.2f} s", ""],
         ["the page is written", f"{made['write_s']:.2f} s", ""],
         ["size of the page", f"{made['page_bytes'] / 2**20:.1f} MiB", ""],

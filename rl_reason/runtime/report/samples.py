@@ -14,7 +14,7 @@ import os
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeGuard
 
 import numpy as np
 
@@ -118,7 +118,7 @@ def read_samples(runs: Sequence[Run]) -> Columns:
 
 
 def _thinned(files: Sequence[Path]) -> Iterator[tuple[dict[str, Any], bool]]:
-    """Records, and whether each is kept: all of them, or of files that are too large every so-manieth group."""
+    """Records, and whether each is kept: all of them, or of files that are too large groups at even distances."""
     share = min(1.0, MOST_BYTES / max(sum(os.path.getsize(file) for file in files), 1))
     group, number = None, -1
     for file in files:
@@ -212,7 +212,7 @@ def text_of(value: Any) -> str:
     return value if isinstance(value, str) else json.dumps(value, ensure_ascii=False, indent=1)
 
 
-def _is_number(value: Any) -> bool:
+def _is_number(value: Any) -> TypeGuard[float]:
     return isinstance(value, int | float) and not isinstance(value, bool)
 
 

@@ -38,8 +38,8 @@ def tiles(run: Run) -> list[list[str]]:
     if "reward/mean" not in run.series and "loss" in run.series:
         shown.insert(0, ("loss", "loss", ".3g"))
     for metric, label, form in shown:
-        values = curves.smooth(run.series[metric][1])
-        made.append([label, *_from_to([f"{values[0]:{form}}", f"{values[-1]:{form}}"], len(values) > 1)])
+        smoothed = curves.smooth(run.series[metric][1])
+        made.append([label, *_from_to([f"{smoothed[0]:{form}}", f"{smoothed[-1]:{form}}"], len(smoothed) > 1)])
     last_step = max((int(steps[-1]) for steps, _ in run.series.values()), default=0)
     if last_step:
         # A pipeline's steps are those of its stages.

@@ -7,7 +7,7 @@ const viewed = new IntersectionObserver(entries => {
     chart.isVisible = entry.isIntersecting;
     if (chart.isVisible && chart.isStale) draw(chart);
   }
-}, {rootMargin: "200px"});
+}, {rootMargin: "100px"});
 
 // `make()` gives {traces, labels: [[text, color, dash]], layout}; traces have a `label`.
 function addChart(place, title, unit, make) {

@@ -104,7 +104,7 @@ function makePanel(panel) {
     }
   });
   const yaxis = isLog ? {type: "log", exponentformat: "power"} : {};
-  if (panel.percent) yaxis.tickformat = ".0%";
+  if (panel.percent) yaxis.tickformat = ".3~%";
   // What is 0 throughout lies at the bottom.
   if (!isLog && traces.every(trace => trace.y.every(value => value === 0))) yaxis.range = [0, 1];
   return {traces, labels: [...labels.values()], layout: {yaxis, xaxis: {title: {text: AXES[look.axis], font: {size: 10}, standoff: 4}}}};

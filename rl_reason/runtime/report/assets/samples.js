@@ -21,9 +21,9 @@ function columns() {
   if (samples.texts.stage.length) add("stage", "stage", "6rem", row => textIn("stage", row), "cut", row => textIn("stage", row));
   if (some("reward")) numeric("reward", "reward", "5rem", value => number(value, 3));
   for (const name of Object.keys(samples.parts).slice(0, 4)) {
-    add(`part ${name}`, name, `${Math.min(Math.max(0.55 * name.length + 1.8, 5), 9)}rem`, row => number(samples.parts[name][row], 3), "number faint", row => samples.parts[name][row]);
+    add(`part ${name}`, name, `${Math.min(Math.max(0.55 * name.length + 1.8, 5), 10)}rem`, row => number(samples.parts[name][row], 3), "number faint", row => samples.parts[name][row]);
   }
-  if (some("advantage")) numeric("advantage", "advantage", "6.2rem", value => number(value, 3));
+  if (some("advantage")) numeric("advantage", "advantage", "7rem", value => number(value, 3));
   numeric("length", "length", "5rem", value => number(value));
   if (samples.right.some(value => value >= 0)) {
     add("right", "verdict", "7.4rem", row => verdictOf(row), "verdict", row => samples.right[row]);
@@ -54,8 +54,9 @@ function showSamples() {
   }
   at("window").addEventListener("scroll", () => showRows(false));
   at("window").addEventListener("keydown", step);
-  readHash();
+  const chosen = readHash();
   filter();
+  if (table.found.includes(chosen)) choose(chosen);
 }
 
 // name → the element that filters by it.
@@ -219,6 +220,7 @@ function spacer(body, rows) {
 
 function choose(row) {
   table.chosen = row;
+  scrollRowsTo(table.found.indexOf(row));
   showRows(true);
   writeHash();
   showGroup(row);
@@ -231,10 +233,15 @@ function step(event) {
   event.preventDefault();
   const place = table.found.indexOf(table.chosen), next = table.found[place + by];
   if (next === undefined) return;
-  const view = at("window"), top = (place + by) * ROW, head = document.querySelector("#rows thead").offsetHeight;
+  choose(next);
+}
+
+// So far that this place of the table is in its window.
+function scrollRowsTo(place) {
+  const view = at("window"), top = place * ROW, head = document.querySelector("#rows thead").offsetHeight;
+  if (place < 0) return;
   if (top < view.scrollTop) view.scrollTop = top;
   if (top + ROW + head > view.scrollTop + view.clientHeight) view.scrollTop = top + ROW + head - view.clientHeight;
-  choose(next);
 }
 
 // What is looked at stands in the address, so that it can be sent to someone.
@@ -248,6 +255,7 @@ function writeHash() {
   history.replaceState(null, "", [...told].length ? `#${told}` : location.pathname + location.search);
 }
 
+// Sets the filters as the address says, and gives the sample that it names.
 function readHash() {
   const told = new URLSearchParams(location.hash.slice(1));
   for (const [name, value] of told) {
@@ -255,5 +263,5 @@ function readHash() {
   }
   const order = told.get("order") ?? "", chosen = Number(told.get("sample") ?? NaN);
   if (order) table.order = {key: order.replace(/^-/, ""), down: order.startsWith("-")};
-  if (chosen >= 0 && chosen < report.samples.count) { table.chosen = chosen; showGroup(chosen); }
+  return chosen >= 0 && chosen < report.samples.count ? chosen : null;
 }

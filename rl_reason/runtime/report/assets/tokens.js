@@ -17,7 +17,7 @@ const SHADES = {
   },
   logprobs: {
     label: "log-probability", planes: ["logprobs"], signed: false,
-    told: "−log π of the sampler: the stronger, the less probable the token was",
+    told: "log π of the sampler: the stronger, the less probable the token was",
     of: (token, i) => token.logprobs ? token.logprobs[i] : null,
   },
   drift: {
