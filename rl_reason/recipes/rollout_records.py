@@ -112,11 +112,11 @@ def sample_records(step: int, count: int, trained: Exploration, batch: Batch, mo
 
 def _of_tokens(row: int, characters: Sequence[int], batch: Batch) -> dict[str, str]:
     """What is known of each token of a completion: as many as it has, and no more room than that (`packed`)."""
-    length = len(characters)
+    length, advantages = len(characters), batch.get("advantages")
     known = {
         "token_logprobs": batch["sampler_logprobs"],
         "token_reference_logprobs": batch.get("reference_logprobs"),
-        "token_advantages": batch["advantages"] if np.ndim(batch.get("advantages")) == 2 else None,
+        "token_advantages": advantages if advantages is not None and advantages.ndim == 2 else None,
     }
     return {"token_characters": packed(characters, "<u2")} | {
         name: packed(values[row, :length], "<f2") for name, values in known.items() if values is not None
