@@ -15,7 +15,7 @@ setup(
     license="Apache-2.0",
     python_requires=">=3.11",
     packages=find_packages(include=["rl_reason", "rl_reason.*"]),
-    package_data={"rl_reason": ["**/*.html", "**/*.json", "**/*.jsonl", "**/*.txt"]},
+    package_data={"rl_reason": ["**/*.html", "**/*.css", "**/*.js", "**/*.json", "**/*.jsonl", "**/*.txt"]},
     install_requires=[
         "jax>=0.10,<0.12",
         "flax>=0.12",
@@ -39,7 +39,7 @@ setup(
         "plotly>=6",
     ],
     extras_require={
-        "test": ["pytest>=8", "pytest-xdist>=3.6", "ruff", "mypy", "torch>=2.6", "peft>=0.18"],
+        "test": ["pytest>=8", "pytest-xdist>=3.6", "ruff", "mypy", "torch>=2.6", "peft>=0.18", "playwright>=1.50"],
         # The one version whose verifiers are known (`rl_reason/gym_tasks.py`).
         "gym": ["reasoning-gym==0.1.25"],
         # The versions whose constructions are known (`rl_reason/geometry/engine.py`).

@@ -3,11 +3,13 @@ corrections.jsonl."""
 
 from __future__ import annotations
 
+import base64
 from collections.abc import Sequence
 from pathlib import Path
 
 import numpy as np
 
+from rl_reason.data.token_texts import token_characters
 from rl_reason.data.tokenization import decode
 from rl_reason.recipes.exploration import Exploration
 from rl_reason.recipes.rollout import Batch
@@ -83,6 +85,8 @@ def sample_records(step: int, count: int, trained: Exploration, batch: Batch, mo
     group = trained.group_size
     failed = {failure["index"]: failure for failure in graded.failures}
     rows = sorted({*range(min(count, len(texts))), *failed})
+    tokens = [samples.tokens[row, : samples.lengths[row]].tolist() for row in rows]
+    characters = token_characters(model.tokenizer, tokens, [texts[row] for row in rows])
     return [
         {
             "step": step,
@@ -99,10 +103,30 @@ def sample_records(step: int, count: int, trained: Exploration, batch: Batch, mo
             **({"advantage": float(np.ravel(batch["advantages"][row])[0])} if "advantages" in batch else {}),
             "tokens": int(samples.lengths[row]),
             "finish": "stop" if samples.finished[row] else "length",
+            **_of_tokens(row, of_row, batch),
         }
         | ({"failure": describe_failure(failed[row])} if row in failed else {})
-        for row in rows
+        for row, of_row in zip(rows, characters, strict=True)
     ]
+
+
+def _of_tokens(row: int, characters: Sequence[int], batch: Batch) -> dict[str, str]:
+    """What is known of each token of a completion: as many as it has, and no more room than that (`packed`)."""
+    length, advantages = len(characters), batch.get("advantages")
+    known = {
+        "token_logprobs": batch["sampler_logprobs"],
+        "token_reference_logprobs": batch.get("reference_logprobs"),
+        "token_advantages": advantages if advantages is not None and advantages.ndim == 2 else None,
+    }
+    return {"token_characters": packed(characters, "<u2")} | {
+        name: packed(values[row, :length], "<f2") for name, values in known.items() if values is not None
+    }
+
+
+def packed(values: Sequence[float] | np.ndarray, dtype: str) -> str:
+    """Numbers [N] as base64 of "<u2" or "<f2", the nearest ones that these have (`runtime.report.samples`)."""
+    kind = np.finfo(dtype) if dtype == "<f2" else np.iinfo(dtype)
+    return base64.b64encode(np.clip(values, kind.min, kind.max).astype(dtype).tobytes()).decode()
 
 
 class Corrections:

@@ -26,8 +26,8 @@ COLORS = ("#0072B2", "#D55E00", "#009E73", "#CC79A7", "#E69F00", "#56B4E9", "#55
 MAX_POINTS = 2000
 # `reward/…` metrics that are no part of the reward.
 _NOT_REWARD_PARTS = {"mean", "std", "min", "max", "correct", "wrong", "unparseable", "timeout", "crash"}
-_PHASES = ("sample", "reward", "wait", "resample", "score", "update", "reward_model")
-_BETWEEN = ("evaluate", "save")
+PHASES = ("sample", "reward", "wait", "resample", "score", "update", "reward_model")
+BETWEEN = ("evaluate", "save")
 """Phases between a step and the one before."""
 
 WIDTH, HANDLE = 70, 5
@@ -65,7 +65,7 @@ def panels(metrics: Collection[str], evals: Evals) -> list[Panel]:
     held_out_votes = _votes(set.intersection(*measures)) or _votes(set.union(*measures))
     rewards = (name.removeprefix("reward/") for name in metrics if name.startswith("reward/"))
     parts = [(f"reward/{part}", part) for part in sorted(rewards) if part not in _NOT_REWARD_PARTS]
-    phases = [(f"time/{phase}_s", phase) for phase in (*_PHASES, "other")]
+    phases = [(f"time/{phase}_s", phase) for phase in (*PHASES, "other")]
     planned = [
         Panel("Reward", "reward of a completion", (("reward/mean", "total"), *parts)),
         Panel("pass@1", "share of right completions", (("pass@1/train", "training"),), percent=True, held_out="pass@1"),
@@ -131,7 +131,7 @@ def panels(metrics: Collection[str], evals: Evals) -> list[Panel]:
             (("experts/violation/mean", "mean of layers"), ("experts/violation/max", "worst layer")),
         ),
         Panel("Time of a step", "seconds", tuple(phases), stacked=True),
-        Panel("Time between steps", "seconds", tuple((f"time/{phase}_s", phase) for phase in _BETWEEN)),
+        Panel("Time between steps", "seconds", tuple((f"time/{phase}_s", phase) for phase in BETWEEN)),
         Panel("Throughput", "tokens per second", (("tokens/s", "tokens"),)),
         Panel("Model FLOPs utilisation", "share of the devices' peak", (("mfu", "all phases"),), percent=True),
         Panel("Greatest memory", "GiB", (("memory/device_GiB", "of a device"), ("memory/host_GiB", "of the process"))),
@@ -157,7 +157,7 @@ def read_series(workdir: Workdir) -> dict[str, tuple[np.ndarray, np.ndarray]]:
         step = record.pop("step", None)
         if not isinstance(step, int):
             continue
-        phases = [record.get(f"time/{phase}_s") for phase in _PHASES]
+        phases = [record.get(f"time/{phase}_s") for phase in PHASES]
         if isinstance(whole := record.get("time/step_s"), int | float) and any(p is not None for p in phases):
             record["time/other_s"] = max(0.0, whole - sum(p or 0.0 for p in phases))
         for name, value in record.items():

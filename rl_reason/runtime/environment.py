@@ -4,8 +4,10 @@ from __future__ import annotations
 
 import platform
 import subprocess
+import sys
 from collections import Counter
 from importlib import metadata
+from pathlib import Path
 from typing import Any
 
 PACKAGES = (
@@ -15,13 +17,15 @@ PACKAGES = (
 
 
 def describe() -> dict[str, Any]:
-    """JSON values: `python`, `platform`, `backend`, `devices` (kind → number), `hosts`, `packages`, `git`.
+    """JSON values: `command` (its words), `python`, `platform`, `backend`, `devices` (kind → number), `hosts`,
+    `packages`, `git`.
 
     Starts jax's backend, so `jax.distributed.initialize` comes first. Does not hold the machine's name.
     """
     import jax  # Here, because it is slow and `report` needs only what stands in the file.
 
     return {
+        "command": _command(),
         "python": platform.python_version(),
         "platform": f"{platform.system()} {platform.machine()}",
         "backend": jax.default_backend(),
@@ -30,6 +34,13 @@ def describe() -> dict[str, Any]:
         "packages": _versions(),
         "git": _commit(),
     }
+
+
+def _command() -> list[str]:
+    """What this process was started with; the file of a module by the module's name."""
+    spec = getattr(sys.modules["__main__"], "__spec__", None)
+    program = ["python", "-m", spec.name] if spec else [Path(sys.argv[0]).name]
+    return [*program, *sys.argv[1:]]
 
 
 def _versions() -> dict[str, str]:

@@ -48,7 +48,7 @@ def test_mixes_measures_and_goes_on(commands, tiny_model, pages, tmp_path):
     of_problems = [record for record in evaluations if "pass@1" in record]
     assert all(record["greedy"] in (0.0, 0.5, 1.0) and len(record["greedy_ci95"]) == 2 for record in of_problems)
     assert "perplexity" in done.stdout and (whole / "export" / "model.safetensors").exists()
-    assert "Perplexity" in [chart["layout"]["title"]["text"] for chart in json.loads(_data(whole))["charts"]]
+    assert "Perplexity" in [panel["title"] for panel in json.loads(_data(whole))["panels"]]
 
     commands.succeed(flags(pages, tiny_model, parts, "--config.steps=4"))
     commands.succeed(flags(pages, tiny_model, parts))

@@ -1,5 +1,6 @@
 """What a step of policy-gradient training leaves on record."""
 
+import base64
 import json
 from types import SimpleNamespace
 
@@ -7,10 +8,11 @@ import numpy as np
 import pytest
 
 from rl_reason.data.iterators import EncodedPrompt
+from rl_reason.data.tokenization import decode, train_tokenizer
 from rl_reason.recipes import rollout_records
 from rl_reason.recipes.evaluation import Samples
 from rl_reason.recipes.exploration import Exploration
-from rl_reason.recipes.rollout_records import MOST_CORRECTIONS, Corrections, rollout_metrics
+from rl_reason.recipes.rollout_records import MOST_CORRECTIONS, Corrections, rollout_metrics, sample_records
 from rl_reason.rewards.combination import Graded
 from rl_reason.settings import Reward
 
@@ -69,3 +71,29 @@ def test_the_first_corrections_are_kept_also_behind_a_restart(tmp_path, monkeypa
         later = [one for step in range(4, 12) for one in one_of_both.records(step, drawn, model)]
         assert len(first) + len(later) == MOST_CORRECTIONS
         assert later[-1]["step"] == 3 + MOST_CORRECTIONS // 4 - 1
+
+
+def test_what_is_known_of_tokens_stands_in_samples():
+    """As many numbers as a completion has tokens, of the rows that are shown; advantages where tokens differ."""
+    tokenizer = train_tokenizer(["2+2=4 so 4"] * 20, 270)
+    rows = [[*tokenizer(text)["input_ids"], tokenizer.eos_token_id] for text in ("2+2=4", "so", "4", "2")]
+    lengths = np.array([len(row) for row in rows])
+    shape = (4, lengths.max())
+    tokens = np.array([row + [0] * (shape[1] - len(row)) for row in rows])
+    drawn = explore([decode(tokenizer, row) for row in rows], "4444", [True, False, True, False])
+    drawn.samples.__dict__.update(tokens=tokens, lengths=lengths)
+    numbers = -np.arange(tokens.size, dtype=np.float32).reshape(shape)
+    batch = {"advantages": np.ones(4), "sampler_logprobs": numbers, "reference_logprobs": numbers / 2}
+    made = sample_records(3, 2, drawn, batch, SimpleNamespace(tokenizer=tokenizer))
+    assert [one["completion"] for one in made] == ["2+2=4", "so"]
+    read = lambda one, key, kind: np.frombuffer(base64.b64decode(one[key]), kind)  # noqa: E731
+    for row, one in enumerate(made):
+        characters = read(one, "token_characters", "<u2")
+        assert characters.sum() == len(one["completion"]) and len(characters) == one["tokens"] == lengths[row]
+        np.testing.assert_array_equal(read(one, "token_logprobs", "<f2"), numbers[row, : lengths[row]])
+        np.testing.assert_array_equal(read(one, "token_reference_logprobs", "<f2"), numbers[row, : lengths[row]] / 2)
+        assert "token_advantages" not in one and one["advantage"] == 1
+    of_tokens = {"advantages": numbers, "sampler_logprobs": numbers}
+    (first,) = sample_records(3, 1, drawn, of_tokens, SimpleNamespace(tokenizer=tokenizer))
+    np.testing.assert_array_equal(read(first, "token_advantages", "<f2"), numbers[0, : lengths[0]])
+    assert "token_reference_logprobs" not in first

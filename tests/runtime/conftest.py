@@ -17,12 +17,17 @@ def hostile() -> str:
 
 
 @pytest.fixture
-def made_run(tmp_path) -> Callable[..., Path]:
-    """A function (steps, samples) → folder of a GRPO run whose values follow simple formulas of the step."""
+def made_run(tmp_path, run_maker) -> Callable[..., Path]:
+    """A function (steps, samples, name) → folder of a run, as `run_maker` makes it."""
+    return lambda steps=40, samples=12, name="run": run_maker(tmp_path / name, steps, samples)
 
-    def make(steps: int = 40, samples: int = 12) -> Path:
-        folder = tmp_path / "run"
-        folder.mkdir()
+
+@pytest.fixture(scope="session")
+def run_maker() -> Callable[..., Path]:
+    """A function (folder, steps, samples) → folder of a GRPO run whose values follow simple formulas of the step."""
+
+    def make(folder: Path, steps: int = 40, samples: int = 12) -> Path:
+        folder.mkdir(parents=True)
         reward = {"names": ["accuracy", "format"], "weights": [1.0, 0.1]}
         (folder / "config.json").write_text(json.dumps({"steps": steps, "seed": 0, "reward": reward}))
         records = [
