@@ -12,7 +12,7 @@ RUN_READY := $(VENV)/.ready-run
 TEST_READY := $(VENV)/.ready-test
 PIP := $(PYTHON) -m pip --disable-pip-version-check --quiet
 
-.PHONY: demo test test-slow lint docs clean
+.PHONY: demo test test-slow lint docs wheel clean
 
 demo: $(RUN_READY)
 	$(PYTHON) -m rl_reason.train --config=configs/grpo_math.py:tiny --workdir=runs/demo
@@ -31,6 +31,12 @@ lint: $(TEST_READY)
 docs: $(VENV_DOCS)/.ready
 	$(DOCS_PYTHON) -m mkdocs build --strict --quiet
 	@echo "site/index.html: the documents"
+
+# Of what lies in build/ a wheel would have files that are gone.
+wheel: $(TEST_READY)
+	rm -rf build dist
+	$(PIP) wheel . --no-deps --no-build-isolation --wheel-dir dist
+	$(PYTHON) tests/packaging/try_wheel.py dist/rl_reason-*.whl
 
 # A candidate counts if it runs, is new enough and can make virtual environments.
 $(PYTHON) $(DOCS_PYTHON):
