@@ -55,12 +55,13 @@ $(RUN_READY): requirements.lock setup.py | $(PYTHON)
 	$(PIP) install --no-deps -e .
 	@touch $@
 
-$(TEST_READY): requirements-test.lock requirements-gym.lock requirements-geometry.lock $(RUN_READY)
+$(TEST_READY): requirements-test.lock requirements-gym.lock requirements-geometry.lock requirements-wandb.lock $(RUN_READY)
 	$(PIP) install -r requirements-test.lock
 	@$(PIP) install -r requirements-gym.lock || \
 	  echo "reasoning-gym cannot be installed here (pycosat needs a C compiler): its tests are skipped"
 	@$(PIP) install -r requirements-geometry.lock || \
 	  echo "newclid cannot be installed here (py-yuclid is built with a C++ compiler): its tests are skipped"
+	@$(PIP) install -r requirements-wandb.lock || echo "wandb cannot be installed here: its tests are skipped"
 	@touch $@
 
 $(VENV_DOCS)/.ready: requirements-docs.lock | $(DOCS_PYTHON)

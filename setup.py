@@ -49,6 +49,7 @@ setup(
         "gym": ["reasoning-gym==0.1.25"],
         # The versions whose constructions are known (`rl_reason/geometry/engine.py`).
         "geometry": ["newclid==3.0.1", "py-yuclid==3.0.0", "pyyaml"],
+        "wandb": ["wandb>=0.31"],
         # In an environment of their own: they import nothing of the project (`make docs`).
         "docs": ["mkdocs-material>=9.7,<10", "mkdocstrings[python]>=1", "ruff"],
         "tpu": ["jax[tpu]"],
