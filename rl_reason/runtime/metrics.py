@@ -71,7 +71,7 @@ class MetricsWriter:
             return
         record = {"step": int(step)} | {name: _number(name, value) for name, value in metrics.items()}
         self._append(self._workdir.metrics, [record])
-        self._tell(record["step"], {name: value for name, value in record.items() if value is not None})
+        self._tell(int(step), {name: value for name, value in record.items() if value is not None})
 
     def write_eval(self, record: Mapping[str, Any]) -> None:
         """One line of eval.jsonl: `step`, `dataset`, `n`, `pass@1`, `pass@1_ci95` and what else was measured."""

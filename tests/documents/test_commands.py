@@ -59,6 +59,7 @@ OF_OTHERS = {
     ("git", "clone", "URL_OF_YOUR_COPY", "rl_reason"),
     ("mkdir", "-p", "checkpoints/assistant"),
     ("python3", "-m", "uv", "venv", "--python=3.11"),
+    ("python3.11", "-m", "venv", ".venv"),
     ("wandb", "sync"),
 }
 EXTRAS = re.findall(r'^        "(\w+)": \[', (ROOT / "setup.py").read_text(), re.MULTILINE)
@@ -130,6 +131,10 @@ def run(tmp_path, monkeypatch, request) -> Callable[[Words], None]:
             assert [word for word in rest[5:] if not re.fullmatch(r"--[\w-]+=\S+", word)] == []
         elif program == "cp":
             assert re.fullmatch(r"runs/\w+/export/\*", rest[0]) and (ROOT / rest[1]).is_dir()
+        elif program == "sbatch":
+            assert (ROOT / rest[-1]).is_file()
+        elif rest[:1] == ["-c"]:
+            compile(rest[1], "-c", "exec")
         elif program == ".ci/run":
             assert os.access(ROOT / program, os.X_OK) and not rest
         else:
