@@ -12,7 +12,7 @@ RUN_READY := $(VENV)/.ready-run
 TEST_READY := $(VENV)/.ready-test
 PIP := $(PYTHON) -m pip --disable-pip-version-check --quiet
 
-.PHONY: demo test test-slow lint docs clean
+.PHONY: demo test test-slow lint docs wheel clean
 
 demo: $(RUN_READY)
 	$(PYTHON) -m rl_reason.train --config=configs/grpo_math.py:tiny --workdir=runs/demo
@@ -32,6 +32,12 @@ docs: $(VENV_DOCS)/.ready
 	$(DOCS_PYTHON) -m mkdocs build --strict --quiet
 	@echo "site/index.html: the documents"
 
+# Of what lies in build/ a wheel would have files that are gone.
+wheel: $(TEST_READY)
+	rm -rf build dist
+	$(PIP) wheel . --no-deps --no-build-isolation --wheel-dir dist
+	$(PYTHON) tests/packaging/try_wheel.py dist/rl_reason-*.whl
+
 # A candidate counts if it runs, is new enough and can make virtual environments.
 $(PYTHON) $(DOCS_PYTHON):
 	@for python in python3.13 python3.12 python3.11 python3 python; do \
@@ -49,12 +55,13 @@ $(RUN_READY): requirements.lock setup.py | $(PYTHON)
 	$(PIP) install --no-deps -e .
 	@touch $@
 
-$(TEST_READY): requirements-test.lock requirements-gym.lock requirements-geometry.lock $(RUN_READY)
+$(TEST_READY): requirements-test.lock requirements-gym.lock requirements-geometry.lock requirements-wandb.lock $(RUN_READY)
 	$(PIP) install -r requirements-test.lock
 	@$(PIP) install -r requirements-gym.lock || \
 	  echo "reasoning-gym cannot be installed here (pycosat needs a C compiler): its tests are skipped"
 	@$(PIP) install -r requirements-geometry.lock || \
 	  echo "newclid cannot be installed here (py-yuclid is built with a C++ compiler): its tests are skipped"
+	@$(PIP) install -r requirements-wandb.lock || echo "wandb cannot be installed here: its tests are skipped"
 	@touch $@
 
 $(VENV_DOCS)/.ready: requirements-docs.lock | $(DOCS_PYTHON)

@@ -5,6 +5,10 @@ from pathlib import Path
 from setuptools import find_packages, setup
 
 readme = Path(__file__).with_name("README.md")
+# Each is a module with `main`, and a program that runs it.
+COMMANDS = (
+    "compare", "contamination", "evaluate", "export", "generate", "grade", "plan", "prove", "report", "train",
+)  # fmt: skip
 
 setup(
     name="rl_reason",
@@ -16,6 +20,7 @@ setup(
     python_requires=">=3.11",
     packages=find_packages(include=["rl_reason", "rl_reason.*"]),
     package_data={"rl_reason": ["**/*.html", "**/*.css", "**/*.js", "**/*.json", "**/*.jsonl", "**/*.txt"]},
+    entry_points={"console_scripts": [f"rl-reason-{name} = rl_reason.console:main" for name in COMMANDS]},
     install_requires=[
         "jax>=0.10,<0.12",
         "flax>=0.12",
@@ -44,6 +49,7 @@ setup(
         "gym": ["reasoning-gym==0.1.25"],
         # The versions whose constructions are known (`rl_reason/geometry/engine.py`).
         "geometry": ["newclid==3.0.1", "py-yuclid==3.0.0", "pyyaml"],
+        "wandb": ["wandb>=0.31"],
         # In an environment of their own: they import nothing of the project (`make docs`).
         "docs": ["mkdocs-material>=9.7,<10", "mkdocstrings[python]>=1", "ruff"],
         "tpu": ["jax[tpu]"],

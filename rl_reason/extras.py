@@ -1,10 +1,18 @@
-"""Packages of which one version is known: those of the extras."""
+"""Packages of the extras, of some of which one version is known."""
 
 from __future__ import annotations
 
 from importlib import metadata
 
 from rl_reason.errors import UsageError
+
+
+def find_version(package: str, extra: str, key: str) -> str:
+    """The version that is installed; raises `UsageError` where none is. Arguments as below."""
+    try:
+        return metadata.version(package)
+    except metadata.PackageNotFoundError:
+        raise UsageError(f"{key}: needs the package {package}; expected pip install 'rl_reason[{extra}]'") from None
 
 
 def check_version(package: str, version: str, extra: str, key: str) -> None:
@@ -19,9 +27,6 @@ def check_version(package: str, version: str, extra: str, key: str) -> None:
     Raises:
         UsageError: names `key`.
     """
-    try:
-        found = metadata.version(package)
-    except metadata.PackageNotFoundError:
-        raise UsageError(f"{key}: needs the package {package}; expected pip install 'rl_reason[{extra}]'") from None
+    found = find_version(package, extra, key)
     if found != version:
         raise UsageError(f"{key}: {package} {found} is installed; expected {version}, the one that is known here")

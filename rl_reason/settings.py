@@ -586,6 +586,8 @@ class Log:
     """Steps between lines of metrics.jsonl."""
     samples: int = 8
     """Completions of a logged step that go to samples.jsonl: whole groups first, in the order of the batch."""
+    wandb: str = ""
+    """PROJECT or ENTITY/PROJECT of Weights & Biases, which has the numbers of metrics.jsonl and eval.jsonl too."""
 
 
 @dataclass(frozen=True)

@@ -89,9 +89,11 @@ class Loop:
         self._checkpoints = enter(Checkpoints(workdir.checkpoints, kept.keep, kept.keep_best, start=self._start))
         self._owed = self._start == 0 or not self._checkpoints.data_state(self._start)["evaluated"]
         self._preemption = enter(Preemption(self._save_done))
-        of_steps, of_evaluations = self._start or -1, self._start - self._owed
+        evaluated, wandb = self._start - self._owed, settings.log.wandb
         self.metrics = enter(
-            MetricsWriter(workdir, of_steps, enabled=first, others=self._others, evaluated=of_evaluations)
+            MetricsWriter(
+                workdir, self._start or -1, enabled=first, others=self._others, evaluated=evaluated, wandb=wandb
+            )
         )
         self.progress = enter(Progress(settings.steps, self._start, "train", enabled=first))
         hangs = workdir.path / f"hangs_{jax.process_index()}.txt"

@@ -85,7 +85,10 @@ def read(path: str, variant: str = "") -> ml_collections.ConfigDict:
         # Compiled here rather than imported: no stale bytecode of an edited file, and no folder beside it.
         code = compile(Path(path).read_bytes(), path, "exec")
     except OSError as error:
-        raise UsageError(f"{flag}: cannot read the config file: {error.strerror or error}") from error
+        # Where the package is installed without its repository, the commands of the documents find none.
+        missing = isinstance(error, FileNotFoundError) and Path(path).parts[:1] == ("configs",)
+        where = "; configs/ is a folder of the project's repository: expected the way to it" if missing else ""
+        raise UsageError(f"{flag}: cannot read the config file: {error.strerror or error}{where}") from error
     except (SyntaxError, ValueError) as error:
         line = f", line {error.lineno}" if isinstance(error, SyntaxError) else ""
         raise UsageError(f"{flag}: not a Python file{line}: {_one_line(error)}") from error

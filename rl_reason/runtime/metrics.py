@@ -1,4 +1,4 @@
-"""The records of a run: metrics.jsonl, eval.jsonl and samples.jsonl, and the same numbers for TensorBoard."""
+"""The records of a run: metrics.jsonl, eval.jsonl and samples.jsonl, and the same numbers for TensorBoard and W&B."""
 
 from __future__ import annotations
 
@@ -14,6 +14,7 @@ from typing import Any, TextIO
 import numpy as np
 import tensorboardX
 
+from rl_reason.runtime.weights_and_biases import WeightsAndBiases
 from rl_reason.runtime.workdir import Workdir
 
 # TensorBoard has no "@" in names, and tensorboardX says so at every write.
@@ -30,6 +31,7 @@ class MetricsWriter:
       enabled: False on all hosts but the first, which alone writes; then every method does nothing.
       others: further files of records with a `step`, for `write_others`.
       evaluated: the last step whose evaluations stay; None: `resume_step`.
+      wandb: a project of Weights & Biases that has the numbers too (`runtime.weights_and_biases`); "": none.
     """
 
     def __init__(
@@ -40,6 +42,7 @@ class MetricsWriter:
         enabled: bool = True,
         others: Iterable[Path] = (),
         evaluated: int | None = None,
+        wandb: str = "",
     ):
         self._workdir = workdir if isinstance(workdir, Workdir) else Workdir(Path(workdir))
         self._files: dict[Path, TextIO] = {}
@@ -57,6 +60,7 @@ class MetricsWriter:
             # The file's name has whole seconds only, and an existing file of that name would be overwritten.
             filename_suffix=f".{time.time_ns()}",
         )
+        self._wandb = WeightsAndBiases(self._workdir, wandb) if wandb else None
 
     def write(self, step: int, metrics: Mapping[str, Any]) -> None:
         """One line of metrics.jsonl. `step` is the step that ended; values are scalars, NaN and infinities become null.
@@ -67,9 +71,7 @@ class MetricsWriter:
             return
         record = {"step": int(step)} | {name: _number(name, value) for name, value in metrics.items()}
         self._append(self._workdir.metrics, [record])
-        for name, value in record.items():
-            if value is not None and name != "step":
-                self._tensorboard.add_scalar(name, value, int(step))
+        self._tell(int(step), {name: value for name, value in record.items() if value is not None})
 
     def write_eval(self, record: Mapping[str, Any]) -> None:
         """One line of eval.jsonl: `step`, `dataset`, `n`, `pass@1`, `pass@1_ci95` and what else was measured."""
@@ -77,9 +79,8 @@ class MetricsWriter:
             return
         clean = _step_first(record)
         self._append(self._workdir.eval, [clean])
-        for name, value in clean.items():
-            if isinstance(value, int | float) and name != "step":
-                self._tensorboard.add_scalar(f"eval/{clean.get('dataset', '')}/{name}", value, clean["step"])
+        numbers = {name: value for name, value in clean.items() if isinstance(value, int | float)}
+        self._tell(clean["step"], numbers, f"eval/{clean.get('dataset', '')}/")
 
     def write_samples(self, records: Iterable[Mapping[str, Any]]) -> None:
         """Lines of samples.jsonl: `step`, `prompt`, `completion`, `answer`, `rewards`, `advantage`."""
@@ -91,18 +92,28 @@ class MetricsWriter:
         if self._enabled:
             self._append(path, [_step_first(record) for record in records])
 
-    def close(self) -> None:
+    def close(self, failed: bool = False) -> None:
         if not self._enabled:
             return
         for file in self._files.values():
             file.close()
         self._tensorboard.close()
+        if self._wandb:
+            self._wandb.close(failed)
 
     def __enter__(self) -> MetricsWriter:
         return self
 
-    def __exit__(self, *exception: object) -> None:
-        self.close()
+    def __exit__(self, kind: object, *exception: object) -> None:
+        self.close(failed=kind is not None)
+
+    def _tell(self, step: int, record: Mapping[str, float], prefix: str = "") -> None:
+        """Finite numbers by name, for all that draw curves of them."""
+        scalars = {f"{prefix}{name}": value for name, value in record.items() if name != "step"}
+        for name, value in scalars.items():
+            self._tensorboard.add_scalar(name, value, step)
+        if self._wandb:
+            self._wandb.log(step, scalars)
 
     def _append(self, path: Path, records: list[dict[str, Any]]) -> None:
         file = self._files[path]

@@ -67,6 +67,11 @@ class Workdir:
         return self.path / "tensorboard"
 
     @property
+    def wandb_id(self) -> Path:
+        """Of the run at Weights & Biases."""
+        return self.path / "wandb_id.txt"
+
+    @property
     def checkpoints(self) -> Path:
         return self.path / "checkpoints"
 

@@ -4,10 +4,12 @@ from __future__ import annotations
 
 import json
 import math
+import shutil
 
 import pytest
 
 from tests.end_to_end.commands import ROOT, read
+from tests.runtime.test_weights_and_biases import runs
 
 DATA = ROOT.parent / "shared" / "data"
 
@@ -174,3 +176,21 @@ def test_the_papers_questions_and_sizes_are_accepted(tmp_path):
     assert [held_out.name for held_out in task.held_out] == ["gsm8k/test", "math/test"]
     assert 900 < task.prompt_length <= 1024
     assert len(task.data.draw(1)) == 16
+
+
+def test_weights_and_biases_without_a_network(commands, finished_run, tmp_path):
+    """Also where a run goes on that began without it."""
+    pytest.importorskip("wandb")
+    workdir = shutil.copytree(finished_run, tmp_path / "run")
+    flags = ["--config.log.wandb=maths", "--config.steps=7"]
+    commands.succeed(commands.grpo(workdir, *flags), WANDB_MODE="offline", WANDB_CACHE_DIR=str(tmp_path / "cache"))
+    (made,) = runs(workdir)
+    assert made["project"] == "maths" and made["config"]["steps"] == 7 and made["exits"] == [0]
+    (metrics,) = [row for row in made["rows"] if "loss" in row]
+    written = read(workdir / "metrics.jsonl")[-1]
+    assert {name: metrics[name] for name in written if written[name] is not None}.items() <= written.items()
+    (evaluated,) = [row for row in made["rows"] if "eval/word_problems/test/pass@1" in row]
+    assert (
+        evaluated["step"] == 7
+        and evaluated["eval/word_problems/test/pass@1"] == read(workdir / "eval.jsonl")[-1]["pass@1"]
+    )

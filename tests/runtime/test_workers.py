@@ -96,14 +96,14 @@ def test_workers_see_no_secrets(monkeypatch):
     assert "NOT_THERE" not in seen and "HOME" in seen
 
 
-def test_the_readme_says_what_workers_see(monkeypatch):
+def test_the_documents_say_what_workers_see(monkeypatch):
     for name in (*worker_handle._KEPT, "LC_TIME", "PYTHONHASHSEED", "SHELL"):
         monkeypatch.setenv(name, os.environ.get(name, ""))
     with Pool(1) as pool:
         seen = pool.map(M + "environment", [()], 5.0)[0].value
     assert {*worker_handle._KEPT, "LC_TIME", "PYTHONHASHSEED"} <= seen.keys() and "SHELL" not in seen
-    readme = (HERE.parents[1] / "README.md").read_text()
-    assert [name for name in (*worker_handle._KEPT, "LC_…", "PYTHON…") if f"`{name}`" not in readme] == []
+    page = (HERE.parents[1] / "docs" / "rewards.md").read_text()
+    assert [name for name in (*worker_handle._KEPT, "LC_…", "PYTHON…") if f"`{name}`" not in page] == []
 
 
 @pytest.mark.skipif(sys.platform != "linux", reason="the limit is of Linux")

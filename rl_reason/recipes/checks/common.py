@@ -16,6 +16,7 @@ from rl_reason.parallel.mesh import DECODING, lanes
 from rl_reason.recipes.accumulation import rows_at_once
 from rl_reason.rewards.combination import JUDGE, MODEL
 from rl_reason.rewards.judge import check_options
+from rl_reason.runtime import weights_and_biases
 from rl_reason.runtime.trace import parse_steps
 from rl_reason.sampling import logits
 from rl_reason.settings import Settings
@@ -143,6 +144,7 @@ def check_common(settings: Settings) -> None:
     at_least("seed", settings.seed, 0)
     at_least("log.every", settings.log.every, 1)
     at_least("log.samples", settings.log.samples, 0)
+    weights_and_biases.check(settings.log.wandb)
     at_least("checkpoint.every", settings.checkpoint.every, 1)
     one_of("data.unreadable", settings.data.unreadable, ("error", "drop"))
     check_rules(settings)
