@@ -202,7 +202,7 @@ def make_sampler(
 
     def choose(params: Params, hidden_BD: jax.Array, keys_B: jax.Array, t: jax.Array) -> tuple[jax.Array, jax.Array]:
         logits_BV = decoder.logits(params, hidden_BD[:, None], config, decoding)[:, 0]
-        logits_BV = logits_BV if is_greedy else logits_BV / temperature
+        logits_BV = logits_BV / (1.0 if is_greedy else temperature)
         if is_greedy:
             tokens_B = jnp.argmax(logits_BV, axis=-1)
         else:
