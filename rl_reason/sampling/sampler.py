@@ -108,8 +108,14 @@ class Sampler:
         def join(name: str) -> Callable:
             return company.joined(getattr(self, name), of and (lambda numbers: getattr(of(numbers), name)))
 
-        names = ("to_decoding", "start", "decode", "grow", "take")
-        return dataclasses.replace(self, **{name: join(name) for name in names})
+        return dataclasses.replace(
+            self,
+            to_decoding=join("to_decoding"),
+            start=join("start"),
+            decode=join("decode"),
+            grow=join("grow"),
+            take=join("take"),
+        )
 
     def __call__(
         self, params: Params, tokens_QP: Any, mask_QP: Any, question_ids_Q: Any, key: Any, limit: int | None = None
