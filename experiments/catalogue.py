@@ -121,6 +121,7 @@ EXPERIMENTS: dict[str, Experiment] = {
     "alphageometry": Experiment(
         "alphageometry", "AlphaGeometry: the proposer", package=GEOMETRY, configs=("alphageometry",)
     ),
+    "ablations": Experiment("ablations", "GRPO's settings, one at a time", configs=("grpo_math",)),
     "sampling_ahead": Experiment("sampling_ahead", "Sampling one step ahead", configs=("grpo_math",)),
     "graders": Experiment("graders", "Graders of answers", flags=("--speed",), data={"dir": ""}),
     "graders_code": Experiment("graders_code", "The grader of programs", flags=(), data={"data": "code"}),

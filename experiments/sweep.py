@@ -7,6 +7,9 @@ runs all pairs of these values; `--point "config.algorithm.group_size=4 config.a
 likes, instead of grids the named ones only. `config.KEY=VALUE` behind the flags holds for all. Each run is a command of
 its own, in OUTPUT/POINT/seedN, and the same command again goes on where it stopped. Writes OUTPUT/sweep.csv: a row for
 each measure of each evaluation of each run.
+
+Of small models `--together=8` computes up to so many runs in one program: those that differ only in their seed and in
+numbers such as `learning_rate`, `kl_coef` or `clip_high` (`rl_reason.recipes.together`). Folders and table are as ever.
 """
 
 from __future__ import annotations
@@ -15,6 +18,7 @@ import csv
 import hashlib
 import io
 import itertools
+import multiprocessing
 import re
 import shlex
 import sys
@@ -23,13 +27,15 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from experiments.pipelines import over_seeds, train
-from rl_reason.errors import UsageError, run_command
+from rl_reason.errors import RunError, UsageError, run_command
+from rl_reason.recipes import together
 from rl_reason.recipes.checks import reads
 from rl_reason.runtime.config import load
 from rl_reason.runtime.flags import REQUIRED, Spec, parse_flags, split_flags
 from rl_reason.runtime.metrics import read_jsonl
 from rl_reason.runtime.progress import table
 from rl_reason.runtime.workdir import Workdir, write_atomic
+from rl_reason.settings import Settings
 
 FLAGS: Spec = {
     "config": (str, REQUIRED, "a config file, FILE or FILE:VARIANT; --config.KEY=VALUE holds for all runs"),
@@ -37,6 +43,7 @@ FLAGS: Spec = {
     "point": (str, "", '"config.KEY=VALUE config.KEY=VALUE": a run of these values; given again, another one'),
     "seeds": (int, 3, "seeds 0, 1, … are run"),
     "output": (str, "runs/sweep", "a folder for each run, and sweep.csv"),
+    "together": (int, 1, "runs that are computed in one program, at most; 1: each by itself"),
     "draw": (bool, False, "run nothing; read the runs that are there"),
 }
 SHOWN = ("pass@1", "maj@8", "perplexity", "tokens/completion")
@@ -54,6 +61,7 @@ class Sweep:
     """Flags of all runs."""
     seeds: int
     output: Path
+    together: int
     draws: bool
 
     def runs(self) -> Iterator[tuple[Point, int, Path]]:
@@ -64,13 +72,54 @@ class Sweep:
 
 def main() -> None:
     sweep = parse(sys.argv[1:])
-    for number, (point, seed, folder) in enumerate(sweep.runs(), 1):
-        if not sweep.draws:
-            print(f"run {number} of {len(sweep.points) * sweep.seeds}: {describe(point)}, seed {seed}", flush=True)
-            train(sweep.config, seed, folder, [*sweep.common, *flags_of(point)])
+    if not sweep.draws:
+        run(sweep)
     rows = [row for run in sweep.runs() for row in read(*run)]
     write_atomic(sweep.output / "sweep.csv", to_csv(rows))
     show(rows, sweep)
+
+
+def run(sweep: Sweep) -> None:
+    """All runs, or what is left of them: one after another, or group by group.
+
+    Raises:
+        RunError: one failed.
+    """
+    runs, done = [*sweep.runs()], 0
+    settings = [settings_of(sweep, point, seed) for point, seed, _ in runs]
+    folders = [folder for _, _, folder in runs]
+    alone = [[place] for place in range(len(runs))]
+    found = together.groups([*zip(settings, folders, strict=True)], sweep.together) if sweep.together > 1 else alone
+    for group in found:
+        for place in group:
+            done += 1
+            point, seed, folder = runs[place]
+            print(f"run {done} of {len(runs)}: {describe(point)}, seed {seed}", flush=True)
+        if len(group) == 1:
+            train(sweep.config, seed, folder, [*sweep.common, *flags_of(point)])
+        else:
+            print(f"{len(group)} runs together", flush=True)
+            train_together([(settings[place], folders[place]) for place in group])
+
+
+def train_together(group: Sequence[together.Run]) -> None:
+    """A group of runs in a process of its own, as each of the others has one."""
+    process = multiprocessing.get_context("spawn").Process(target=_train_together, args=(group,))
+    process.start()
+    process.join()
+    if process.exitcode == 2:
+        sys.exit(2)  # It has said why.
+    if process.exitcode:
+        raise RunError(f"runs together failed; their folders are {', '.join(str(folder) for _, folder in group)}")
+
+
+def _train_together(group: Sequence[together.Run]) -> None:
+    run_command(lambda: together.run(group))
+
+
+def settings_of(sweep: Sweep, point: Point, seed: int) -> Settings:
+    flags = [f"--config={sweep.config}", *sweep.common, *flags_of(point), f"--config.seed={seed}"]
+    return load(flags, reads=reads).settings
 
 
 def parse(argv: Sequence[str]) -> Sweep:
@@ -87,8 +136,9 @@ def parse(argv: Sequence[str]) -> Sweep:
     points = [_point(text or "") for name, text in pairs if name == "point"]
     if bool(grids) == bool(points):
         raise UsageError("--grid, --point: expected one of the two, as in --grid config.algorithm.group_size=4,8,16")
-    if flags["seeds"] < 1:
-        raise UsageError(f"--seeds={flags['seeds']}: expected at least 1")
+    for name in ("seeds", "together"):
+        if flags[name] < 1:
+            raise UsageError(f"--{name}={flags[name]}: expected at least 1")
     keys = [key for key, _ in grids]
     made = points or [dict(zip(keys, values, strict=True)) for values in itertools.product(*(v for _, v in grids))]
     for key in [*keys, *(key for point in points for key in point)]:
@@ -97,8 +147,23 @@ def parse(argv: Sequence[str]) -> Sweep:
     for place, point in enumerate(made):
         if point in made[:place]:
             raise UsageError(f"{describe(point)}: stands there twice; expected different runs")
-        load([f"--config={flags['config']}", *common, *flags_of(point)], reads=reads)
-    return Sweep(flags["config"], made, common, flags["seeds"], Path(flags["output"]), flags["draw"])
+    sweep = Sweep(
+        flags["config"], made, common, flags["seeds"], Path(flags["output"]), flags["together"], flags["draw"]
+    )
+    settings = [settings_of(sweep, point, 0) for point in made]
+    if sweep.together > 1:
+        _check_together(sweep, settings)
+    return sweep
+
+
+def _check_together(sweep: Sweep, settings: Sequence[Settings]) -> None:
+    for one in settings:
+        together.check(one)
+    if sweep.seeds == 1 and len({together.shared(one) for one in settings}) == len(settings):
+        raise UsageError(
+            f"--together={sweep.together}: expected runs that differ only in some of {', '.join(together.MAY_DIFFER)}; "
+            "found no two such, and --seeds=1"
+        )
 
 
 def _values(text: str) -> tuple[str, list[str]]:

@@ -9,7 +9,10 @@ from __future__ import annotations
 
 import dataclasses
 import math
+import operator
+from collections.abc import Mapping
 from dataclasses import dataclass, field
+from typing import Any
 
 import ml_collections
 
@@ -643,6 +646,15 @@ class Settings:
 
     def to_config(self) -> ml_collections.ConfigDict:
         return ml_collections.ConfigDict(dataclasses.asdict(self), convert_dict=True)
+
+
+def replace(settings: Settings, values: Mapping[str, Any]) -> Settings:
+    """The settings with other values for some keys, such as "algorithm.learning_rate"; they may be traced numbers."""
+    for key, value in values.items():
+        group, _, name = key.rpartition(".")
+        changed = dataclasses.replace(operator.attrgetter(group)(settings), **{name: value})
+        settings = dataclasses.replace(settings, **{group: changed})
+    return settings
 
 
 def defaults() -> ml_collections.ConfigDict:

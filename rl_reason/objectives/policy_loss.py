@@ -88,9 +88,14 @@ class PolicyLoss:
             kl_BT = estimate(self.kl_estimator, logprobs_BT, reference_logprobs_BT, ratio_BT, self.kl_limit)
             objective_BT = objective_BT - self.kl_coef * kl_BT
             sums["kl/reference"] = jnp.sum(kl_BT * mask_BT)
-        if self.entropy_coef:
+        if is_on(self.entropy_coef):
             objective_BT = objective_BT + self.entropy_coef * entropies_BT
         return -jnp.sum(weights_BT * objective_BT), sums
+
+
+def is_on(coefficient: float | jax.Array) -> bool:
+    """Whether a term has a weight. One that is traced has one: it is not known, and not 0 (`recipes.together`)."""
+    return isinstance(coefficient, jax.Array) or coefficient != 0
 
 
 def differences(logprobs_BT: jax.Array, sampler_logprobs_BT: jax.Array, mask_BT: jax.Array) -> dict[str, jax.Array]:

@@ -20,7 +20,7 @@ from rl_reason.errors import UsageError
 from rl_reason.models import huggingface, lora
 from rl_reason.models.tensor_files import TensorFiles
 from rl_reason.models.weights import Params, count
-from rl_reason.parallel import hosts
+from rl_reason.parallel import company, hosts
 from rl_reason.recipes.evaluation import HeldOut, make_evaluator
 from rl_reason.recipes.golds import readable
 from rl_reason.recipes.grading import judge_metrics
@@ -110,7 +110,7 @@ def make_evaluate(
         scores = []
         for data in held_out if full in evaluators else ():
             title = f"evaluate {data.name}, step {step}"
-            with Progress(len(data.prompts), title=title, enabled=hosts.is_first()) as progress:
+            with Progress(len(data.prompts), title=title, enabled=company.shows()) as progress:
 
                 def advance(problems: int, progress: Progress = progress) -> None:
                     progress.advance(problems)

@@ -18,7 +18,7 @@ from jax.sharding import Mesh, NamedSharding
 from rl_reason.models import decoder
 from rl_reason.models.logprobs import token_logprobs
 from rl_reason.models.weights import Params, cast
-from rl_reason.parallel import hosts
+from rl_reason.parallel import company, hosts
 from rl_reason.parallel.mesh import lanes, sharding
 from rl_reason.recipes.accumulation import Piece, Pieces, take_piece
 from rl_reason.recipes.layout import Layout, lay_out, make_pieces
@@ -99,7 +99,7 @@ def place(pieces: Mapping[str, np.ndarray], mesh: Mesh) -> Pieces:
 def lay(batch: Batch, model: Model, at_once: int) -> Layout:
     """The layout of a batch for a model's mesh: a lane for each device that rows are shared out to."""
     # Prompts that hardly any completions share take less room beside theirs than rows of their own.
-    is_shared = 2 * len(np.unique(batch["questions"])) <= len(batch["questions"])
+    is_shared = 2 * company.most(len(np.unique(batch["questions"]))) <= len(batch["questions"])
     return lay_out(
         batch,
         shared=is_shared and shares_prompts(model),

@@ -7,6 +7,7 @@ from collections.abc import Callable, Sequence
 import jax
 
 from rl_reason.data.iterators import EncodedPrompt, padded_length
+from rl_reason.parallel import company
 from rl_reason.recipes.accumulation import rows_at_once
 from rl_reason.recipes.evaluation import start_sampling
 from rl_reason.recipes.setup import Model
@@ -46,7 +47,7 @@ def make_sample(settings: Settings, model: Model, sampler: Sampler, prompt_lengt
         key = jax.random.fold_in(seed_key, step)
         key = jax.random.fold_in(key, draw) if draw else key
         parts = [asked[i : i + questions] for i in range(0, len(asked), questions)]
-        length = padded_length(asked, prompt_length)
+        length = company.most(padded_length(asked, prompt_length))
         weights, limit = sampler.move(state["train"].policy), settings.sampling.limit(step)
         begin = lambda part: start_sampling(sampler, model, weights, part, length, key, limit)  # noqa: E731
         # Each has its own caches: a part begins when the one before it has finished.

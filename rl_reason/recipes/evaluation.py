@@ -13,7 +13,7 @@ import numpy as np
 from rl_reason.data.iterators import EncodedPrompt, left_pad, padded_length
 from rl_reason.data.tokenization import decode
 from rl_reason.models.weights import Params
-from rl_reason.parallel import hosts
+from rl_reason.parallel import company, hosts
 from rl_reason.parallel.mesh import replicated, sharding
 from rl_reason.recipes.grading import grade
 from rl_reason.recipes.setup import Model
@@ -177,7 +177,7 @@ def sample_records(
         batch = list(prompts[start : start + per_batch])
         # The last batch is filled up with its own first prompt, so that there are few shapes.
         filled = batch + batch[:1] * (per_batch - len(batch))
-        length = padded_length(filled, longest)
+        length = company.most(padded_length(filled, longest))
         made = to_host([start_sampling(sampler, model, weights, filled, length, key)])
         texts = made.texts(model)
         made, texts = cut_off(made, texts, [stops(problems[p.index]) for p in filled for _ in range(samples)], model)
@@ -295,4 +295,4 @@ def make_evaluation_sampler(model: Model, samples: int, temperature: float, top_
         dtype=model.dtype,
         constrain=model.constrain,
         decoding=model.decoding,
-    )
+    ).joined()

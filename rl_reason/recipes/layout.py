@@ -14,6 +14,7 @@ from dataclasses import dataclass
 import numpy as np
 
 from rl_reason.data.packing import first_fit
+from rl_reason.parallel import company
 
 QUARTERS = 4
 """A batch whose rows may all exist at once is cut in so many pieces, or in fewer as packing leaves them empty: how many
@@ -83,7 +84,8 @@ def lay_out(batch: Mapping[str, np.ndarray], *, shared: bool, at_once: int, lane
     P = batch["segments"].shape[1] - T
     lengths_B = mask_BT.sum(axis=1).astype(np.int64)
     prompts_B = np.zeros(B, np.int64) if shared else batch["segments"][:, :P].sum(axis=1).astype(np.int64)
-    width = _round_up(_width(int(lengths_B.max(initial=1)), T) + (0 if shared else P), parts)
+    longest = company.most(int(lengths_B.max(initial=1)))
+    width = _round_up(_width(longest, T) + (0 if shared else P), parts)
     sizes_B = lengths_B + prompts_B
     groups = batch["questions"] if shared else np.zeros(B)
     order = np.lexsort((-sizes_B, groups))
@@ -94,6 +96,7 @@ def lay_out(batch: Mapping[str, np.ndarray], *, shared: bool, at_once: int, lane
         row, start_B[members], segment_B[members] = first_fit(sizes_B[members], width)
         row_B[members] = row + opened
         opened += int(row.max(initial=-1)) + 1
+    opened = company.most(opened)
 
     # Also where prompts are shared, each row has a copy of its prompt's keys and values.
     most = max((at_once or B) * (P + T) // (width + (P if shared else 0)), 1)
@@ -127,7 +130,8 @@ def _with_prompts(layout: Layout, questions_B: np.ndarray) -> Layout:
         found[lane_B[b]].setdefault(int(questions_B[b]), int(b))
     for b in present:
         owners[layout.piece_B[b], layout.row_B[b]] = list(found[lane_B[b]]).index(int(questions_B[b]))
-    slots = _slots(max(map(len, found), default=0), min(per_lane, len(set(questions_B.tolist()))))
+    needed, questions = (company.most(n) for n in (max(map(len, found), default=0), len(set(questions_B.tolist()))))
+    slots = _slots(needed, min(per_lane, questions))
     prompts = np.full((len(found), slots), -1)
     for lane, members in enumerate(found):
         prompts[lane, : len(members)] = list(members.values())

@@ -19,7 +19,7 @@ from rl_reason.errors import Preempted
 from rl_reason.models import flops
 from rl_reason.models.config import ModelConfig
 from rl_reason.models.weights import Params
-from rl_reason.parallel import hosts
+from rl_reason.parallel import company, hosts
 from rl_reason.parallel.preemption import Preemption
 from rl_reason.recipes.records import Records
 from rl_reason.recipes.setup import Model
@@ -95,7 +95,7 @@ class Loop:
                 workdir, self._start or -1, enabled=first, others=self._others, evaluated=evaluated, wandb=wandb
             )
         )
-        self.progress = enter(Progress(settings.steps, self._start, "train", enabled=first))
+        self.progress = enter(Progress(settings.steps, self._start, "train", enabled=company.shows()))
         hangs = workdir.path / f"hangs_{jax.process_index()}.txt"
         self._watchdog = enter(Watchdog(settings.watchdog, hangs))
         self._trace = Trace(parse_steps(settings.profile), workdir.path / "profile")

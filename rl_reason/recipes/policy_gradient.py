@@ -30,6 +30,7 @@ from rl_reason.data.tokenization import decode
 from rl_reason.errors import UsageError
 from rl_reason.models.flops import BACKWARD
 from rl_reason.models.huggingface import source_dtype
+from rl_reason.parallel import company
 from rl_reason.parallel.mesh import make_mesh
 from rl_reason.recipes import bookkeeping, instruction_rewards, retraining
 from rl_reason.recipes.accumulation import rows_at_once
@@ -70,10 +71,11 @@ def run(settings: Settings, workdir_path: str | Path) -> None:
     """Trains as the settings say, in `workdir_path`; resumes what is there."""
     check_policy_gradient(settings)
     with Rewarder(settings.reward, settings.judge) as rewarder:
-        _train(settings, workdir_path, rewarder)
+        train(settings, workdir_path, rewarder)
 
 
-def _train(settings: Settings, workdir_path: str | Path, rewarder: Rewarder) -> None:
+def train(settings: Settings, workdir_path: str | Path, rewarder: Rewarder) -> None:
+    """`run` with settings that are checked and a rewarder that may be shared (`recipes.together`)."""
     algorithm = settings.algorithm
     task = _prepare(settings, rewarder)
     model = task.model
@@ -350,7 +352,7 @@ def _begin_scores(
     """The batch of these completions, and what is to be waited for: log π_ref where there is a KL term, log π_old where
     it is needed, a critic's values. All are of the models as the step begins with them, whatever policy sampled."""
     algorithm, score = settings.algorithm, steps.score
-    length = padded_length(asked, task.prompt_length)
+    length = company.most(padded_length(asked, task.prompt_length))
     batch = make_batch(asked, samples, algorithm.group_size, length, task.model.pad_id)
     made: dict[str, Callable] = {}
     if algorithm.kl_coef:

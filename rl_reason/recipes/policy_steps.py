@@ -3,13 +3,15 @@
 from __future__ import annotations
 
 import dataclasses
+import functools
 from collections.abc import Mapping
 from dataclasses import dataclass
 
 import jax
 import optax
 
-from rl_reason.recipes.accumulation import rows_at_once
+from rl_reason.parallel import company
+from rl_reason.recipes.accumulation import Step, rows_at_once
 from rl_reason.recipes.completions import Score, completion_values, make_score, make_scoring
 from rl_reason.recipes.critic import CriticUpdate, make_critic_optimizer, make_critic_update
 from rl_reason.recipes.drawing import make_policy_sampler
@@ -18,7 +20,7 @@ from rl_reason.recipes.policy_update import Update, make_update
 from rl_reason.recipes.setup import Model
 from rl_reason.recipes.state import Learner, State, abstract_state, needs_reference, train_shardings
 from rl_reason.sampling.sampler import Sampler
-from rl_reason.settings import Settings
+from rl_reason.settings import Settings, replace
 
 
 @dataclass(frozen=True)
@@ -41,7 +43,31 @@ class Steps:
 
 
 def make_steps(settings: Settings, model: Model, critic: Model | None, reward_model: Model | None) -> Steps:
-    """The functions of a run. Nothing is compiled yet."""
+    """The functions of a run. Nothing is compiled yet. In a company (`parallel.company`) those of the policy are
+    computed for all members at once, each with its numbers."""
+    own = _make_steps(settings, model, critic, reward_model)
+
+    def of(numbers: company.Numbers) -> Steps:
+        return _make_steps(replace(settings, numbers), model, critic, reward_model)
+
+    def step(length: int) -> Step:
+        mine = own.update.step(length)
+        return Step(
+            company.joined(mine.gradients, lambda numbers: of(numbers).update.step(length).gradients),
+            company.joined(mine.finish, lambda numbers: of(numbers).update.step(length).finish),
+        )
+
+    return dataclasses.replace(
+        own,
+        sampler=own.sampler.joined(lambda numbers: of(numbers).sampler),
+        score=dataclasses.replace(
+            own.score, of_pieces=company.joined(own.score.of_pieces, lambda numbers: of(numbers).score.of_pieces)
+        ),
+        update=dataclasses.replace(own.update, step=functools.cache(step)),
+    )
+
+
+def _make_steps(settings: Settings, model: Model, critic: Model | None, reward_model: Model | None) -> Steps:
     algorithm, sampling = settings.algorithm, settings.sampling
     a_step = algorithm.updates * algorithm.minibatches
     optimizer = make_optimizer(algorithm, (settings.steps - settings.critic.pretrain_steps) * a_step)

@@ -12,7 +12,7 @@ import optax
 
 from rl_reason.models import decoder
 from rl_reason.models.weights import Params, cast
-from rl_reason.objectives.policy_loss import PolicyLoss, differences
+from rl_reason.objectives.policy_loss import PolicyLoss, differences, is_on
 from rl_reason.recipes.accumulation import LOADS, Piece, Step, Sums, make_step
 from rl_reason.recipes.completions import Batch, completion_logprobs, completion_states, lay, place
 from rl_reason.recipes.critic import value_sums
@@ -90,7 +90,7 @@ def make_update(
     def step(length: int) -> Step:
         return make_step(functools.partial(loss_sum, length), optimizer, state_shardings, model.mesh)
 
-    skips_zeros = not (policy_loss.kl_coef or policy_loss.entropy_coef or shared)
+    skips_zeros = not (is_on(policy_loss.kl_coef) or is_on(policy_loss.entropy_coef) or shared)
     return Update(step, model, micro_batch, skips_zeros)
 
 

@@ -17,6 +17,7 @@ import optax
 
 from rl_reason.models.lora import merge
 from rl_reason.models.weights import Params, cast
+from rl_reason.objectives.policy_loss import is_on
 from rl_reason.parallel.mesh import on_host, replicated, to_devices
 from rl_reason.recipes.optimizer import TrainState, init_state, state_shardings
 from rl_reason.recipes.setup import Model
@@ -32,7 +33,7 @@ def needs_reference(settings: Settings) -> bool:
     compares_with_none = settings.recipe in ("supervised", "rejection", "reward_model", "distillation")
     if compares_with_none or settings.model.lora_rank or settings.model.lora_path:
         return False
-    return settings.recipe == "preference" or settings.algorithm.kl_coef > 0
+    return settings.recipe == "preference" or is_on(settings.algorithm.kl_coef)
 
 
 Learner = tuple[Model, optax.GradientTransformation]

@@ -23,7 +23,7 @@ from rl_reason.models import cache, decoder
 from rl_reason.models.config import ModelConfig
 from rl_reason.models.decoder import Constrain, no_constraint
 from rl_reason.models.weights import Params, cast
-from rl_reason.parallel import hosts
+from rl_reason.parallel import company, hosts
 from rl_reason.parallel.mesh import OnMesh, lanes
 from rl_reason.sampling import logits
 
@@ -102,6 +102,21 @@ class Sampler:
     least_multiple: int
     """The number of samples that go on is a multiple of it: the devices that they are shared out to."""
 
+    def joined(self, of: Callable[[company.Numbers], Sampler] | None = None) -> Sampler:
+        """Its functions computed for all members of a company at once, as `parallel.company.joined` has it."""
+
+        def join(name: str) -> Callable:
+            return company.joined(getattr(self, name), of and (lambda numbers: getattr(of(numbers), name)))
+
+        return dataclasses.replace(
+            self,
+            to_decoding=join("to_decoding"),
+            start=join("start"),
+            decode=join("decode"),
+            grow=join("grow"),
+            take=join("take"),
+        )
+
     def __call__(
         self, params: Params, tokens_QP: Any, mask_QP: Any, question_ids_Q: Any, key: Any, limit: int | None = None
     ) -> Completions:
@@ -130,9 +145,10 @@ class Sampler:
             for to, from_ in zip(jax.tree.leaves(made), jax.tree.leaves(out), strict=True):
                 to[where_B] = from_
             live_B = np.flatnonzero(~out.finished)
-            if not len(live_B) or t >= limit:
+            live = company.most(len(live_B))
+            if not live or t >= limit:
                 return made
-            fewer = self._fewer(prompts, state, rows, len(live_B))
+            fewer = self._fewer(prompts, state, rows, live)
             if fewer < len(where_B):
                 kept_B = np.concatenate([live_B, np.flatnonzero(out.finished)])[:fewer]
                 prompts, state = self.take(prompts, state, jnp.asarray(kept_B, jnp.int32))
@@ -187,11 +203,13 @@ def make_sampler(
     `constrain` places what computes prompts on the mesh, `decoding` what computes tokens one by one.
     """
     dtype = jnp.dtype(dtype)
+    is_greedy = not isinstance(temperature, jax.Array) and temperature == 0
     stops = jnp.asarray(stop_ids, jnp.int32)
 
     def choose(params: Params, hidden_BD: jax.Array, keys_B: jax.Array, t: jax.Array) -> tuple[jax.Array, jax.Array]:
-        logits_BV = decoder.logits(params, hidden_BD[:, None], config, decoding)[:, 0] / (temperature or 1.0)
-        if temperature == 0:
+        logits_BV = decoder.logits(params, hidden_BD[:, None], config, decoding)[:, 0]
+        logits_BV = logits_BV / (1.0 if is_greedy else temperature)
+        if is_greedy:
             tokens_B = jnp.argmax(logits_BV, axis=-1)
         else:
             kept_BV = logits.truncate(logits_BV, top_k, top_p, min_p)
@@ -256,7 +274,7 @@ def make_sampler(
         until = jnp.minimum(limit, state.own.keys[0].shape[3] + 1)
 
         def go_on(state: Decoding) -> jax.Array:
-            return (state.t < until) & (jnp.sum(~state.done_B) > wanted)
+            return (state.t < until) & (company.most(jnp.sum(~state.done_B)) > wanted)
 
         def step(state: Decoding) -> Decoding:
             t = state.t

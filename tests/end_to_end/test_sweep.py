@@ -51,6 +51,9 @@ def test_points_are_the_named_ones():
     (["--point=config.steps"], ("config.steps", "KEY=VALUE")),
     (["--point=config.data.name='a"], ("config.data.name='a", "KEY=VALUE")),
     (["--grid=config.steps=1", "--seeds=0"], ("--seeds=0",)),
+    (["--grid=config.steps=1", "--together=0"], ("--together=0",)),
+    (["--grid=config.steps=1,2", "--together=4", "--seeds=1"], ("--together=4", "learning_rate", "--seeds=1")),
+    (["--grid=config.sampling.ahead=0,1", "--together=4"], ("config.sampling.ahead=1", "default 0")),
 ])  # fmt: skip
 def test_what_is_wrong_is_told_before_the_first_run(flags, parts):
     with pytest.raises(UsageError) as error:

@@ -11,6 +11,7 @@ import pytest
 from scipy import stats
 
 from experiments import claims, results
+from experiments.ablations import run as ablations
 from experiments.catalogue import EXPERIMENTS, HERE
 from experiments.claims import LESS, MORE, SAME, Bounds
 
@@ -44,6 +45,9 @@ def invented(name: str, pick: Callable[[], float]) -> Any:
         stages = ("start", "tuned_original", "tuned_downward", "tuned_upward", "product", "minimum")
         sets = ("word_problems", "harder_word_problems")
         return [{"stages": {stage: {of: {"pass@1": pick()} for of in sets} for stage in stages}} for _ in range(3)]
+    if name == "ablations":
+        measures = ("learning", "pass@1", "kl/reference", "ratio/clipped", "tokens/wrong")
+        return {arm: [{measure: pick() for measure in measures} for _ in range(3)] for arm in ablations.ARMS}
     stage = lambda: {"alone": pick(), "solved": {beam: pick() for beam in ("1", "8", "32")}, "n": 10}  # noqa: E731
     return [{"stages": {"proposer": stage(), "policy": stage()}} for _ in range(3)]
 

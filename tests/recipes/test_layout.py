@@ -3,6 +3,7 @@
 import numpy as np
 import pytest
 
+from rl_reason.parallel.company import Company
 from rl_reason.recipes.layout import lay_out, make_pieces
 
 P, T = 5, 16
@@ -108,3 +109,28 @@ def test_few_shapes():
         pieces = make_pieces(batch, lay_out(batch, shared=True, at_once=16))
         shapes.add(tuple((k, x.shape) for k, x in pieces.items()))
     assert len(shapes) <= 4
+
+
+@pytest.mark.parametrize("at_once", [0, 16])
+def test_members_of_a_company_have_the_same_shapes(at_once):
+    """Whatever each has sampled: few long completions, many short ones, of few questions or of many."""
+    batches = [
+        make_batch([3] * 32, np.repeat(np.arange(4), 8)),
+        make_batch([T] * 32, np.repeat(np.arange(16), 2)),
+        make_batch([4] * 30 + [T, 0], np.repeat(np.arange(4), 8)),
+    ]
+    alone = {tuple(x.shape for x in make_pieces(b, lay_out(b, shared=True, at_once=at_once)).values()) for b in batches}
+    made = {}
+
+    def work(member):
+        layout = lay_out(batches[member], shared=True, at_once=at_once)
+        made[member] = layout, make_pieces(batches[member], layout)
+
+    Company([{}] * 3).run([lambda member=member: work(member) for member in range(3)])
+    assert len(alone) > 1
+    assert len({tuple(x.shape for x in pieces.values()) for _, pieces in made.values()}) == 1
+    assert len({layout.pieces for layout, _ in made.values()}) == 1
+    for batch, (layout, pieces) in zip(batches, made.values(), strict=True):
+        np.testing.assert_array_equal(
+            layout.collect(pieces["weights"], T), np.where(batch["mask"] > 0, batch["weights"], 0)
+        )
