@@ -122,6 +122,7 @@ EXPERIMENTS: dict[str, Experiment] = {
         "alphageometry", "AlphaGeometry: the proposer", package=GEOMETRY, configs=("alphageometry",)
     ),
     "sampling_ahead": Experiment("sampling_ahead", "Sampling one step ahead", configs=("grpo_math",)),
+    "diagnostics": Experiment("diagnostics", "Runs that are made to fail", flags=()),
     "graders": Experiment("graders", "Graders of answers", flags=("--speed",), data={"dir": ""}),
     "graders_code": Experiment("graders_code", "The grader of programs", flags=(), data={"data": "code"}),
     "harness_agreement": Experiment(
