@@ -30,7 +30,7 @@ lint: $(TEST_READY)
 
 docs: $(VENV_DOCS)/.ready
 	$(DOCS_PYTHON) -m mkdocs build --strict --quiet
-	@echo "site/index.html: the documents"
+	@echo "site/index.html: the documents (their search needs a server: python3 -m http.server --directory=site)"
 
 # Of what lies in build/ a wheel would have files that are gone.
 wheel: $(TEST_READY)

@@ -4,7 +4,8 @@
     rl_reason/objectives/kl.py: k1, k3
     ```
 
-becomes the code of these two, without their docstrings. A name may have dots, for what stands within a class.
+becomes the code of these two, without their docstrings. A name may have dots, for what stands within a class. A line
+without names is a whole file.
 """
 
 from __future__ import annotations
@@ -19,6 +20,7 @@ from typing import Any
 ROOT = Path(__file__).parents[1]
 SOURCES = re.compile(r"^```source\n(.*?)\n```$", re.MULTILINE | re.DOTALL)
 PICTURES = re.compile(r"(?<=\]\()((?:\.\./)+[^)\s]+\.png)(?=\))")
+LANGUAGES = {".py": "python", ".sbatch": "bash"}
 FOLDER = "pictures"
 """Of the site, for those that stand outside of `docs/`."""
 
@@ -27,7 +29,7 @@ def named_sources(markdown: str) -> list[tuple[str, list[str]]]:
     """(file, names) of each line of the `source` blocks of a page."""
     lines = [line for block in SOURCES.findall(markdown) for line in block.splitlines()]
     pairs = [line.partition(": ")[::2] for line in lines]
-    return [(file, names.split(", ")) for file, names in pairs]
+    return [(file, names.split(", ") if names else []) for file, names in pairs]
 
 
 def code_of(file: str, name: str) -> str:
@@ -66,8 +68,7 @@ def on_page_markdown(markdown: str, page: Any, **_: Any) -> str:
     def code(block: re.Match) -> str:
         parts = named_sources(block[0])
         return "\n\n".join(
-            f'```python title="{file}"\n' + "\n\n\n".join(code_of(file, name) for name in names) + "\n```"
-            for file, names in parts
+            f'```{LANGUAGES[Path(file).suffix]} title="{file}"\n{_shown(file, names)}\n```' for file, names in parts
         )
 
     def picture(link: re.Match) -> str:
@@ -88,6 +89,12 @@ def on_files(files: Any, config: Any) -> Any:
             if files.get_file_from_path(uri) is None:
                 files.append(File.generated(config, uri, abs_src_path=str(ROOT / path)))
     return files
+
+
+def _shown(file: str, names: list[str]) -> str:
+    if not names:
+        return (ROOT / file).read_text(encoding="utf-8").strip()
+    return "\n\n\n".join(code_of(file, name) for name in names)
 
 
 def _in_repository(folder: Path, link: str) -> str:

@@ -123,6 +123,7 @@ EXPERIMENTS: dict[str, Experiment] = {
     ),
     "ablations": Experiment("ablations", "GRPO's settings, one at a time", configs=("grpo_math",)),
     "sampling_ahead": Experiment("sampling_ahead", "Sampling one step ahead", configs=("grpo_math",)),
+    "diagnostics": Experiment("diagnostics", "Runs that are made to fail", flags=()),
     "graders": Experiment("graders", "Graders of answers", flags=("--speed",), data={"dir": ""}),
     "graders_code": Experiment("graders_code", "The grader of programs", flags=(), data={"data": "code"}),
     "harness_agreement": Experiment(

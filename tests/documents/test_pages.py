@@ -51,6 +51,12 @@ def test_a_name_that_is_not_there():
         code_of("rl_reason/objectives/kl.py", "k4")
 
 
+def test_a_line_without_names_is_a_whole_file():
+    made = on_page_markdown("```source\ndocs/slurm/train.sbatch\n```", page=None)
+    assert made.startswith('```bash title="docs/slurm/train.sbatch"\n#!/bin/bash\n')
+    assert made.endswith('exit "$status"\n```')
+
+
 def test_code_has_no_docstring_and_no_indentation():
     code = code_of("rl_reason/objectives/distillation.py", "Divergence.whole")
     assert code.startswith("def whole(") and '"""' not in code
