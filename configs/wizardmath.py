@@ -35,10 +35,10 @@ Hardware: not compiled at this size, and not run.
 
 Variant `tiny`: generated word problems, for two CPU cores. Rules evolve them, exactly (`data.evolving`): an event less,
 an event more; the instruction reward model learns from pairs that a rule ranks by difficulty, completeness and
-definition, and a rule labels steps. A quarter of the texts that fine-tuning learns tell the answer only, so that there is
-form left to reinforce: slips of calculation are nothing that a process model of this size sees. It deviates in size, in
-learning rates, and in all that a rule does. Held out are the problems as they were and the harder ones. What is seen:
-`experiments/wizardmath`.
+definition, and a rule labels steps. A quarter of the texts that fine-tuning learns tell the answer only, so that there
+is form left to reinforce: slips of calculation are nothing that a process model of this size sees. It deviates in size,
+in learning rates, and in all that a rule does. Held out are the problems as they were and the harder ones. What is
+seen: `experiments/wizardmath`.
 """
 
 from pathlib import Path
