@@ -1,15 +1,10 @@
-"""`configs/constitutional.py:tiny` with everything small: a config file for tests.
-
-Its variant is a server's address, which then answers, criticizes, revises and compares; without one the shipped model
-does.
-"""
+"""`configs/constitutional.py:tiny` with everything small: a config file for tests."""
 
 from pathlib import Path
 
 from rl_reason.runtime.config import read
 
 CONFIGS = Path(__file__).parents[2] / "configs"
-ASKED = ("answers", "critique_1", "revision_1", "preferences")
 
 
 def get_config(variant: str = ""):
@@ -21,10 +16,7 @@ def get_config(variant: str = ""):
         if name in ("tuned", "policy"):
             stage.evaluation.problems = 16
             stage.evaluation.samples = 2
-        if variant and name in ASKED:
-            stage.model.path = ""
-            stage.endpoint.url, stage.endpoint.model = variant, "helper"
-        elif stage.recipe != "select":
+        if stage.recipe != "select":
             stage.mesh.data = 2
     for name, steps in {"tuned": 4, "preference_model": 4, "policy": 3}.items():
         config.stages[name].steps = steps
