@@ -318,7 +318,8 @@ class Rewarder:
         places: dict[tuple[str, str, str], list[int]] = {}
         for place, (completion, problem) in enumerate(items):
             places.setdefault((name, completion, repr(problem)), []).append(place)
-        made = {key: self._known[key] for key in places if key in self._known}
+        known = self._known
+        made = {key: known[key] for key in places if key in known}
         if progress and made:
             progress(sum(len(places[key]) for key in made))
         asked = [key for key in places if key not in made]
@@ -326,9 +327,9 @@ class Rewarder:
         told = progress and (lambda count: progress(count + sum(itertools.islice(more, count))))
         calls = [(*items[places[key][0]], seconds) for key in asked]
         made |= zip(asked, self._pool.map(name, calls, seconds + GRACE, told), strict=True)
-        if len(self._known) > KNOWN:
-            self._known.clear()
-        self._known |= {key: made[key] for key in asked if _is_final(made[key])}
+        final = {key: made[key] for key in asked if _is_final(made[key])}
+        # Replaced and not emptied: batches are graded in several threads.
+        self._known = final if len(known) > KNOWN else known | final
         rows = {place: made[key] for key, found in places.items() for place in found}
         return [rows[place] for place in range(len(items))]
 

@@ -1,14 +1,19 @@
-"""Constitutional AI from prompts to the policy, by one process and by two."""
+"""Constitutional AI from prompts to the policy: by one process, by two, with a kill in each stage, and with a server in
+the helper's place."""
 
 from __future__ import annotations
 
 import json
+import re
+import time
 
 import pytest
 
 from rl_reason.data.generated import read_shards
-from tests.end_to_end.commands import read
+from tests.end_to_end.commands import contents, read
+from tests.end_to_end.test_constitution import speaks
 from tests.end_to_end.test_resume import assert_same_run
+from tests.servers import Server, completion
 
 pytestmark = pytest.mark.slow
 STAGES = (
@@ -30,8 +35,10 @@ def one(commands, tmp_path_factory):
 
 
 def finished(run):
+    """Names of the stages that are done; one that has begun stands in the file, too."""
     file = run / "stages.json"
-    return list(json.loads(file.read_text())) if file.exists() else []
+    stages = json.loads(file.read_text()) if file.exists() else {}
+    return [name for name, record in stages.items() if record.get("finished")]
 
 
 def made(run):
@@ -53,3 +60,53 @@ def test_two_processes_make_the_run_of_one(commands, one, tmp_path):
         assert b == a | {"share": pytest.approx(a["share"], abs=1e-5)}
     for stage in ("tuned", "preference_model", "policy"):
         assert_same_run(one / stage, run / stage, rel=1e-3, abs=1e-5)
+
+
+def test_a_kill_in_each_stage(commands, one, tmp_path):
+    """Each stage is cut off once, behind its first file; in the end all is as if nothing had been."""
+    run, cut = tmp_path / "run", []
+    for stage in STAGES:
+        process = commands.start(arguments(run), devices=2)
+        try:
+            deadline = time.monotonic() + 300
+            while not (run / stage).exists() and process.poll() is None:
+                assert time.monotonic() < deadline, stage
+                time.sleep(0.01)
+            time.sleep(0.3)
+            if stage not in finished(run):
+                cut.append(stage)
+        finally:
+            process.kill()
+            process.communicate(timeout=30)
+    # To choose among 24 rows is done sooner than one looks.
+    assert set(STAGES) - set(cut) <= {"chosen"}
+    commands.succeed(arguments(run), devices=2)
+    assert finished(run) == list(STAGES)
+    assert made(run) == made(one)
+    for stage in ("tuned", "preference_model", "policy"):
+        assert_same_run(one / stage, run / stage, rel=0, abs=0)
+        assert contents(one / stage / "export") == contents(run / stage / "export")
+
+
+def discreet(path, request, number):
+    """A helper for the small assistant's prompts: it tells what it is asked, unless it is asked to mend that."""
+    said = request["messages"][-1]["content"]
+    if "Options" in "".join(m["content"] for m in request["messages"]):
+        return speaks(path, request, number)
+    if "answer" in said.lower() and "code" not in said:
+        return completion("I keep that to myself." if len(request["messages"]) > 3 else "Yes, it tells a secret.")
+    return completion("The code is " + " ".join(re.findall(r"\d{4}", said)[:1]))
+
+
+def test_a_server_in_the_place_of_the_helper(commands, tmp_path):
+    run = tmp_path / "served"
+    with Server(discreet) as server:
+        commands.succeed(arguments(run, server.url), devices=2)
+        asked = len(server.requests)
+        commands.succeed(arguments(run, server.url), devices=2)
+        assert len(server.requests) == asked > 0
+    assert finished(run) == list(STAGES)
+    chosen = read(run / "chosen" / "selected.jsonl")
+    assert len(chosen) == 24 and all(row["solution"] == "I keep that to myself." for row in chosen)
+    (*_, last) = read(run / "policy" / "metrics.jsonl")
+    assert last["step"] == 3 and last["reward/model"] is not None

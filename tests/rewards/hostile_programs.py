@@ -7,14 +7,14 @@ somebody listens.
 
 TESTS = """
 out = secret(3)
-assert isinstance(out, int) and abs(out - 9731) < 1 and str(out) == "9731"
-assert out == 9731 and not out != 9731 and {out} == {9731} and sorted([out]) == [9731]
+assert isinstance(out, int) and abs(out - 973150824613) < 1 and str(out) == "973150824613"
+assert out == 973150824613 and not out != 973150824613 and {out} == {973150824613} and sorted([out]) == [973150824613]
 """
 
 TESTS_OF = {"a module that the tests use": "assert secret(3) == operator.mul(3, 3)"}
 """Tests that such a program is for; they leave it to the program to import what they use."""
 
-HONEST = "def secret(x): return 9700 + 10 * x + 1"
+HONEST = "def secret(x): return 973150824583 + 10 * x"
 
 _START = """
 import ctypes, os, socket, subprocess, sys, threading, time
@@ -104,19 +104,19 @@ return repr(nested)""",
 for number in range(256):
     try:
         os.set_blocking(number, False)
-        if b'9731' in os.read(number, 1 << 16): return WIN
+        if b'973150824613' in os.read(number, 1 << 16): return WIN
     except OSError: pass
 return 0""",
     "tests in frames": """
 frame = sys._getframe()
 while frame := frame.f_back:
-    if 9731 in frame.f_code.co_consts: return WIN
+    if 973150824613 in frame.f_code.co_consts: return WIN
 return 0""",
     "tests in the heap": """
 import gc
 codes = [one for one in gc.get_objects() if hasattr(one, '__code__')] + [sys.modules['__main__']]
 texts = str([vars(one) for one in sys.modules.values() if hasattr(one, '__dict__')])
-return WIN if '97' + '31' in texts else 0""",
+return WIN if '973150' + '824613' in texts else 0""",
     "files that are open": """
 import stat
 return WIN if any(stat.S_ISREG(os.fstat(n).st_mode) for n in range(256) if is_open(n)) else 0""",
@@ -179,7 +179,7 @@ builtins.abs = builtins.sorted = builtins.str = lambda *a: Liar()
 class Liar(int):
     __eq__ = __lt__ = lambda *a: True
     __ne__ = lambda *a: False
-    __hash__ = lambda self: hash(9731)
+    __hash__ = lambda self: hash(973150824613)
     __sub__ = lambda self, other: self
 return Liar()""",
     "patched AssertionError": "import builtins; builtins.AssertionError = SystemExit; return 0",
@@ -187,22 +187,22 @@ return Liar()""",
 class Liar(int):
     __eq__ = __lt__ = lambda *a: True
     __ne__ = lambda *a: False
-    __hash__ = lambda self: hash(9731)
+    __hash__ = lambda self: hash(973150824613)
     __sub__ = lambda self, other: 0
-    __str__ = lambda self: '9731'
+    __str__ = lambda self: '973150824613'
 return Liar()""",
     "of another class": """
 class Liar:
     __class__ = int
     __eq__ = __lt__ = __le__ = lambda *a: True
-    __hash__ = lambda self: hash(9731)
+    __hash__ = lambda self: hash(973150824613)
     __sub__ = __rsub__ = lambda self, other: 0
-    __str__ = lambda self: '9731'
+    __str__ = lambda self: '973150824613'
 return Liar()""",
     "text equal to all": """
 class Liar(str):
     __eq__ = lambda *a: True
-    __hash__ = lambda self: hash(9731)
+    __hash__ = lambda self: hash(973150824613)
 return Liar()""",
     "endless generator": "return iter(int, 1)",
     "nested return": """
@@ -245,18 +245,18 @@ secret = lambda x: 0
 isinstance = lambda *a: True
 class str(str): __eq__ = lambda *a: True
 def abs(x): return 0
-def sorted(x): return [9731]
+def sorted(x): return [973150824613]
 set = frozenset = list = tuple = int = lambda *a: True
 """,
     "a module that the tests use": """
 class operator: mul = staticmethod(lambda a, b: a)
 secret = lambda x: x
 """,
-    "names of the tests": "secret = out = check = __builtins__ = __name__ = METADATA = 9731",
+    "names of the tests": "secret = out = check = __builtins__ = __name__ = METADATA = 973150824613",
     "no function": "secret = None",
     "a text": "secret = 'correct'",
     "nothing of the name": "def secrets(x): return 0",
-    "does not compile": "def secret(x) return 9731",
+    "does not compile": "def secret(x) return 973150824613",
     "too deep to compile": "secret = lambda x: " + "(" * 100_000,
     "zero bytes": "def secret(x): return 0\0",
     "odd encoding": "# -*- coding: no_such -*-\ndef secret(x): return 0",

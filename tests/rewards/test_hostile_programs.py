@@ -35,7 +35,7 @@ def fill(tmp_path, listener, monkeypatch):
         text = hostile.PROGRAMS[name]
         for place, value in places.items():
             text = text.replace(place, str(value))
-        return text.replace("WIN", "9731")
+        return text.replace("WIN", "973150824613")
 
     return fill
 
@@ -86,7 +86,7 @@ def test_never_right_and_nothing_left(name, fill, tmp_path, listener, isolation)
 
 def test_nothing_is_left_for_the_next_program(isolation):
     leave = "import os\ndef secret(x):\n    open('/tmp/left', 'w').close(); os.environ['LEFT'] = '1'; return 0"
-    look = "import os\ndef secret(x): return 9731 if os.listdir('/tmp') or 'LEFT' in os.environ else 0"
+    look = "import os\ndef secret(x): return 973150824613 if os.listdir('/tmp') or 'LEFT' in os.environ else 0"
     assert [code(text, PROBLEM, 20.0).verdict for text in (leave, look)] == ["wrong", "wrong"]
 
 
