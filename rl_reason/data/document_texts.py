@@ -1,7 +1,8 @@
 """Made documents: pages of worked exercises, and remarks without a number.
 
 Exercises are `data.word_problems` written as `data.few_shot` writes worked examples, so that a page looks like a prompt
-of several of them. Which split an exercise belongs to is that of its arithmetic.
+of several of them. What is gained and lost is added up in any order, as by different people. Which split an exercise
+belongs to is that of its arithmetic, in the order of the text and in that of the solution.
 """
 
 from __future__ import annotations
@@ -11,7 +12,7 @@ import random
 from rl_reason.data import few_shot
 from rl_reason.data.made import MadeRows
 from rl_reason.data.requests import make_request
-from rl_reason.data.word_problems import make_problem
+from rl_reason.data.word_problems import begin_problem, is_of_split, orders, tell, work_out
 from rl_reason.errors import UsageError
 
 SIZES = {"train": 50_000, "test": 200}
@@ -25,9 +26,17 @@ def _page(split: str, index: int, seed: int) -> dict:
     rng = random.Random(f"exercises/{place}")
     # Their numbers lie behind those of any problem that is trained or tested on.
     first = 1_000_000 + index * PROBLEMS[1]
-    problems = [make_problem(split, first + i, seed) for i in range(rng.randint(*PROBLEMS))]
-    examples = [(problem["problem"], problem["solution"], problem["answer"]) for problem in problems]
-    return {"id": f"exercises/{place}", "text": "\n".join(map(few_shot.example, examples))}
+    examples = [few_shot.example(_worked(split, first + i, seed, rng)) for i in range(rng.randint(*PROBLEMS))]
+    return {"id": f"exercises/{place}", "text": "\n".join(examples)}
+
+
+def _worked(split: str, index: int, seed: int, rng: random.Random) -> tuple[str, str, str]:
+    """An exercise, its solution in any order that leads to the answer and is no problem of another split, and that."""
+    start, events, words = begin_problem(split, index, seed)
+    ways = [order for order in orders(start, events) if is_of_split(split, start, order)]
+    _, lines = work_out(start, rng.choice(ways))
+    told = tell(start, events, words)
+    return told["problem"], "\n".join(lines), told["answer"]
 
 
 def _remarks(split: str, index: int, seed: int) -> dict:

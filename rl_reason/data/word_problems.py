@@ -9,7 +9,9 @@ not even one that is told with other names.
 from __future__ import annotations
 
 import hashlib
+import itertools
 import random
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 from rl_reason.data.made import MadeRows
@@ -82,6 +84,36 @@ def apply_event(total: int, event: Event) -> tuple[int, list[str]]:
     return result, [*lines, f"{total}{sign}{change}={result}"]
 
 
+def work_out(total: int, events: Sequence[Event]) -> tuple[int, list[str]]:
+    """The last total, and all calculations that lead to it."""
+    lines: list[str] = []
+    for event in events:
+        total, more = apply_event(total, event)
+        lines += more
+    return total, lines
+
+
+def orders(start: int, events: Sequence[Event]) -> list[tuple[Event, ...]]:
+    """All orders in which the events lead to the same total, with no total on the way that is not in 1…LARGEST.
+
+    What comes before a multiplication or a division stays before it.
+    """
+    found: list[tuple[tuple[Event, ...], int]] = [((), start)]
+    for changes, run in itertools.groupby(events, lambda event: event.kind not in ("times", "share")):
+        more = tuple(run)
+        ways = sorted(set(itertools.permutations(more)), key=repr) if changes else [more]
+        found = [((*done, *way), work_out(total, way)[0]) for done, total in found for way in ways if _fits(total, way)]
+    return [done for done, _ in found]
+
+
+def _fits(total: int, events: Sequence[Event]) -> bool:
+    for event in events:
+        total, _ = apply_event(total, event)
+        if not 1 <= total <= LARGEST:
+            return False
+    return True
+
+
 def draw_arithmetic(split: str, rng: random.Random, lengths: tuple[int, int]) -> tuple[int, list[Event]]:
     """A start and a chain of events that belong to the split."""
     while True:
@@ -98,7 +130,7 @@ def draw_arithmetic(split: str, rng: random.Random, lengths: tuple[int, int]) ->
             return start, events
 
 
-def is_of_split(split: str, start: int, events: list[Event]) -> bool:
+def is_of_split(split: str, start: int, events: Sequence[Event]) -> bool:
     """Whether an arithmetic belongs to the split: its hash says."""
     signature = repr((start, [(e.kind, e.n, e.m) for e in events]))
     held_out = int.from_bytes(hashlib.sha256(signature.encode()).digest()[:4]) % HELD_OUT == 0
@@ -121,17 +153,14 @@ def make_problem(split: str, index: int, seed: int, lengths: tuple[int, int] = L
     return {"id": f"word_problems{others}/{split}/{seed}/{index}", **told, "source": "word_problems"}
 
 
-def tell(start: int, events: list[Event], rng: random.Random) -> dict:
+def tell(start: int, events: Sequence[Event], rng: random.Random) -> dict:
     """An arithmetic in words, sentence by sentence: `problem`, `answer`, `solution`, `level`."""
     name, friend = rng.sample(NAMES, 2)
     words = {"name": name, "friend": friend, "things": rng.choice(THINGS), "boxes": rng.choice(BOXES)}
     sentences = [rng.choice(STARTS).format(n=start, **words)]
-    total, lines = start, []
-    for event in events:
-        sentences.append(rng.choice(EVENTS[event.kind]).format(n=event.n, m=event.m, **words))
-        total, more = apply_event(total, event)
-        lines += more
+    sentences += [rng.choice(EVENTS[event.kind]).format(n=event.n, m=event.m, **words) for event in events]
     sentences.append(rng.choice(QUESTIONS).format(**words))
+    total, lines = work_out(start, events)
     return {
         "problem": " ".join(sentences),
         "answer": str(total),

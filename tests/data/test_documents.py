@@ -113,7 +113,7 @@ def test_made_pages_hold_no_held_out_arithmetic():
     made = read("exercises")
     assert made[7] == made[7] != made[8] != read("exercises", seed=1)[8]
     # The same sums with other names: a page of the training split never has the lines of a held-out problem.
-    held_out = {make_problem("test", index, 0)["solution"] for index in range(300)}
-    solutions = [part.split("\nFinal")[0].strip() for i in range(100) for part in made[i].split("Solution:")[1:]]
-    assert len(solutions) > 400 and not held_out & set(solutions)
+    held_out = {make_problem("test", index, 0)["solution"] for index in range(2000)}
+    solutions = [part.split("\nFinal")[0].strip() for i in range(600) for part in made[i].split("Solution:")[1:]]
+    assert len(solutions) > 2400 and not held_out & set(solutions)
     assert not any(character.isdigit() for i in range(50) for character in read("remarks")[i])

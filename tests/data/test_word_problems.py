@@ -1,11 +1,12 @@
 """Word problems, read back from their sentences by other means than those that made them."""
 
+import itertools
 import re
 from fractions import Fraction
 
 import pytest
 
-from rl_reason.data.word_problems import WordProblems, word_problems
+from rl_reason.data.word_problems import Event, WordProblems, begin_problem, orders, word_problems, work_out
 from rl_reason.errors import UsageError
 
 TRAIN, TEST = 4000, 2000
@@ -160,3 +161,36 @@ def test_problems_of_other_lengths():
     train, test = ({str(read(problem["problem"])) for problem in problems} for problems in longer)
     assert len(train) == len(test) == 300 and not train & test
     assert not {p["id"] for p in longer[1]} & {p["id"] for p in word_problems("test", "", 0)[:300]}
+
+
+def told(event: Event) -> tuple:
+    """An event as `read` gives it."""
+    kind = event.kind.replace("add", "bring").replace("subtract", "take").replace("_", " ")
+    return (kind, event.m, event.n) if kind.endswith("boxes") else (kind, event.n)
+
+
+def as_sets(events) -> list[list[tuple]]:
+    """What is gained and lost between multiplications and divisions, in no order."""
+    parts: list[list[tuple]] = [[]]
+    for event in map(told, events):
+        if event[0] in ("times", "share"):
+            parts += [[event], []]
+        else:
+            parts[-1].append(event)
+    return list(map(sorted, parts))
+
+
+def test_orders_that_lead_to_the_same_answer():
+    several = 0
+    for index in range(1000):
+        start, events, _ = begin_problem("train", index, 3)
+        expected = set()
+        for way in itertools.permutations(events):
+            amounts = tell(start, list(map(told, way)))
+            if as_sets(way) == as_sets(events) and all(1 <= amount <= 99 for amount in amounts):
+                expected.add(way)
+                assert work_out(start, way)[0] == amounts[-1]
+        found = orders(start, events)
+        assert set(found) == expected and len(found) == len(expected)
+        several += len(found) > 1
+    assert several > 500

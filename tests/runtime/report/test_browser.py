@@ -95,6 +95,11 @@ def test_opens_and_filters(chromium, opened, page):
     assert page.title() == "run"
     # Curves of what is in view, drawn by plotly.
     assert page.locator(".chart .main-svg").count() > 3
+    # Until then it says that there is more to come.
+    waiting = "document.querySelector('.plot:empty')"
+    page.evaluate("addChart(document.querySelector('main'), 'late', '', () => 0).holder.id = 'late'")
+    assert page.evaluate(f"getComputedStyle({waiting}, '::after').content") == '"drawing …"'
+    page.evaluate("viewed.unobserve(at('late')), charts.delete(at('late').chart), at('late').remove()")
     assert page.locator("#found").text_content().startswith("2,000 of 2,000 samples · 25.0% right · mean reward 0.35")
     page.fill("[aria-label='step from']", "3")
     page.fill("[aria-label='step to']", "4")
