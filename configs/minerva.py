@@ -90,7 +90,7 @@ def get_config(variant: str = ""):
 
 
 def tiny(config) -> None:
-    config.steps = 280
+    config.steps = 800
     config.model.path = "checkpoints/tiny"
     config.model.remat = "none"
     config.documents.sources = (("exercises", 0.5), ("remarks", 0.5))
@@ -111,8 +111,8 @@ def tiny(config) -> None:
     config.algorithm.warmup_steps = 20
     config.algorithm.b2 = 0.98
     config.evaluation.name = "word_problems"
-    config.evaluation.every = 140
-    config.evaluation.problems = 150
+    config.evaluation.every = 400
+    config.evaluation.problems = 300
     config.evaluation.samples = 16
     config.evaluation.samples_during = 2
     config.checkpoint.every = 100

@@ -105,6 +105,7 @@ EXPERIMENTS: dict[str, Experiment] = {
     "test_time_scaling": Experiment(
         "test_time_scaling", "Accuracy against tokens spent", configs=("prm_math", "grpo_math")
     ),
+    "lets_verify": Experiment("lets_verify", "Let's Verify Step by Step", configs=("prm_math", "orm_math")),
     "constitutional": Experiment("constitutional", "Constitutional AI", configs=("constitutional",)),
     "wizardmath": Experiment("wizardmath", "WizardMath", configs=("wizardmath",)),
     "minerva": Experiment("minerva", "Minerva", configs=("minerva",)),

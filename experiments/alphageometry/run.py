@@ -31,7 +31,8 @@ from rl_reason.runtime.progress import table
 from rl_reason.runtime.workdir import Workdir, write_atomic
 
 FLAGS: Spec = {
-    "seeds": (int, 3, "seeds 0, 1, … are run"),
+    "seeds": (int, 3, "how many are run"),
+    "first_seed": (int, 1, "the first of them; the settings were chosen on seed 0"),
     "output": (str, "runs/alphageometry", "a folder for each seed, results.json and beams.png"),
     "draw": (bool, False, "run nothing; read the runs that are there"),
 }
@@ -45,7 +46,7 @@ def main() -> None:
     flags = parse_flags(sys.argv[1:], FLAGS, description=__doc__)
     output = Path(flags["output"])
     results = []
-    for seed in range(flags["seeds"]):
+    for seed in range(flags["first_seed"], flags["first_seed"] + flags["seeds"]):
         folder = output / f"seed{seed}"
         if not flags["draw"]:
             train(CONFIG, seed, folder)

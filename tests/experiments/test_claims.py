@@ -45,6 +45,9 @@ def invented(name: str, pick: Callable[[], float]) -> Any:
         stages = ("start", "tuned_original", "tuned_downward", "tuned_upward", "product", "minimum")
         sets = ("word_problems", "harder_word_problems")
         return [{"stages": {stage: {of: {"pass@1": pick()} for of in sets} for stage in stages}} for _ in range(3)]
+    if name == "lets_verify":
+        chosen = ("product", "minimum", "outcome", "majority")
+        return [{"curves": {of: [pick() for _ in range(7)] for of in chosen}} for _ in range(3)]
     if name == "ablations":
         measures = ("learning", "pass@1", "kl/reference", "ratio/clipped", "tokens/wrong")
         return {arm: [{measure: pick() for measure in measures} for _ in range(3)] for arm in ablations.ARMS}
