@@ -92,8 +92,9 @@ def draw(results: Mapping[str, Sequence[dict]], file: Path) -> None:
     FigureCanvasAgg(figure)
     answers, perplexity = figure.subplots(1, 2)
     for (name, runs), color in zip(results.items(), COLORS, strict=False):
-        for measure, style in (("greedy", "--"), ("maj@4", "-")):
-            series = [[(one["step"], 100 * one[measure]) for one in run["answers"]] for run in runs]
+        for measure, style in (("greedy", "--"), ("maj@16", "o")):
+            # Evaluations on the way have fewer samples: no line, which would tell of what lies between.
+            series = [[(one["step"], 100 * one[measure]) for one in run["answers"] if measure in one] for run in runs]
             _lines(answers, series, f"{ARMS[name][0]}, {measure}", color, style)
         for source, style in zip(SOURCES, ("-", ":"), strict=True):
             series = [[(one["step"], one["perplexity"]) for one in run["perplexity"][source]] for run in runs]
@@ -109,9 +110,9 @@ def draw(results: Mapping[str, Sequence[dict]], file: Path) -> None:
 def _lines(axes, series: Sequence[Sequence[tuple[int, float]]], label: str, color: str, style: str) -> None:
     values = np.array(series, np.float64)
     for of_seed in values:
-        axes.plot(of_seed[:, 0], of_seed[:, 1], color=color, alpha=0.25, linewidth=0.8, linestyle=style)
+        axes.plot(of_seed[:, 0], of_seed[:, 1], style, color=color, alpha=0.25, linewidth=0.8, markersize=3)
     mean = values.mean(axis=0)
-    axes.plot(mean[:, 0], mean[:, 1], color=color, linewidth=2, linestyle=style, label=label)
+    axes.plot(mean[:, 0], mean[:, 1], style, color=color, linewidth=2, label=label)
 
 
 if __name__ == "__main__":
