@@ -82,6 +82,11 @@ class Outcome:
     """Tokens behind the prompt that the model that scores has read."""
 
 
+DIGITS = 5
+"""Of a score. Solutions often share the step that decides it; which of them comes first shall not be said by the last
+bits, which are others in a batch of another shape."""
+
+
 def best(prefixes: Sequence[Prefix], count: int) -> list[Prefix]:
     """Those with the highest scores, highest first; among equal ones those that were asked for first."""
     return sorted(prefixes, key=lambda prefix: -prefix.score)[:count]
@@ -111,7 +116,7 @@ def run(searches: Mapping[int, Search], expand: Expand, score: Score) -> dict[in
                 spent[p] += sum(len(step.tokens) for step in steps)
                 scored[p] += sum(len(child.tokens) for child in family)
                 answers.setdefault(p, []).append(
-                    [dataclasses.replace(child, score=float(next(scores))) for child in family]
+                    [dataclasses.replace(child, score=round(float(next(scores)), DIGITS)) for child in family]
                 )
         for p, answer in answers.items():
             try:

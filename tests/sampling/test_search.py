@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 
 from rl_reason.sampling.beam import Beam
-from rl_reason.sampling.search import ROOT, Prefix, Step, run
+from rl_reason.sampling.search import DIGITS, ROOT, Prefix, Step, run
 from rl_reason.sampling.tree import Tree
 
 END = 0
@@ -53,7 +53,7 @@ class World:
         steps = tuple(token for token in tokens if token != END)
         if (problem, steps) in self.values:
             return self.values[problem, steps]
-        return float(np.random.default_rng([9, problem, *steps]).random())
+        return round(float(np.random.default_rng([9, problem, *steps]).random()), DIGITS)
 
     def score(self, prefixes):
         self.read += [(problem, prefix.tokens) for problem, prefix in prefixes]
@@ -263,3 +263,14 @@ def test_the_best_one_is_first(kind):
         scores = [one.score for one in outcome.solutions]
         assert scores == sorted(scores, reverse=True) and all(one.finish for one in outcome.solutions)
         assert ROOT not in outcome.solutions
+
+
+@pytest.mark.parametrize("bit", [-1e-8, 1e-8])
+def test_the_last_bits_of_a_score_say_nothing(bit):
+    """As when it is computed in a batch of another shape."""
+    ways = [[0.5, 0.5], [0.5, 0.5 + bit]]
+    one, other = (
+        World(ways=2, depth=1, values={(0, (1,)): first, (0, (2,)): second}).search(Beam(2, 2))[0]
+        for first, second in ways
+    )
+    assert one.solutions == other.solutions and len(one.solutions) == 2
