@@ -31,7 +31,6 @@ from rl_reason.runtime.workdir import Workdir, write_atomic
 
 FLAGS: Spec = {
     "seeds": (int, 3, "seeds 0, 1, … are run"),
-    "first_seed": (int, 0, "the first of them"),
     "problems": (int, 150, "held-out ones"),
     "output": (str, "runs/lets_verify", "a folder for each seed, results.json and lets_verify.png"),
     "draw": (bool, False, "run nothing; read the runs that are there"),
@@ -71,6 +70,7 @@ SCORES = {
 CONFIGS = {"process": "configs/prm_math.py:tiny", "outcome": "configs/orm_math.py:tiny"}
 MAJORITY, ANY = "majority", "any of N right"
 COMPARED = (("product", MAJORITY), ("product", "outcome"), ("outcome", MAJORITY), ("product", "minimum"))
+"""The first is ahead of the second in the paper."""
 LABELS = {name: label for name, (_, label) in SCORES.items()} | {MAJORITY: MAJORITY}
 
 
@@ -81,7 +81,7 @@ def main() -> None:
             raise UsageError(f"--{name}={flags[name]}: expected at least 1")
     output = Path(flags["output"])
     results = []
-    for seed in range(flags["first_seed"], flags["first_seed"] + flags["seeds"]):
+    for seed in range(flags["seeds"]):
         folder = output / f"seed{seed}"
         if not flags["draw"]:
             run_seed(folder, seed, flags["problems"])
@@ -101,11 +101,15 @@ def run_seed(folder: Path, seed: int, problems: int) -> None:
         command = [sys.executable, "-m", "rl_reason.evaluate", f"--model={policy}", f"--data={DATA}"]
         command += [f"--problems={problems}", f"--samples={SAMPLES}", "--temperature=1", f"--seed={seed}"]
         command += ["--template=question", "--grader=marked_number", "--max_tokens=120", "--max_prompt_tokens=140"]
-        command += [f"--reward_model={folder / kind / 'export'}", f"--output={folder / name}"]
+        command += [f"--reward_model={folder / kind / 'export'}", f"--output={chosen(folder, name)}"]
         if kind == "process":
             command.append(f"--aggregation={name}")
         if subprocess.run(command).returncode:
-            raise RunError(f"{folder / name} failed")
+            raise RunError(f"{chosen(folder, name)} failed")
+
+
+def chosen(folder: Path, name: str) -> Path:
+    return folder / f"chosen_by_{name}"
 
 
 def _flags(changes: Mapping[str, str]) -> list[str]:
@@ -114,7 +118,7 @@ def _flags(changes: Mapping[str, str]) -> list[str]:
 
 def read(folder: Path) -> dict:
     """What a seed has shown: share right for each way to choose and each N, and how well the models judge."""
-    found = {name: json.loads((folder / name / "results.json").read_text()) for name in SCORES}
+    found = {name: json.loads((chosen(folder, name) / "results.json").read_text()) for name in SCORES}
     curves = {name: [one[f"bon@{size}" if size > 1 else "pass@1"] for size in SIZES] for name, one in found.items()}
     for name, measure in ((MAJORITY, "maj"), (ANY, "pass")):
         one = found["product"]
