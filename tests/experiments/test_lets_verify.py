@@ -11,11 +11,9 @@ from experiments.lets_verify import run
 def test_each_part_has_a_folder_of_its_own(monkeypatch, tmp_path):
     trained, evaluated = [], []
     monkeypatch.setattr(run, "train", lambda config, seed, folder, flags: trained.append(str(folder)))
-    monkeypatch.setattr(
-        subprocess, "run", lambda command: evaluated.append(command) or SimpleNamespace(returncode=0)
-    )
+    monkeypatch.setattr(subprocess, "run", lambda command: evaluated.append(command) or SimpleNamespace(returncode=0))
     run.run_seed(tmp_path, 3, 5)
     outputs = [flag.removeprefix("--output=") for command in evaluated for flag in command if "--output=" in flag]
     assert len({*trained, *outputs}) == len(trained) + len(outputs) == 6
-    judges = [flag.removeprefix("--reward_model=") for command in evaluated for flag in command if "reward_model" in flag]
+    judges = {flag.removeprefix("--reward_model=") for command in evaluated for flag in command if "_model=" in flag}
     assert {judge.removesuffix("/export") for judge in judges} < set(trained)
