@@ -42,7 +42,9 @@ from rl_reason.settings import defaults, pipeline
 HERE = Path(__file__).parent
 WORKERS = 16
 """Engines of a host, of which each takes a core."""
-PROBLEMS, HELD_OUT = "stage:synthesis/problems.jsonl", "stage:synthesis/held_out.jsonl"
+PROBLEMS, REINFORCEMENT, HELD_OUT = (
+    f"stage:synthesis/{name}.jsonl" for name in ("problems", "reinforcement", "held_out")
+)
 
 
 def get_config(variant: str = ""):
@@ -56,8 +58,9 @@ def full():
 
 def tiny():
     synthesis = _synthesis()
-    synthesis.synthesis.figures = 3000
+    synthesis.synthesis.figures = 9000
     synthesis.synthesis.held_out = 100
+    synthesis.synthesis.reinforcement = 0.5
     synthesis.synthesis.writings = 8
 
     proposer = _proposer()
@@ -97,6 +100,7 @@ def _synthesis():
     config.recipe = "synthesis"
     config.synthesis.figures = 5_000_000
     config.synthesis.held_out = 1000
+    config.synthesis.reinforcement = 0.2
     return config
 
 
@@ -134,7 +138,7 @@ def _proposer():
 def _policy(config):
     """GRPO with the engine as the reward."""
     config.model.path = "stage:proposer/export"
-    config.data.name = PROBLEMS
+    config.data.name = REINFORCEMENT
     config.data.problems = 0
     config.data.template = "geometry"
     config.data.max_prompt_length = 512

@@ -319,8 +319,11 @@ class Synthesis:
     depend on the machine."""
     held_out: int = 200
     """Problems that are kept apart, each of premises that no other problem has. 0: none."""
+    reinforcement: float = 0.0
+    """Share of the other premises whose problems are left to reinforcement: a proposer that was taught the solutions
+    has nothing to find out about them."""
     writings: int = 1
-    """Of each problem that is trained on: clauses in other orders, points with other names."""
+    """Of each problem that is not held out: clauses in other orders, points with other names."""
     workers: int = 0
     """Processes; 0: as many as there are cores."""
     memory: float = 4.0

@@ -12,9 +12,10 @@ SAID = (
     (MORE, "78.2 against 72.4 (Let's Verify, figure 3)"),
     (MORE, "72.4 against 69.6 (Let's Verify, figure 3)"),
     (SAME, "78.2 against 77.6 (Let's Verify, appendix F)"),
+    (MORE, "as best of N, 78.2 against 69.6: votes add nothing to that (Let's Verify, section 4)"),
 )
 """Of each of `COMPARED` how far ahead the first is, and the paper's numbers on MATH-500, of 1860 samples."""
-SHOWN = (8, 64)
+SHOWN = (4, 64)
 
 
 def claims(results: Sequence[Mapping]) -> list[Claim]:

@@ -1,5 +1,5 @@
 """Let's Verify Step by Step on the laptop, on several seeds: best of N by a process reward model, by an outcome reward
-model, and the majority.
+model, votes that their scores weigh, and the majority.
 
     python -m experiments.lets_verify.run --seeds=3 --output=runs/lets_verify
 
@@ -30,7 +30,8 @@ from rl_reason.runtime.progress import table
 from rl_reason.runtime.workdir import Workdir, write_atomic
 
 FLAGS: Spec = {
-    "seeds": (int, 3, "seeds 0, 1, … are run"),
+    "seeds": (int, 3, "how many are run"),
+    "first_seed": (int, 1, "the first of them; the settings were chosen on seed 0"),
     "problems": (int, 150, "held-out ones"),
     "output": (str, "runs/lets_verify", "a folder for each seed, results.json and lets_verify.png"),
     "draw": (bool, False, "run nothing; read the runs that are there"),
@@ -54,9 +55,10 @@ POLICY = LENGTHS | {
 """As a stage of `configs/wizardmath.py:tiny`: a quarter of the texts tells the answer only, so its samples do, too."""
 JUDGE = LENGTHS | {
     "data.name": DATA,
-    "data.problems": "1000",
+    "data.problems": "3200",
     "sampling.temperature": "1.0",
-    "steps": "150",
+    "steps": "400",
+    "algorithm.learning_rate": "1e-3",
     "evaluation.every": "0",
     "evaluation.name": DATA,
 }
@@ -68,10 +70,15 @@ SCORES = {
 }
 """What chooses → the model, and what it is called."""
 CONFIGS = {"process": "configs/prm_math.py:tiny", "outcome": "configs/orm_math.py:tiny"}
-MAJORITY, ANY = "majority", "any of N right"
-COMPARED = (("product", MAJORITY), ("product", "outcome"), ("outcome", MAJORITY), ("product", "minimum"))
+VOTES, MAJORITY, ANY = "votes", "majority", "any of N right"
+COMPARED = (
+    ("product", MAJORITY), ("product", "outcome"), ("outcome", MAJORITY), ("product", "minimum"), (VOTES, MAJORITY),
+)  # fmt: skip
 """The first is ahead of the second in the paper."""
-LABELS = {name: label for name, (_, label) in SCORES.items()} | {MAJORITY: MAJORITY}
+LABELS = {name: label for name, (_, label) in SCORES.items()} | {
+    VOTES: "votes, weighed by the product of steps",
+    MAJORITY: MAJORITY,
+}
 
 
 def main() -> None:
@@ -81,7 +88,7 @@ def main() -> None:
             raise UsageError(f"--{name}={flags[name]}: expected at least 1")
     output = Path(flags["output"])
     results = []
-    for seed in range(flags["seeds"]):
+    for seed in range(flags["first_seed"], flags["first_seed"] + flags["seeds"]):
         folder = output / f"seed{seed}"
         if not flags["draw"]:
             run_seed(folder, seed, flags["problems"])
@@ -120,7 +127,7 @@ def read(folder: Path) -> dict:
     """What a seed has shown: share right for each way to choose and each N, and how well the models judge."""
     found = {name: json.loads((chosen(folder, name) / "results.json").read_text()) for name in SCORES}
     curves = {name: [one[f"bon@{size}" if size > 1 else "pass@1"] for size in SIZES] for name, one in found.items()}
-    for name, measure in ((MAJORITY, "maj"), (ANY, "pass")):
+    for name, measure in ((VOTES, "weighted_maj"), (MAJORITY, "maj"), (ANY, "pass")):
         one = found["product"]
         curves[name] = [one[f"{measure}@{size}" if size > 1 else "pass@1"] for size in SIZES]
     judged = {kind: list(read_jsonl(Workdir(folder / kind).eval))[-1] for kind in CONFIGS}

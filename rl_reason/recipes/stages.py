@@ -31,7 +31,7 @@ OUTPUTS: Mapping[str, tuple[str, ...]] = {
     "rank": ("pairs.jsonl",),
     "select": ("selected.jsonl",),
     "clean": ("kept.jsonl", "removed.jsonl"),
-    "synthesis": ("problems.jsonl", "held_out.jsonl"),
+    "synthesis": ("problems.jsonl", "reinforcement.jsonl", "held_out.jsonl"),
 }
 """Recipe → what a later stage can take of its folder; "": the folder itself."""
 

@@ -3,10 +3,10 @@
     for each batch of figures:
         look for problems in each           in processes that can be killed
         write what was found                (figures.jsonl)
-    leave out duplicates; hold some out
+    leave out duplicates; hold some out, leave some to reinforcement
 
-`problems.jsonl` and `held_out.jsonl` have rows with `problem`, a statement that the engine does not prove, and
-`solution`, auxiliary clauses with which it does. No premises of held-out problems are those of others.
+`problems.jsonl`, `reinforcement.jsonl` and `held_out.jsonl` have rows with `problem`, a statement that the engine does
+not prove, and `solution`, auxiliary clauses with which it does. No premises are in two of them.
 """
 
 from __future__ import annotations
@@ -30,7 +30,8 @@ from rl_reason.runtime.workdir import Workdir, find_workdir, make_workdir, write
 from rl_reason.runtime.workers import Outcome, Pool
 from rl_reason.settings import Settings, Synthesis
 
-PROBLEMS, HELD_OUT, COUNTS, FIGURES = "problems.jsonl", "held_out.jsonl", "synthesis.json", "figures.jsonl"
+PROBLEMS, REINFORCEMENT, HELD_OUT = "problems.jsonl", "reinforcement.jsonl", "held_out.jsonl"
+COUNTS, FIGURES = "synthesis.json", "figures.jsonl"
 MAKE = "rl_reason.geometry.synthesis:make_problems"
 BATCH = 16
 """Figures of a process in one batch; what a kill loses."""
@@ -51,17 +52,17 @@ def run(settings: Settings, workdir_path: str | Path) -> None:
     records = _resume(workdir, config, wanted.figures) if hosts.is_first() else []
     _search(settings, workdir.path / FIGURES, records)
     if hosts.is_first():
-        problems, held_out, counts = divide(records, wanted, settings.seed)
-        for name, rows in ((PROBLEMS, problems), (HELD_OUT, held_out)):
+        files, counts = divide(records, wanted, settings.seed)
+        for name, rows in files.items():
             write_atomic(workdir.path / name, record_files.lines(rows))
         write_atomic(workdir.path / COUNTS, json.dumps(counts, indent=2) + "\n")
         print(f"made of random figures: {', '.join(f'{value} {name}' for name, value in counts.items())}", flush=True)
-    else:
-        problems = []
     hosts.wait("synthesis: written")
-    if hosts.is_first() and not problems:
-        told = f"config.synthesis.figures={wanted.figures}, config.synthesis.held_out={wanted.held_out}"
-        raise RunError(f"{workdir.path}: no problem is left to be trained on with {told}; expected more, or fewer")
+    if hosts.is_first() and not files[PROBLEMS]:
+        told = ", ".join(
+            f"config.synthesis.{key}={getattr(wanted, key)}" for key in ("figures", "held_out", "reinforcement")
+        )
+        raise RunError(f"{workdir.path}: no problem is left to be trained on with {told}; expected more, or fewer kept")
 
 
 def _resume(workdir: Workdir, config: dict, figures: int) -> list[dict]:
@@ -112,12 +113,13 @@ def _record(index: int, outcome: Outcome) -> dict[str, Any]:
 _NAMES = {"timeout": "timeouts", "crash": "crashes", "error": "failures"}
 
 
-def divide(records: Sequence[dict], wanted: Synthesis, seed: int) -> tuple[list[dict], list[dict], dict[str, int]]:
-    """Problems to be trained on, problems that are held out, and counts of all that was seen.
+def divide(records: Sequence[dict], wanted: Synthesis, seed: int) -> tuple[dict[str, list[dict]], dict[str, int]]:
+    """The rows of each file, and counts of all that was seen.
 
     Args:
         records: of figures, in order.
-        wanted: how many are held out, and how many writings there are of each other problem.
+        wanted: how many are held out, the share that is left to reinforcement, and how many writings there are of each
+            problem of these and of the others.
         seed: of the writings.
     """
     counts: collections.Counter[str] = collections.Counter()
@@ -134,18 +136,19 @@ def divide(records: Sequence[dict], wanted: Synthesis, seed: int) -> tuple[list[
             known.add(whole)
             row = _row(f"{record['id']}.{place}", text, auxiliary)
             by_premises.setdefault(fingerprint(statement.clauses), []).append(row)
-    problems: list[dict] = []
-    held_out: list[dict] = []
+    files: dict[str, list[dict]] = {PROBLEMS: [], REINFORCEMENT: [], HELD_OUT: []}
     # Fingerprints are as good as random numbers.
-    for _, rows in sorted(by_premises.items()):
-        if len(held_out) < wanted.held_out:
-            held_out.append(rows[0])  # Problems of the same premises would not be independent.
+    for place, (_, rows) in enumerate(sorted(by_premises.items()), start=-wanted.held_out):
+        if place < 0:
+            files[HELD_OUT].append(rows[0])  # Problems of the same premises would not be independent.
             counts["of held-out premises"] += len(rows) - 1
         else:
-            problems.extend(rows)
-    made = {"premises": len(by_premises), "problems": len(problems), "held out": len(held_out)}
-    written = [row for problem in problems for row in _writings(problem, wanted.writings, seed)]
-    return written, held_out, dict(sorted(counts.items())) | made
+            left = int((place + 1) * wanted.reinforcement) > int(place * wanted.reinforcement)
+            files[REINFORCEMENT if left else PROBLEMS] += rows
+    made = {name.removesuffix(".jsonl").replace("_", " "): len(rows) for name, rows in files.items()}
+    for name in (PROBLEMS, REINFORCEMENT):
+        files[name] = [row for problem in files[name] for row in _writings(problem, wanted.writings, seed)]
+    return files, dict(sorted(counts.items())) | {"premises": len(by_premises)} | made
 
 
 def _row(id: str, text: str, auxiliary: str) -> dict:

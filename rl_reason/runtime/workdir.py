@@ -15,7 +15,7 @@ FREE_KEYS = (
     "steps", "checkpoint", "log", "watchdog", "profile",
     "mesh", "model.offload", "model.remat", "algorithm.micro_batch", "sampling.batch_size",
     "pipeline", "stages",
-    *(f"synthesis.{key}" for key in ("figures", "held_out", "writings", "workers")),
+    *(f"synthesis.{key}" for key in ("figures", "held_out", "reinforcement", "writings", "workers")),
     *(f"{server}.{key}" for server in ("judge", "endpoint")
        for key in ("url", "key_variable", "timeout", "tries", "concurrency", "cache")),
 )  # fmt: skip

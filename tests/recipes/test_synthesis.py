@@ -1,5 +1,6 @@
 """Made problems: which are held out, what a command that was stopped has left, and wrong settings."""
 
+import itertools
 import json
 
 import pytest
@@ -15,13 +16,14 @@ from rl_reason.settings import Settings, Synthesis, defaults
 
 TRIANGLE = "a b c = triangle a b c; d = {} d b c; e = midpoint e a d"
 AUXILIARY = "f = mirror f e d"
+GOALS = ("coll a d e", "para a b c e")
 
 
 def figure(index):
     """As a worker gives it: two goals of one figure, of which there are two kinds; all others are these again."""
     text = TRIANGLE.format(("midpoint", "on_line")[index % 2])
     return {
-        "problems": [(f"{text} ? {goal}", AUXILIARY) for goal in ("coll a d e", "para a b c e")],
+        "problems": [(f"{text} ? {goal}", AUXILIARY) for goal in GOALS],
         "counts": {"tries": 2},
     }
 
@@ -62,7 +64,28 @@ def test_duplicates_are_left_out_and_premises_stand_on_one_side(config, tmp_path
     assert all(row["answer"] == row["problem"].split(" ? ")[1] for row in (*problems, *held_out))
     counts = json.loads(made["synthesis.json"])
     some = {"duplicates": 8, "failures": 1, "tries": 12, "of held-out premises": 1}
-    assert counts == some | {"premises": 2, "problems": 2, "held out": 1}
+    assert counts == some | {"premises": 2, "problems": 2, "reinforcement": 0, "held out": 1}
+    assert made["reinforcement.jsonl"] == ""
+
+
+@pytest.mark.parametrize("share, expected", [(0.0, 0), (0.34, 2), (0.5, 4), (0.75, 6)])
+def test_premises_of_reinforcement_are_no_others(config, share, expected):
+    """Eight premises beside the two that are held out, each with two problems."""
+    config.synthesis.update(held_out=2, reinforcement=share, writings=3)
+    records = []
+    for count in range(10):
+        pairs = itertools.pairwise("efghijklmno"[: count + 1])
+        chain = "".join(f"; {new} = midpoint {new} a {old}" for old, new in pairs)
+        goals = [(f"{TRIANGLE.format('midpoint')}{chain} ? {goal}", "z = mirror z e d") for goal in GOALS]
+        records.append({"id": str(count), "problems": goals, "counts": {}})
+    files, counts = synthesis.divide(records, Settings.from_config(config).synthesis, 0)
+    of_file = {
+        name: {fingerprint(parse_statement(row["problem"]).clauses) for row in rows} for name, rows in files.items()
+    }
+    assert len(of_file["held_out.jsonl"]) == 2 and len(of_file["reinforcement.jsonl"]) == expected
+    assert sum(map(len, of_file.values())) == len(set.union(*of_file.values())) == 10
+    assert counts["reinforcement"] == 2 * expected < len(files["reinforcement.jsonl"]) + 1
+    assert len(files["problems.jsonl"]) > counts["problems"] == 2 * (8 - expected)
 
 
 def test_a_command_that_was_stopped_goes_on(config, tmp_path):
@@ -100,6 +123,8 @@ def test_nothing_left_to_be_trained_on(config, tmp_path):
 @pytest.mark.parametrize("key, value, told", [
     ("synthesis.figures", 0, "config.synthesis.figures=0: expected at least 1"),
     ("synthesis.held_out", -1, "config.synthesis.held_out=-1: expected at least 0"),
+    ("synthesis.reinforcement", 1.0, "config.synthesis.reinforcement=1.0: expected a share, from 0 to below 1"),
+    ("synthesis.reinforcement", -0.1, "config.synthesis.reinforcement=-0.1: expected a share"),
     ("synthesis.writings", 0, "config.synthesis.writings=0: expected at least 1"),
     ("synthesis.workers", -1, "config.synthesis.workers=-1: expected at least 0"),
     ("synthesis.timeout", 0.0, "config.synthesis.timeout=0.0: expected more than 0 seconds"),

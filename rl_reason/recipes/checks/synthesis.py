@@ -19,6 +19,9 @@ def check_synthesis(settings: Settings) -> None:
     at_least("seed", settings.seed, 0)
     for key, least in (("figures", 1), ("held_out", 0), ("writings", 1), ("workers", 0), ("memory", 0)):
         at_least(f"synthesis.{key}", getattr(wanted, key), least)
+    share = wanted.reinforcement
+    if not 0 <= share < 1:
+        raise UsageError(f"config.synthesis.reinforcement={share!r}: expected a share, from 0 to below 1")
     if not wanted.timeout > 0:
         raise UsageError(f"config.synthesis.timeout={wanted.timeout!r}: expected more than 0 seconds")
     clauses = wanted.clauses
