@@ -12,6 +12,7 @@ import hashlib
 import json
 import logging
 import os
+import re
 import signal
 import subprocess
 import sysconfig
@@ -42,6 +43,14 @@ _OPTIONS = (
     *("--use-json", "--log-level", "fatal"),
 )
 """Those with which the package runs its program."""
+_DRAWINGS, _SAME = 100, 10
+"""Random figures of a statement that are tried, at most; and those after which a point that was in each of them exactly
+where another one is, or where parallel lines would meet, is taken for one that is always there."""
+_ALWAYS = re.compile(
+    r"too close to \S+ \(distance: (0\.0|\S+e-1\d) <"
+    r"|reduce \[JGEXLine\([^()]*\), JGEXLine\([^()]*\)\] .*intersections: \(\)"
+)
+"""What the package says then."""
 _MIRRORED = {"simtri": "simtrir", "contri": "contrir"}
 """For the package these predicates tell orientations apart."""
 
@@ -239,12 +248,20 @@ def _solver(statement: Statement) -> Any:
 
 
 def _setup(statement: Statement, goal: str, seed: int) -> Any:
+    from newclid.jgex.errors import JGEXConstructionError
     from newclid.jgex.formulation import JGEXFormulation
     from newclid.jgex.problem_builder import JGEXProblemBuilder
 
     clauses = "; ".join(map(written, statement.clauses))
     problem = JGEXFormulation.from_text(f"{clauses} ? {' '.join((goal, *statement.goal[1:]))}")
-    return JGEXProblemBuilder(rng=seed, problem=problem).build()
+    builder, same = JGEXProblemBuilder(rng=seed, problem=problem), 0
+    for left in reversed(range(_DRAWINGS)):
+        try:
+            return builder.build(1)
+        except ValueError as error:
+            same = same + 1 if _ALWAYS.search(str(error)) else 0
+            if not left or same == _SAME or not isinstance(error.__cause__, JGEXConstructionError):
+                raise
 
 
 def written(clause: Clause) -> str:

@@ -49,6 +49,34 @@ def test_what_is_false_has_no_figure():
     assert made.result == "cannot be constructed" and "no figure" in made.message
 
 
+@pytest.mark.parametrize("text, drawings", [
+    ("d = midpoint a b; e = midpoint a b ? para d e b c", engine._SAME),
+    ("d = parallelogram a b c d; e = on_line a b, on_line c d ? coll a b e", engine._SAME),
+    ("d = midpoint a b ? perp a d b c", engine._DRAWINGS),
+    ("d = on_line a b, on_circle c b; e = on_tline c a b, on_line a b ? para a e b c", engine._DRAWINGS),
+], ids=["one place", "parallel lines", "false", "false of three points on a line"])  # fmt: skip
+def test_what_is_never_drawn_is_soon_given_up(monkeypatch, text, drawings):
+    from newclid.jgex.problem_builder import JGEXProblemBuilder
+
+    tried, build = [], JGEXProblemBuilder.build
+    monkeypatch.setattr(JGEXProblemBuilder, "build", lambda self, most: tried.append(most) or build(self, most))
+    made = engine.decide(parse_statement(f"a b c = triangle a b c; {text}"), 60)
+    assert made.result == "cannot be constructed" and sum(tried) == drawings
+
+
+def test_drawings_are_those_of_the_package():
+    """Two triangles on one side fall together: such a drawing is no reason to give up."""
+    from newclid.jgex.formulation import JGEXFormulation
+    from newclid.jgex.problem_builder import JGEXProblemBuilder
+
+    statement = parse_statement(
+        "a b = segment a b; c = eq_triangle c a b; d = eq_triangle d a b; e = eq_triangle e c d ? perp a e c d"
+    )
+    for seed in range(5):
+        theirs = JGEXProblemBuilder(rng=seed, problem=JGEXFormulation.from_text(str(statement))).build()
+        assert engine._setup(statement, "perp", seed).points == theirs.points
+
+
 def test_a_verdict_is_that_of_the_proof():
     added = MEDIANS.plus(parse_auxiliary("x = mirror a g", MEDIANS))
     wrong = parse_statement("a b c = triangle a b c; d = midpoint a b ? perp a d b c")
