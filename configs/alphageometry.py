@@ -80,9 +80,11 @@ def tiny():
     proposer.log.every = 10
 
     policy = _policy(read(str(HERE / "grpo_math.py"), "tiny"))
-    policy.steps = 40
+    policy.steps = 120
     policy.algorithm.batch_size = 256
     policy.algorithm.group_size = 8
+    policy.algorithm.learning_rate = 4e-4
+    policy.algorithm.kl_coef = 0.0
     for config in (proposer, policy):
         config.reward.workers = 2
         config.data.max_prompt_length = 192

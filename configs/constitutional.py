@@ -20,7 +20,7 @@ learning rate of its pretraining, 1,024 sequences a batch; all samples at temper
 (`--config.stages.preferences.feedback.clamp=0.4`). Not public, so that it deviates:
 
 - The models, of 52B parameters: here the answers, critiques and judgements are Qwen2.5-7B-Instruct's, and Qwen2.5-7B is
-  tuned. `--config.stages.NAME.endpoint.url=…` (and `endpoint.model`, without `model.path`) asks a server instead.
+  tuned. In a config file of your own `settings.ask_server(config.stages.answers, URL, NAME)` asks a server instead.
 - The red-team prompts (182,831) and those of helpfulness: `RED_TEAM` (rows with `problem`, `answer`, `kind` "general",
   whose answers nothing reads), `HELPFUL` (the same with a `solution`) and `HELPFUL_PAIRS` (`problem`, `chosen`,
   `rejected`) are names of files of yours, each with one of held-out rows. Helpful answers are not sampled anew.

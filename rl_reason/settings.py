@@ -670,6 +670,29 @@ def defaults() -> ml_collections.ConfigDict:
     return config.lock()
 
 
+OF_LOADED_MODEL = (
+    "model", "mesh", "data.max_prompt_length", "data.long_prompts", "sampling.top_k", "sampling.min_p",
+    "sampling.batch_size", "algorithm.micro_batch",
+)  # fmt: skip
+"""What the recipes `generate` and `feedback` do not read where `endpoint.url` names a server."""
+
+
+def ask_server(stage: ml_collections.ConfigDict, url: str, model: str) -> None:
+    """Has a stage of the recipe `generate` or `feedback` ask a server instead of a model that it loads.
+
+    Args:
+        stage: changed in place; what only a loaded model reads gets its default.
+        url: `endpoint.url`.
+        model: `endpoint.model`.
+    """
+    plain = defaults()
+    for key in OF_LOADED_MODEL:
+        group, _, name = key.rpartition(".")
+        config, default = (operator.attrgetter(group)(one) if group else one for one in (stage, plain))
+        config[name] = default[name]
+    stage.endpoint.url, stage.endpoint.model = url, model
+
+
 def pipeline(**stages: ml_collections.ConfigDict) -> ml_collections.ConfigDict:
     """The config of a pipeline of these stages, in this order."""
     config = defaults()

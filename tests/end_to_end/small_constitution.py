@@ -7,7 +7,7 @@ does.
 from pathlib import Path
 
 from rl_reason.runtime.config import read
-from rl_reason.settings import defaults
+from rl_reason.settings import ask_server
 
 CONFIGS = Path(__file__).parents[2] / "configs"
 ASKED = ("answers", "critique_1", "revision_1", "preferences")
@@ -22,13 +22,8 @@ def get_config(variant: str = ""):
             stage.evaluation.problems = 16
             stage.evaluation.samples = 2
         if variant and name in ASKED:
-            stage.model.path = ""
-            stage.endpoint.url, stage.endpoint.model = variant, "helper"
+            ask_server(stage, variant, "helper")
             stage.data.template = "chat"
-            # What only a model of one's own reads.
-            stage.data.max_prompt_length = defaults().data.max_prompt_length
-            stage.data.long_prompts = defaults().data.long_prompts
-            stage.mesh = defaults().mesh
         elif stage.recipe != "select":
             stage.mesh.data = 2
         if stage.recipe == "generate" and stage.model.path:

@@ -1,6 +1,7 @@
 """Every config file, in each of its variants, is right in itself: without data, weights or devices."""
 
 import json
+import re
 from pathlib import Path
 
 import pytest
@@ -28,3 +29,17 @@ def test_settings_are_right_in_themselves(name, variant):
         OF_RECIPES[settings.recipe](settings)
         # As a run's config.json gives them back.
         assert Settings.from_dict(json.loads(json.dumps(settings.to_config().to_dict()))) == settings
+
+
+def test_a_pipeline_that_asks_a_server(tmp_path, monkeypatch):
+    """The example of `docs/pipelines.md`."""
+    page = (CONFIGS.parent / "docs" / "pipelines.md").read_text()
+    (text,) = re.findall(r'^```python title="asking_a_server.py"\n(.*?)^```$', page, re.MULTILINE | re.DOTALL)
+    (tmp_path / "asking.py").write_text(text)
+    monkeypatch.chdir(CONFIGS.parent)
+    settings = Settings.from_config(read(str(tmp_path / "asking.py")))
+    pipeline.check(settings)
+    asking = {name for name, stage in settings.stages.items() if stage["endpoint"]["url"]}
+    rounds = {f"{kind}_{number}" for kind in ("critique", "revision") for number in range(1, 5)}
+    assert asking == rounds | {"answers", "preferences"}
+    assert not any(settings.stages[name]["model"]["path"] for name in asking)

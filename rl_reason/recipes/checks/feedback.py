@@ -15,7 +15,7 @@ from rl_reason.recipes.checks.common import (
 )
 from rl_reason.runtime.endpoint import check as check_endpoint
 from rl_reason.sampling import logits
-from rl_reason.settings import Settings
+from rl_reason.settings import OF_LOADED_MODEL, Settings
 
 _READ = (
     "recipe", "seed", "constitution.file", "feedback", "data.name", "data.problems", "data.template",
@@ -54,9 +54,7 @@ def check_feedback(settings: Settings) -> None:
         unread(settings, drawn, "where config.feedback.reasoning is False")
     if url:
         check_endpoint(settings.endpoint, "config.endpoint")
-        keys = ("sampling.top_k", "sampling.min_p", "sampling.batch_size", "algorithm.micro_batch", *OF_SAMPLED_MODEL)
-        keys += ("data.max_prompt_length", "data.long_prompts", *keys_of("mesh"))
-        unread(settings, keys, "where config.endpoint.url names a server")
+        unread(settings, OF_LOADED_MODEL, "where config.endpoint.url names a server")
     else:
         unread(settings, keys_of("endpoint"), "where config.endpoint.url is empty")
         if not asked.reasoning:

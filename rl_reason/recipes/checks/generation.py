@@ -22,7 +22,7 @@ from rl_reason.recipes.checks.common import (
     unread,
 )
 from rl_reason.runtime.endpoint import check as check_endpoint
-from rl_reason.settings import Settings
+from rl_reason.settings import OF_LOADED_MODEL, Settings
 
 
 def check_generation(settings: Settings) -> None:
@@ -50,9 +50,7 @@ def check_generation(settings: Settings) -> None:
     unread(settings, tuple(key for group in groups for key in keys_of(group)), "by generating")
     if url:
         check_endpoint(settings.endpoint, "config.endpoint")
-        keys = ("sampling.top_k", "sampling.min_p", "sampling.batch_size", *OF_SAMPLED_MODEL, *keys_of("mesh"))
-        keys += ("data.max_prompt_length", "data.long_prompts")
-        unread(settings, keys, "where config.endpoint.url names a server")
+        unread(settings, OF_LOADED_MODEL, "where config.endpoint.url names a server")
     else:
         unread(settings, keys_of("endpoint"), "where config.endpoint.url is empty")
     unread(settings, OF_LEARNED_REWARDS, "where completions are collected")
