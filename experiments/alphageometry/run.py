@@ -120,6 +120,7 @@ def draw(results: Sequence[dict], file: Path) -> None:
     axes.axhline(0, color="black", linewidth=1, linestyle=":", label="the engine alone")
     axes.set(title="Held-out problems", xlabel="beam", ylabel="solved, %", ylim=(-2, 102), xscale="log")
     axes.set_xticks(BEAMS, [str(beam) for beam in BEAMS])
+    axes.minorticks_off()
     axes.grid(alpha=0.3)
     axes.legend(fontsize=9)
     figure.savefig(file, dpi=130)

@@ -14,6 +14,7 @@ from experiments import claims, results
 from experiments.ablations import run as ablations
 from experiments.catalogue import EXPERIMENTS, HERE
 from experiments.claims import LESS, MORE, SAME, Bounds
+from experiments.lets_verify import run as lets_verify
 
 KEPT = [name for name, one in EXPERIMENTS.items() if one.file.exists()]
 SIZES = ("size", "sizes", "step", "steps", "seed", "seeds", "problems", "n", "samples", "round")
@@ -38,16 +39,8 @@ def made_of(name: str, tree: Any, folder) -> list[claims.Claim]:
 
 def invented(name: str, pick: Callable[[], float]) -> Any:
     """Results of experiments of which none are kept, as their `read` makes them, with numbers that `pick` gives."""
-    if name == "minerva":
-        answers = [{"step": step, "greedy": pick(), "maj@16": pick()} for step in (0, 9)]
-        return {arm: [{"answers": answers, "perplexity": {}}] * 3 for arm in ("mixture", "general")}
-    if name == "wizardmath":
-        stages = ("start", "tuned_original", "tuned_downward", "tuned_upward", "product", "minimum")
-        sets = ("word_problems", "harder_word_problems")
-        return [{"stages": {stage: {of: {"pass@1": pick()} for of in sets} for stage in stages}} for _ in range(3)]
     if name == "lets_verify":
-        chosen = ("product", "minimum", "outcome", "majority")
-        return [{"curves": {of: [pick() for _ in range(7)] for of in chosen}} for _ in range(3)]
+        return [{"curves": {of: [pick() for _ in range(7)] for of in lets_verify.LABELS}} for _ in range(3)]
     if name == "ablations":
         measures = ("learning", "pass@1", "kl/reference", "ratio/clipped", "tokens/wrong")
         return {arm: [{measure: pick() for measure in measures} for _ in range(3)] for arm in ablations.ARMS}
