@@ -22,7 +22,7 @@ Where it deviates:
   tokenizer of 1024 tokens. Learning rates and steps are usual ones: the paper's 10M steps are not repeated.
 - GRPO's settings are those of `grpo_math.py`, with 16 completions of a question: each takes the engine's time.
 
-Hardware: not compiled at this size, and not run. `synthesis` takes all cores of the host: about 75 core-hours for 1M
+Hardware: not compiled at this size, and not run. `synthesis` takes all cores of the host: about 25 core-hours for 1M
 figures. On a pod (`docs/running.md`), on every worker, and then the paper's search:
 
     python -m rl_reason.train --config=configs/alphageometry.py --workdir=/mnt/runs/alphageometry

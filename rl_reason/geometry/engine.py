@@ -47,7 +47,7 @@ _DRAWINGS, _SAME = 100, 10
 """Random figures of a statement that are tried, at most; and those after which a point that was in each of them exactly
 where another one is, or where parallel lines would meet, is taken for one that is always there."""
 _ALWAYS = re.compile(
-    r"too close to \S+ \(distance: (0\.0|\S+e-1\d) <"
+    r"too close to \S+ \(distance: (0\.0|\S+e-[1-9]\d) <"
     r"|reduce \[JGEXLine\([^()]*\), JGEXLine\([^()]*\)\] .*intersections: \(\)"
 )
 """What the package says then."""
