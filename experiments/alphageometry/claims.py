@@ -28,6 +28,9 @@ def claims(results: Sequence[Mapping]) -> list[Claim]:
         of_seeds = [result["stages"][stage] for result in results]
         return [one["solved"][str(beam)] / one["n"] for one in of_seeds]
 
+    def first_guess(stage: str) -> list[float]:
+        return [result["stages"][stage]["sampled"]["pass@1"] for result in results]
+
     alone = [one["stages"][first]["alone"] / one["stages"][first]["n"] for one in results]
     wide, narrow = max(BEAMS), min(BEAMS)
     difference = lambda later, earlier: [a - b for a, b in zip(later, earlier, strict=True)]  # noqa: E731
@@ -41,6 +44,11 @@ def claims(results: Sequence[Mapping]) -> list[Claim]:
             f"held-out problems, beam of {wide} − of {narrow}, points",
             "–",
             difference(solved(first, wide), solved(first, narrow)),
+        ),
+        over_seeds(
+            "held-out problems, pass@1, reinforced − before, points",
+            "–",
+            difference(first_guess(last), first_guess(first)),
         ),
         over_seeds(
             f"held-out problems, beam of {wide}, reinforced − before, points",

@@ -14,7 +14,6 @@ from experiments import claims, results
 from experiments.ablations import run as ablations
 from experiments.catalogue import EXPERIMENTS, HERE
 from experiments.claims import LESS, MORE, SAME, Bounds
-from experiments.lets_verify import run as lets_verify
 
 KEPT = [name for name, one in EXPERIMENTS.items() if one.file.exists()]
 SIZES = ("size", "sizes", "step", "steps", "seed", "seeds", "problems", "n", "samples", "round")
@@ -39,13 +38,9 @@ def made_of(name: str, tree: Any, folder) -> list[claims.Claim]:
 
 def invented(name: str, pick: Callable[[], float]) -> Any:
     """Results of experiments of which none are kept, as their `read` makes them, with numbers that `pick` gives."""
-    if name == "lets_verify":
-        return [{"curves": {of: [pick() for _ in range(7)] for of in lets_verify.LABELS}} for _ in range(3)]
-    if name == "ablations":
-        measures = ("learning", "pass@1", "kl/reference", "ratio/clipped", "tokens/wrong")
-        return {arm: [{measure: pick() for measure in measures} for _ in range(3)] for arm in ablations.ARMS}
-    stage = lambda: {"alone": pick(), "solved": {beam: pick() for beam in ("1", "8", "32")}, "n": 10}  # noqa: E731
-    return [{"stages": {"proposer": stage(), "policy": stage()}} for _ in range(3)]
+    assert name == "ablations"
+    measures = ("learning", "pass@1", "kl/reference", "ratio/clipped", "tokens/wrong")
+    return {arm: [{measure: pick() for measure in measures} for _ in range(3)] for arm in ablations.ARMS}
 
 
 def flat(name: str) -> Any:
