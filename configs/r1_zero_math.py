@@ -1,12 +1,13 @@
 """DeepSeek-R1-Zero: reinforcement learning of a base model without any supervised stage (arXiv 2501.12948, version 2,
 section 2.2 and its supplement; Nature 2025).
 
-Published, AIME 2024: pass@1 15.6 → 71.0, with a majority of samples 86.7; answers become longer throughout, and words
-of reflection more frequent. Settings of the paper: learning rate 3e-6, β 0.001, temperature 1, 16 outputs of a
-question, 32 questions a training step. One rollout is 8,192 outputs, cut at random into 16 minibatches, with one pass
-over them: a step of this config, so that the 10,400 training steps are 650. The reference is replaced every 400 of
-them, here 25. Outputs have 32,768 tokens at most, from training step 8,200 on, in rollout 513, 65,536. Reward: accuracy
-+ format, of equal weight. Evaluation: temperature 0.6, top-p 0.95, and 16 samples of a question for the curve.
+Published, AIME 2024: pass@1 15.6 → 71.0 (version 1; in Nature 77.9), with a majority of samples 86.7; answers
+become longer throughout, and words of reflection more frequent. Settings of the paper: learning rate 3e-6, β 0.001,
+temperature 1, 16 outputs of a question, 32 questions a training step. One rollout is 8,192 outputs, cut at random
+into 16 minibatches, with one pass over them: a step of this config, so that the 10,400 training steps are 650. The
+reference is replaced every 400 of them, here 25. Outputs have 32,768 tokens at most, from training step 8,200 on,
+in rollout 513, 65,536. Reward: accuracy + format, of equal weight. Evaluation: temperature 0.6, top-p 0.95, and 16
+samples of a question for the curve.
 Where it deviates:
 
 - The base is Qwen2.5-32B in place of DeepSeek-V3-Base (671B). The questions are the training splits of GSM8K and MATH

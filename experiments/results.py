@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 from collections import Counter
+from collections.abc import Iterable
 from dataclasses import astuple
 from pathlib import Path
 
 from experiments.catalogue import EXPERIMENTS, HERE, Experiment
-from experiments.claims import NEAR, Claim
+from experiments.claims import NEAR, NONE, Claim
 from rl_reason.errors import UsageError
 from rl_reason.runtime.workdir import write_atomic
 
@@ -38,10 +39,11 @@ def build() -> str:
         UsageError: kept results that are not what the experiment's claims read.
     """
     measured = {name: read(name) for name, one in EXPERIMENTS.items() if one.file.exists()}
-    counts = Counter(claim.holds for claims in measured.values() for claim in claims)
-    told = ", ".join(f"{counts[verdict]} {verdict}" for verdict in ("yes", "no", "undecided"))
-    parts = [INTRODUCTION, f"Of {sum(counts.values())} lines: {told}.\n"]
-    parts += [f"## {_link(EXPERIMENTS[name])}\n\n{table(claims)}" for name, claims in measured.items()]
+    claims = [claim for claims in measured.values() for claim in claims]
+    published, own = ([one for one in claims if (one.paper == NONE) == ours] for ours in (False, True))
+    told = f"Of {len(published)} lines that a paper stands behind: {count(published)}.\n"
+    parts = [INTRODUCTION, f"{told}Of {len(own)} of our own, without one: {count(own)}.\n"]
+    parts += [f"## {_link(EXPERIMENTS[name])}\n\n{table(found)}" for name, found in measured.items()]
     waiting = [f"- {_link(one)}: `python -m experiments.run {name}`\n" for name, one in EXPERIMENTS.items()
                if name not in measured]  # fmt: skip
     parts += [f"## Not measured yet\n\n{''.join(waiting)}"] if waiting else []
@@ -64,6 +66,11 @@ def read(name: str, file: Path | None = None) -> list[Claim]:
 
 def rebuild(file: Path = FILE) -> None:
     write_atomic(file, build())
+
+
+def count(claims: Iterable[Claim]) -> str:
+    counts = Counter(one.holds for one in claims)
+    return ", ".join(f"{counts[verdict]} {verdict}" for verdict in ("yes", "no", "undecided"))
 
 
 def table(claims: list[Claim]) -> str:

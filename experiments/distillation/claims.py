@@ -6,7 +6,7 @@ from collections.abc import Mapping, Sequence
 
 from experiments.claims import Claim, over_seeds
 
-PLACE = "(DeepSeek-R1, version 2, section 4.1)"
+PLACE = "(DeepSeek-R1, version 1, section 4.1)"
 
 
 def claims(results: Sequence[Mapping]) -> list[Claim]:

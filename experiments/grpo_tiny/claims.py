@@ -14,11 +14,13 @@ def claims(results: Sequence[Mapping]) -> list[Claim]:
     ahead = [a - b for a, b in zip(gain("maj@8"), gain("pass@8"), strict=True)]
     return [
         over_seeds(
-            "pass@1, after RL − before, points", "AIME 2024: 15.6 → 71.0 (DeepSeek-R1, section 2.2)", gain("pass@1")
+            "pass@1, after RL − before, points",
+            "AIME 2024: 15.6 → 71.0 (DeepSeek-R1, version 1, section 2.2)",
+            gain("pass@1"),
         ),
         over_seeds(
             "tokens of a completion, after RL − before",
-            "grow throughout (DeepSeek-R1, section 2.2: a curve)",
+            "grow throughout (DeepSeek-R1, version 1, section 2.2: a curve)",
             gain("tokens/completion"),
             scale=1,
         ),

@@ -29,7 +29,7 @@ def claims(results: Mapping[str, Sequence[Mapping]]) -> list[Claim]:
         ),
         over_seeds(
             "PPO with λ = 1 − GRPO, pass@1, points",
-            "nearly as good (DeepSeek-R1, appendix A.3: curves)",
+            "nearly as good (DeepSeek-R1, version 2, appendix A.3: curves)",
             paired("ppo", "grpo"),
             SAME,
         ),

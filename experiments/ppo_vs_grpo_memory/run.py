@@ -159,12 +159,11 @@ def _call(command: Sequence[str], log: Path, environment: Mapping[str, str] | No
 
 
 def parts(report: dict) -> dict[str, float]:
-    """GiB of a device: what lies there throughout a run, the gradients, and what else the peak has."""
+    """GiB of a device: what lies there throughout a run, the gradients of an update, and the peaks."""
     made = {name: size / GIB for name, size in report["state"].items()}
     made["gradients"] = report["functions"]["update"]["within"]["gradients"] / GIB
     # With a critic, both gradients are never there at the same time.
     peak = max(one["peak"] for one in report["functions"].values()) / GIB
-    made["rest"] = peak - sum(made.values())
     return made | {"peak": peak, "update": report["peak"]["update"] / GIB, "sampling": report["peak"]["sampling"] / GIB}
 
 
@@ -190,16 +189,18 @@ def show(results: dict[str, dict]) -> None:
 
 
 def draw(results: dict[str, dict], file: Path) -> None:
-    """A group of bars for each shape, stacked: what lies there throughout, gradients, the rest of the peak."""
+    """A group of bars for each shape, stacked up to the greatest peak: what lies there throughout, and what the update
+    or sampling, whichever has that peak, adds to it."""
     figure = Figure(figsize=(3.2 * len(results), 5), layout="constrained")
     FigureCanvasAgg(figure)
     for i, (size, made) in enumerate(results.items()):
         axes = figure.add_subplot(1, len(results), i + 1)
         for x, method in enumerate(METHODS):
-            bottom = 0.0
-            for color, part in zip(COLORS, (*PARTS, "rest"), strict=False):
-                axes.bar(x, max(made[method][part], 0), bottom=bottom, color=color, label=part if x == 0 else None)
-                bottom += max(made[method][part], 0)
+            bottom, heights = 0.0, _heights(made[method])
+            for color, (part, height) in zip((*COLORS, "#F0E442"), heights.items(), strict=True):
+                axes.bar(x, height, bottom=bottom, color=color, label=part if x == 0 else None)
+                bottom += height
+        axes.set_ylim(0, 1.05 * max(made[method]["peak"] for method in METHODS))
         axes.set_title(f"{size} on {made['topology']}")
         axes.set_xticks(range(len(METHODS)), METHODS, rotation=60, ha="right")
         if i == 0:
@@ -207,6 +208,17 @@ def draw(results: dict[str, dict], file: Path) -> None:
     handles, labels = figure.axes[0].get_legend_handles_labels()
     figure.legend(handles[::-1], labels[::-1], loc="outside right upper")
     figure.savefig(file, dpi=150)
+
+
+def _heights(one: dict[str, float]) -> dict[str, float]:
+    """GiB of each part of a bar. While there is more of sampling, there are no gradients."""
+    made = {part: one[part] for part in PARTS[:-1]}
+    of_update = one["update"] >= one["sampling"]
+    left = one["peak"] - sum(made.values())
+    made["gradients"] = one["gradients"] if of_update else 0.0
+    made["rest of the update"] = left - one["gradients"] if of_update else 0.0
+    made["sampling"] = 0.0 if of_update else left
+    return made
 
 
 def measure(output: Path) -> None:
