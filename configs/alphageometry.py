@@ -29,9 +29,10 @@ figures. On a pod (`docs/running.md`), on every worker, and then the paper's sea
     python -m rl_reason.prove --model=/mnt/runs/alphageometry/policy/export --data=imo_ag_30 --dir=DATA --beam=512 \\
         --depth=16 --samples=32 --max_tokens=512 --output=/mnt/runs/alphageometry/imo_ag_30
 
-Variant `tiny`: the same stages for two CPU cores, with a model of 0.8M parameters. It deviates in size and in learning
-rates. Held out are problems whose premises no training problem has; the engine alone solves none of them, which is how
-they are made. About half an hour; half of the premises are left to reinforcement (`experiments/alphageometry`).
+Variant `tiny`: the same stages for two CPU cores, with a model of 0.8M parameters. It deviates in size, in learning
+rates, in that each problem is written in eight ways, and in GRPO's settings: β 0, 8 completions of a question. Held out
+are problems whose premises no training problem has; the engine alone solves none of them, which is how they are made.
+27 to 45 minutes on one core; half of the premises are left to reinforcement (`experiments/alphageometry`).
 """
 
 from pathlib import Path

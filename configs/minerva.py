@@ -37,7 +37,7 @@ On a pod (`docs/running.md`), on every worker:
     python -m rl_reason.train --config=configs/minerva.py --workdir=/mnt/runs/minerva --config.data.dir=DATA
 
 Variant `tiny`: pages of worked exercises and remarks without a number, half of the tokens each, on the shipped model of
-0.8M parameters, which has never seen an example before a problem; 15 to 20 minutes on a CPU core.
+0.8M parameters, which has never seen an example before a problem; 21 to 30 minutes on a CPU core.
 """
 
 from rl_reason.objectives import methods

@@ -20,9 +20,9 @@ score of the solution, PPO, and the two lines of evolution. Its numbers for trai
 do not stand in what this project cites, and are not claimed here: those of `configs/sft_math.py`, `prm_math.py` and
 `ppo_math.py` hold. Where it deviates:
 
-- GPT-4 evolves, answers and ranks in the paper. Here it is an open model, `EVOLVER`, or a server:
-  `--config.stages.upward_1.model.path='' --config.stages.upward_1.endpoint.url=URL
-  --config.stages.upward_1.endpoint.model=NAME`, for each such stage. Two rounds each way (`ROUNDS`).
+- GPT-4 evolves, answers and ranks in the paper. Here it is an open model, `EVOLVER`. In a config file of your own
+  `settings.ask_server(config.stages.upward_1, URL, NAME)`, for each such stage, asks a server instead
+  (`docs/pipelines.md`). Two rounds each way (`ROUNDS`).
 - The evolver solves what it writes; of the answers to a problem only those are learned that agree with that.
 - The ranking is a judge's, behind `JUDGE`: a score of difficulty, definition and completeness of each evolved problem.
 - Steps are labelled by rollouts (Math-Shepherd), in place of GPT-4.

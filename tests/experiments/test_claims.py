@@ -11,7 +11,6 @@ import pytest
 from scipy import stats
 
 from experiments import claims, results
-from experiments.ablations import run as ablations
 from experiments.catalogue import EXPERIMENTS, HERE
 from experiments.claims import LESS, MORE, SAME, Bounds
 
@@ -36,20 +35,11 @@ def made_of(name: str, tree: Any, folder) -> list[claims.Claim]:
     return EXPERIMENTS[name].read(file)
 
 
-def invented(name: str, pick: Callable[[], float]) -> Any:
-    """Results of experiments of which none are kept, as their `read` makes them, with numbers that `pick` gives."""
-    assert name == "ablations"
-    measures = ("learning", "pass@1", "kl/reference", "ratio/clipped", "tokens/wrong")
-    return {arm: [{measure: pick() for measure in measures} for _ in range(3)] for arm in ablations.ARMS}
-
-
 def flat(name: str) -> Any:
     """Results in which all arms are alike."""
     one = EXPERIMENTS[name]
     # Ratios are of something.
     constant = 1.0 if one.folder in ("sampling_ahead", "ppo_vs_grpo_memory") else 0.0
-    if not one.file.exists():
-        return invented(name, lambda: constant)
     return map_numbers(json.loads(one.file.read_text()), lambda: constant)
 
 

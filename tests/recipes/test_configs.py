@@ -10,7 +10,7 @@ from rl_reason.geometry import engine
 from rl_reason.recipes import RECIPES, pipeline
 from rl_reason.recipes.checks import OF_RECIPES
 from rl_reason.runtime.config import read
-from rl_reason.settings import Settings
+from rl_reason.settings import Settings, ask_server
 
 OTHERS = [("distill_math", "on_policy"), ("sft_tiny", "bilingual"), ("sft_tiny", "student")]
 CONFIGS = Path(__file__).parents[2] / "configs"
@@ -29,6 +29,17 @@ def test_settings_are_right_in_themselves(name, variant):
         OF_RECIPES[settings.recipe](settings)
         # As a run's config.json gives them back.
         assert Settings.from_dict(json.loads(json.dumps(settings.to_config().to_dict()))) == settings
+
+
+def test_problems_that_a_server_evolves(monkeypatch):
+    monkeypatch.chdir(CONFIGS.parent)
+    config = read("configs/wizardmath.py")
+    evolving = [f"{way}_{number}" for way in ("downward", "upward") for number in (1, 2)]
+    for name in evolving:
+        ask_server(config.stages[name], "http://127.0.0.1:8000/v1", "NAME")
+    settings = Settings.from_config(config)
+    pipeline.check(settings)
+    assert all(settings.stages[name]["endpoint"]["model"] == "NAME" for name in evolving)
 
 
 def test_a_pipeline_that_asks_a_server(tmp_path, monkeypatch):
