@@ -1,5 +1,5 @@
 """Distillation: a small student learns what a large teacher, trained by reinforcement, has written
-(DeepSeek-R1, arXiv 2501.12948, version 2, sections 2.4 and 4.1 and its supplement).
+(DeepSeek-R1, arXiv 2501.12948, version 1, sections 2.4 and 4.1, and the supplement of version 2).
 
 Published (AIME 2024 pass@1 / MATH-500): Qwen2.5-Math-7B on 800K samples of DeepSeek-R1 55.5 / 92.8; of the same
 Qwen2.5-32B distilled 72.6 / 94.3, and trained by reinforcement itself 47.0 / 91.6.

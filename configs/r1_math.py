@@ -1,4 +1,5 @@
-"""DeepSeek-R1: four stages after R1-Zero (arXiv 2501.12948, version 2, section 2.3 and its supplement; Nature 2025).
+"""DeepSeek-R1: four stages after R1-Zero (arXiv 2501.12948, version 1, section 2.3, and the supplement of
+version 2; Nature 2025).
 
 Published (AIME 2024 pass@1 / MATH-500): R1-Zero 71.0 / 95.9, R1 79.8 / 97.3 (version 1). The language-consistency
 reward costs a little accuracy, and readers prefer what it gives.

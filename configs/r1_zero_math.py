@@ -1,5 +1,5 @@
-"""DeepSeek-R1-Zero: reinforcement learning of a base model without any supervised stage (arXiv 2501.12948, version 2,
-section 2.2 and its supplement; Nature 2025).
+"""DeepSeek-R1-Zero: reinforcement learning of a base model without any supervised stage (arXiv 2501.12948, version 1,
+section 2.2, and the supplement of version 2; Nature 2025).
 
 Published, AIME 2024: pass@1 15.6 → 71.0 (version 1; in Nature 77.9), with a majority of samples 86.7; answers
 become longer throughout, and words of reflection more frequent. Settings of the paper: learning rate 3e-6, β 0.001,
