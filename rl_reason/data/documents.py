@@ -3,20 +3,22 @@
 A source of documents is
 
 - a file that ends in `.jsonl`: one object a line, whose `text` is a document,
-- one that ends in `.array_record`: the same objects as records,
+- one that ends in `.array_record`, or a set of shards of such: the same objects as records (`data.document_files`),
 - one that ends in `.txt`: one document,
-- a folder: all such files in it, in the order of their names,
+- a folder: all such files in it, but not in folders below it, in the order of their names,
 - a short name (`MADE`), or `package.module:function`: a function `(split, dir, seed) -> Sequence[row]` to rows with
   `text`, made when they are asked for.
 
 Files are looked through once, so that what cannot be read is told, or listed, before training starts; afterwards a text
-is read when it is asked for, and memory holds places only.
+is read when it is asked for, and memory holds places only. Blank lines of `.jsonl` files are always listed, never an
+error.
 """
 
 from __future__ import annotations
 
 import json
 import os
+from abc import abstractmethod
 from array import array
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from pathlib import Path
@@ -24,6 +26,7 @@ from typing import Any
 
 import numpy as np
 
+from rl_reason.data.document_files import ending_of, few, find_files
 from rl_reason.data.document_texts import exercises, remarks
 from rl_reason.data.joined import Joined
 from rl_reason.data.jsonl import is_unicode
@@ -31,7 +34,6 @@ from rl_reason.errors import UsageError
 from rl_reason.registry import resolve
 from rl_reason.runtime.progress import late_progress
 
-ENDINGS = (".jsonl", ".array_record", ".txt")
 MADE: Mapping[str, Callable[[str, str, int], Sequence[Mapping]]] = {"exercises": exercises, "remarks": remarks}
 """Documents that are made, by name."""
 
@@ -45,9 +47,19 @@ class Documents(Joined):
         unreadable: what was left out: `source`, `place`, `reason`.
     """
 
-    def __init__(self, name: str, parts: Sequence[Sequence[str]], unreadable: Sequence[dict] = ()):
+    def __init__(self, name: str, parts: Sequence[_Part], unreadable: Sequence[dict] = ()):
         super().__init__(parts)
-        self.name, self.unreadable = name, list(unreadable)
+        self.name, self.unreadable, self._texts = name, list(unreadable), parts
+
+    @property
+    def is_made(self) -> bool:
+        """Whether documents are made when they are asked for; files have no splits."""
+        return isinstance(self._texts[0], _Rows)
+
+    def place(self, index: int) -> str:
+        """Where a document stands: its file, and the line or the record, or the number of one that is made."""
+        part = self.part_of(index)
+        return self._texts[part].place(index - (self._ends[part] - len(self._texts[part])))
 
 
 def load(
@@ -67,14 +79,8 @@ def load(
     Raises:
         UsageError: no such source; a document that cannot be read ("error"); none that can.
     """
-    path = Path(name).expanduser()
-    if path.is_dir():
-        files = sorted(file for file in path.iterdir() if file.suffix in ENDINGS)
-        if not files:
-            raise UsageError(f"{key}: {name!r}: holds no documents; expected files {', '.join(ENDINGS)}")
-    elif name.endswith(ENDINGS):
-        files = [path]
-    else:
+    files = find_files(name, key, shown)
+    if files is None:
         rows = resolve(name, MADE, key)(split, dir, seed)
         return Documents(name, [_Rows(name, rows)])
     parts, wrong = [], []
@@ -85,37 +91,49 @@ def load(
             wrong += [{"source": name, **one} for one in of_file]
     made = Documents(name, parts, wrong)
     if not len(made):
-        raise UsageError(f"{key}: {name!r}: holds no document that can be read, of {len(wrong)}; expected some")
+        reasons = few([f"{one['place']}: {one['reason']}" for one in wrong])
+        raise UsageError(f"{key}: {name!r}: holds no document that can be read, of {len(wrong)} ({reasons})")
     return made
 
 
 def _size(file: Path) -> int:
     try:
-        return file.stat().st_size
+        with file.open("rb") as opened:
+            return os.fstat(opened.fileno()).st_size
     except OSError as error:
-        raise UsageError(f"{file}: cannot read it: {error.strerror}; expected documents") from None
+        expected = EXPECTED[ending_of(file)]
+        raise UsageError(f"{file}: cannot read it: {error.strerror}; expected {expected}") from None
 
 
-def _look_through(file: Path, drops: bool, advance: Callable[[int], None]) -> tuple[Sequence[str], list[dict]]:
+def _look_through(file: Path, drops: bool, advance: Callable[[int], None]) -> tuple[_Part, list[dict]]:
     """The readable documents of a file, and the places and reasons of the others."""
     wrong: list[dict] = []
-    read = _READERS[file.suffix]
+    ending = ending_of(file)
+    make, read = _KINDS[ending]
     places = array("q")
     for place, named, raw in read(file):
+        advance(len(raw))
+        if ending == ".jsonl" and not raw.strip():
+            wrong.append({"place": f"{file}{named}", "reason": BLANK})
+            continue
         try:
-            text_of(raw, file.suffix)
+            text_of(raw, ending)
             places.extend(place)
         except ValueError as error:
             if not drops:
-                raise UsageError(f"{file}{named}: {error}; expected {EXPECTED[file.suffix]}") from None
+                raise UsageError(f"{file}{named}: {error}; expected {EXPECTED[ending]}") from None
             wrong.append({"place": f"{file}{named}", "reason": str(error)})
-        advance(len(raw))
-    return _PARTS[file.suffix](file, places), wrong
+    if not places and not drops:
+        raise UsageError(f"{file}: holds no documents; expected {EXPECTED[ending]}")
+    if not places and not wrong:
+        wrong.append({"place": str(file), "reason": "holds no documents"})
+    return make(file, places), wrong
 
 
+BLANK = "is a blank line"
 EXPECTED = {
     ".jsonl": 'an object with `text`, non-empty UTF-8: {"text": "…"}',
-    ".array_record": 'records that are objects with `text`, non-empty UTF-8: {"text": "…"}',
+    ".array_record": 'array_record of objects with `text`, non-empty UTF-8: {"text": "…"}',
     ".txt": "a document, non-empty UTF-8",
 }
 
@@ -154,8 +172,7 @@ def _lines(file: Path) -> Found:
         for number, line in enumerate(lines, 1):
             if number == 1 and line.startswith(b"\xef\xbb\xbf"):
                 start, line = 3, line[3:]
-            if line.strip():
-                yield (start, len(line)), f", line {number}", line
+            yield (start, len(line), number), f", line {number}", line
             start += len(line)
 
 
@@ -165,43 +182,55 @@ def _records(file: Path) -> Found:
     try:
         # What is no such file is told when it is closed; until then it has no records.
         ArrayRecordReader(str(file)).close()
+        reader = ArrayRecordReader(str(file))
+        for index in range(reader.num_records()):
+            yield (index,), f", record {index}", reader.read([index])[0]
+        reader.close()
     except RuntimeError as error:
-        raise UsageError(f"{file}: cannot read it: {str(error).splitlines()[0]}; expected array_record") from None
-    reader = ArrayRecordReader(str(file))
-    for index in range(reader.num_records()):
-        yield (index,), f", record {index}", reader.read([index])[0]
-    reader.close()
+        reason = str(error).splitlines()[0]
+        raise UsageError(f"{file}: cannot read it: {reason}; expected {EXPECTED['.array_record']}") from None
 
 
 def _whole(file: Path) -> Found:
     yield (0,), "", file.read_bytes().removeprefix(b"\xef\xbb\xbf")
 
 
-class _Lines(Sequence):
-    """Lines of a file, by their places."""
+class _Part(Sequence[str]):
+    """The texts of a file, or of what is made."""
+
+    @abstractmethod
+    def place(self, index: int) -> str:
+        """Where a text stands, for people."""
+
+
+class _Lines(_Part):
+    """Lines of a file, by their places: start, length, number."""
 
     def __init__(self, file: Path, places: array):
-        self._places = np.frombuffer(places, np.int64).reshape(-1, 2) if len(places) else np.zeros((0, 2), np.int64)
-        self._file = os.open(file, os.O_RDONLY)
+        self._places = np.frombuffer(places, np.int64).reshape(-1, 3) if len(places) else np.zeros((0, 3), np.int64)
+        self._name, self._file = file, os.open(file, os.O_RDONLY)
 
     def __len__(self) -> int:
         return len(self._places)
 
     def __getitem__(self, index):
-        start, length = map(int, self._places[index])
+        start, length, _ = map(int, self._places[index])
         return text_of(os.pread(self._file, length, start), ".jsonl")
+
+    def place(self, index: int) -> str:
+        return f"{self._name}, line {self._places[index][2]}"
 
     def __del__(self):
         os.close(self._file)
 
 
-class _Records(Sequence):
+class _Records(_Part):
     """Records of a shard, by their numbers."""
 
     def __init__(self, file: Path, places: array):
         from grain.sources import ArrayRecordDataSource
 
-        self._places, self._source = places, ArrayRecordDataSource([str(file)])
+        self._places, self._name, self._source = places, file, ArrayRecordDataSource([str(file)])
 
     def __len__(self) -> int:
         return len(self._places)
@@ -209,8 +238,11 @@ class _Records(Sequence):
     def __getitem__(self, index):
         return text_of(self._source[self._places[index]], ".array_record")
 
+    def place(self, index: int) -> str:
+        return f"{self._name}, record {self._places[index]}"
 
-class _Whole(Sequence):
+
+class _Whole(_Part):
     """A file that is one document, or none."""
 
     def __init__(self, file: Path, places: array):
@@ -222,8 +254,11 @@ class _Whole(Sequence):
     def __getitem__(self, index):
         return text_of(next(_whole(self._file))[2], ".txt")
 
+    def place(self, index: int) -> str:
+        return str(self._file)
 
-class _Rows(Sequence):
+
+class _Rows(_Part):
     """The texts of rows that are made; one without a text is told when it is asked for."""
 
     def __init__(self, name: str, rows: Sequence[Mapping]):
@@ -236,13 +271,16 @@ class _Rows(Sequence):
         row = self._rows[index]
         text = row.get("text") if isinstance(row, Mapping) else None
         if not isinstance(text, str) or not text.strip():
-            raise UsageError(f"{self._name!r}, document {index}: no `text`; expected a non-empty string")
+            raise UsageError(f"{self.place(index)}: no `text`; expected a non-empty string")
         return text
 
+    def place(self, index: int) -> str:
+        return f"{self._name}, document {index}"
 
-_READERS: dict[str, Callable[[Path], Found]] = {".jsonl": _lines, ".array_record": _records, ".txt": _whole}
-_PARTS: dict[str, Callable[[Path, array], Sequence[str]]] = {
-    ".jsonl": _Lines,
-    ".array_record": _Records,
-    ".txt": _Whole,
+
+_KINDS: Mapping[str, tuple[Callable[[Path, array], _Part], Callable[[Path], Found]]] = {
+    ".jsonl": (_Lines, _lines),
+    ".array_record": (_Records, _records),
+    ".txt": (_Whole, _whole),
 }
+"""Of each ending the texts by their places, and what reads a file to find these."""

@@ -17,12 +17,17 @@ BENCHMARKS = ("imo_ag_30", "jgex_ag_231")
 
 
 def read_geometry(path: Path) -> list[dict]:
-    """The problems of a file; blank lines and lines that begin with # are skipped.
+    """The problems of a file, as `numbered_statements` has them."""
+    return [problem for _, problem in numbered_statements(path)]
+
+
+def numbered_statements(path: Path) -> list[tuple[int, dict]]:
+    """(line of the statement, problem) of a file; blank lines and lines that begin with # are skipped.
 
     Raises:
         UsageError: names the file and the line.
     """
-    problems: list[dict] = []
+    problems: list[tuple[int, dict]] = []
     names: dict[str, int] = {}
     name, place = "", 0
     for number, line in enumerate(_lines(path), start=1):
@@ -33,7 +38,7 @@ def read_geometry(path: Path) -> list[dict]:
             name, place = line, number
             continue
         try:
-            problems.append(_problem(name, parse_statement(line)))
+            problems.append((number, _problem(name, parse_statement(line))))
         except StatementError as error:
             raise UsageError(f"{path}, line {number}: {error}") from None
         if name in names:
@@ -42,6 +47,19 @@ def read_geometry(path: Path) -> list[dict]:
     if name:
         raise UsageError(f"{path}, line {place}: no statement follows the name {name[:60]!r}; expected CLAUSES ? GOAL")
     return problems
+
+
+def holds_statements(path: Path) -> bool:
+    """Whether a file has a statement among its lines: a text of another kind has none.
+
+    Raises:
+        UsageError: it cannot be read.
+    """
+    try:
+        with path.open(encoding="utf-8", errors="replace") as lines:
+            return any(_is_statement(line) for line in lines)
+    except OSError as error:
+        raise UsageError(f"{path}: cannot read it: {error.strerror or error}; expected a text") from None
 
 
 def geometry(benchmark: str, split: str, dir: str, seed: int) -> list[dict]:
@@ -64,6 +82,14 @@ def _lines(path: Path) -> list[str]:
         raise UsageError(f"{path}, line {line}: expected text in UTF-8") from None
     except OSError as error:
         raise UsageError(f"{path}: cannot read it: {error.strerror or error}") from error
+
+
+def _is_statement(line: str) -> bool:
+    try:
+        parse_statement(line.strip())
+    except StatementError:
+        return False
+    return True
 
 
 def _problem(name: str, statement: Statement) -> dict:

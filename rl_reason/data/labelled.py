@@ -107,7 +107,8 @@ def read_labelled(path: Path, learned: RewardModel, encoding: Encoding) -> list[
 def encode_labelled(
     rows: Sequence[tuple[str, Mapping]], name: str, learned: RewardModel, encoding: Encoding
 ) -> list[Item]:
-    """Rows, each with its place, encoded; those without a rating, or too long ones where they are dropped, are counted.
+    """Rows, each with its place, encoded; those without a rating, or too long ones where they are dropped, are counted
+    and listed.
 
     Raises:
         UsageError: names the place of the row, or `name` for all of them.
@@ -115,20 +116,21 @@ def encode_labelled(
     make = _KINDS[learned.kind]
     step_ends = encoding.step_ends()
     items: list[Item] = []
-    unrated = dropped = 0
+    unrated, dropped = [], []
     for place, row in rows:
         item = None if "failure" in row else make(row, place, learned, encoding, step_ends)
         if item is None:
-            unrated += 1
+            unrated.append(place.removeprefix(f"{name}, "))
         elif _fits(item, place, encoding):
             items.append(item)
         else:
-            dropped += 1
+            dropped.append(place.removeprefix(f"{name}, "))
     if unrated:
-        log.warning("%s: left out %d of %d rows, which have no rating", name, unrated, len(rows))
+        places = ", ".join(unrated)
+        log.warning("%s: left out %d of %d rows, which have no rating: %s", name, len(unrated), len(rows), places)
     if dropped:
-        limits = encoding.max_prompt, encoding.max_completion
-        log.warning("%s: left out %d of %d rows, longer than %d + %d tokens", name, dropped, len(rows), *limits)
+        told = len(dropped), len(rows), encoding.max_prompt, encoding.max_completion, ", ".join(dropped)
+        log.warning("%s: left out %d of %d rows, longer than %d + %d tokens: %s", name, *told)
     if not items:
         raise UsageError(f"{name}: holds no labels to learn from in its {len(rows)} rows ({_EXPECTED[learned.kind]})")
     return items

@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
+from typing import Any
 
 
 class MadeRows(Sequence):
     """`count` rows; row `index` is `make(index)`, each time anew."""
 
-    def __init__(self, count: int, make: Callable[[int], dict]):
+    def __init__(self, count: int, make: Callable[[int], Any]):
         self._count, self._make = count, make
 
     def __len__(self) -> int:

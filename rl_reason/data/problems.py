@@ -53,7 +53,12 @@ def read_problems(path: Path, chat: bool = False) -> list[dict]:
     Raises:
         UsageError: names the file and the line.
     """
-    return [check_problem(row, f"{path}, line {line}", str(line), chat) for line, row in read_jsonl(path)]
+    return [problem for _, problem in numbered_problems(path, chat)]
+
+
+def numbered_problems(path: Path, chat: bool = False) -> list[tuple[int, dict]]:
+    """(line, problem) of a file, as `read_problems` has them."""
+    return [(line, check_problem(row, f"{path}, line {line}", str(line), chat)) for line, row in read_jsonl(path)]
 
 
 def folders(dir: str, *below: str) -> list[Path]:

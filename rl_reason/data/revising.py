@@ -45,7 +45,7 @@ ASKS: dict[str, Callable[[Mapping, Sequence[Principle], int], dict]] = {
 
 def ask(asks: str, records: Sequence[Mapping], principles: Sequence[Principle], seed: int, name: str) -> list[dict]:
     """The problems that ask about all records but those that hold nothing: empty ones, and those that a server refused;
-    these are counted.
+    these are counted and listed.
 
     Args:
         asks: a key of `ASKS`.
@@ -58,8 +58,10 @@ def ask(asks: str, records: Sequence[Mapping], principles: Sequence[Principle], 
         UsageError: none is left, or they are not what can be asked about.
     """
     said = [record for record in records if record["completion"].strip()]
-    if len(said) < len(records):
-        log.warning("%s: left out %d of %d completions, which are empty", name, len(records) - len(said), len(records))
     if not said:
         raise UsageError(f"config.data.name={name!r}: all of its {len(records)} completions are empty; expected texts")
+    if len(said) < len(records):
+        empty = ", ".join(problem_of(record)["id"] for record in records if not record["completion"].strip())
+        left_out = len(records) - len(said)
+        log.warning("%s: left out %d of %d completions, which are empty: %s", name, left_out, len(records), empty)
     return [ASKS[asks](record, principles, seed) for record in said]

@@ -9,6 +9,7 @@ from __future__ import annotations
 import functools
 import json
 import logging
+import os
 from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 
@@ -18,11 +19,11 @@ from rl_reason.data.bilingual import bilingual_problems
 from rl_reason.data.evolving import easier_word_problems, harder_word_problems
 from rl_reason.data.generated import is_generated, solutions
 from rl_reason.data.geometry import BENCHMARKS as GEOMETRY
-from rl_reason.data.geometry import ENDING, geometry, read_geometry
+from rl_reason.data.geometry import ENDING, geometry, numbered_statements, read_geometry
 from rl_reason.data.gym import PREFIX, GymProblems
 from rl_reason.data.joined import Joined
 from rl_reason.data.jsonl import read_jsonl
-from rl_reason.data.problems import check_problem, first_file, folders, read_problems
+from rl_reason.data.problems import check_problem, first_file, folders, numbered_problems, read_problems
 from rl_reason.data.public import load_public
 from rl_reason.data.requests import replies, requests
 from rl_reason.data.upstream import gsm8k_problem, math_files, math_problem
@@ -58,9 +59,8 @@ def load(name: str, split: str, dir: str, seed: int, chat: bool = False) -> Prob
 
 
 def split_name(name: str) -> list[str]:
-    """The data sets that a name joins. A file whose name has a "+" is one file."""
-    whole = (name.endswith((".jsonl", ENDING)) and Path(name).expanduser().is_file()) or is_generated(name)
-    return [name] if whole else name.split("+")
+    """The data sets that a name joins. A file or folder whose name has a "+" is one."""
+    return [name] if os.path.exists(Path(name).expanduser()) else name.split("+")
 
 
 def check_joins(joins: tuple, name: str, steps: int) -> None:
@@ -99,6 +99,20 @@ def is_file(name: str) -> bool:
     """Whether a name is that of files, which have no splits: a path that ends in `.jsonl` or `.txt`, or a folder of
     generated samples."""
     return name.endswith((".jsonl", ENDING)) or (name not in SOURCES and is_generated(name))
+
+
+def place_of(name: str, problem: Mapping) -> str:
+    """Where a problem of files that were loaded stands, to be written behind their name: ", line 3", of several files
+    joined by "+" ": FILE, line 3"; empty where it is of no file. Reads the files again."""
+    parts = split_name(name)
+    for part in parts:
+        path = Path(part).expanduser()
+        rows = numbered_problems(path, chat=True) if part.endswith(".jsonl") else []
+        rows = numbered_statements(path) if part.endswith(ENDING) else rows
+        for line, row in rows:
+            if (row["id"], row.get("problem")) == (problem["id"], problem.get("problem")):
+                return f", line {line}" if len(parts) == 1 else f": {part}, line {line}"
+    return ""
 
 
 def _load_one(name: str, split: str, dir: str, seed: int, chat: bool) -> Sequence[Mapping]:

@@ -14,7 +14,7 @@ from pathlib import Path
 from typing import Any
 
 from rl_reason.data import sources
-from rl_reason.data.contamination import Evaluated, read_texts
+from rl_reason.data.contamination import Evaluated, Keys, read_texts
 from rl_reason.data.near_duplicates import near_duplicates
 from rl_reason.errors import RunError
 from rl_reason.parallel import hosts
@@ -24,6 +24,7 @@ from rl_reason.runtime.progress import late_progress
 from rl_reason.runtime.workdir import find_workdir, make_workdir, write_atomic
 from rl_reason.settings import Cleaning, Settings
 
+KEYS = Keys("config.cleaning.evaluations", "config.cleaning.split", "config.data.dir")
 KEPT, REMOVED, COUNTS = "kept.jsonl", "removed.jsonl", "cleaning.json"
 OVERLAPS, REPEATS = "asked in an evaluation", "near-duplicates"
 
@@ -59,7 +60,7 @@ def _read_evaluations(settings: Settings) -> list[tuple[str, str, str]]:
     wanted = settings.cleaning
     names = sources.split_name(wanted.evaluations) if wanted.evaluations else []
     dir, shown = settings.data.dir, hosts.is_first()
-    return [(name, *row) for name in names for row in read_texts(name, wanted.split, dir, 0, shown)]
+    return [(name, *row) for name in names for row in read_texts(name, wanted.split, dir, 0, KEYS, shown)]
 
 
 def clean(

@@ -55,7 +55,10 @@ def run(settings: Settings, workdir_path: str | Path) -> None:
     check_pretraining(settings)
     wanted, seed, length = settings.documents, settings.seed, settings.data.row_length
     sources = [(_load(settings, name, settings.data.split, "sources"), weight) for name, weight in wanted.sources]
-    held_out_sources = [_load(settings, name, settings.evaluation.split, "held_out") for name in wanted.held_out]
+    of_files = {source.name: source for source, _ in sources if not source.is_made}
+    held_out_sources = [
+        of_files.get(name) or _load(settings, name, settings.evaluation.split, "held_out") for name in wanted.held_out
+    ]
 
     def texts() -> Iterator[str]:
         for source, _ in sources:

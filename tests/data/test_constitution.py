@@ -85,9 +85,9 @@ def test_rounds_draw_anew():
 
 
 def test_empty_completions_are_counted(caplog):
-    records = [ANSWER | {"completion": text} for text in ("No!", "", " \n")]
+    records = [ANSWER | {"completion": text, "sample": sample} for sample, text in enumerate(("No!", "", " \n"))]
     assert len(ask("critique", records, PRINCIPLES, 0, "folder")) == 1
-    assert "folder: left out 2 of 3 completions" in caplog.text
+    assert f"left out 2 of 3 completions, which are empty: {ANSWER['id']}/1, {ANSWER['id']}/2" in caplog.text
     with pytest.raises(UsageError, match="config.data.name='folder': all of its 2 completions are empty"):
         ask("critique", records[1:], PRINCIPLES, 0, "folder")
 

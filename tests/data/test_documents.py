@@ -53,6 +53,40 @@ def test_all_kinds_of_files_hold_the_same_texts(tmp_path, ascii):
         everything[9]
 
 
+def test_shards_of_a_set_are_one_source(tmp_path):
+    for number, text in enumerate(TEXTS):
+        write_records(tmp_path / f"pages-train.array_record-{number:05d}-of-00004", rows_of([text], True))
+    made = read(tmp_path)
+    assert list(made) == list(read(tmp_path / "pages-train.array_record")) == TEXTS
+    assert made.place(2) == f"{tmp_path}/pages-train.array_record-00002-of-00004, record 0"
+    (tmp_path / "pages-train.array_record-00001-of-00004").unlink()
+    with pytest.raises(UsageError, match=f"{KEY}: .*pages-train.array_record-00001-of-00004 is missing"):
+        read(tmp_path)
+
+
+def test_places_are_where_the_texts_stand(tmp_path):
+    rows = rows_of(TEXTS, True)
+    a = write_jsonl(tmp_path / "a.jsonl", [b"\xef\xbb\xbf", rows[0], b"", b"{}", *rows[1:]])
+    b = write_records(tmp_path / "b.array_record", [b"{}", *rows[:1]])
+    (tmp_path / "c.txt").write_text("text")
+    made = read(tmp_path, "drop")
+    places = [f"{a}, line {line}" for line in (2, 5, 6, 7)] + [f"{b}, record 1", str(tmp_path / "c.txt")]
+    assert [made.place(index) for index in range(len(made))] == places
+    assert json.loads(a.read_bytes().split(b"\n")[6 - 1])["text"] == made[2]
+    assert read("exercises").place(7) == "exercises, document 7"
+
+
+@pytest.mark.parametrize("unreadable", ["error", "drop"])
+def test_blank_lines_are_listed_and_no_error(tmp_path, unreadable):
+    rows = rows_of(TEXTS[:2], True)
+    file = write_jsonl(tmp_path / "a.jsonl", [rows[0], b"", rows[1], b" \t\r", b""])
+    made = read(file, unreadable)
+    assert list(made) == TEXTS[:2]
+    assert made.unreadable == [
+        {"source": str(file), "place": f"{file}, line {line}", "reason": "is a blank line"} for line in (2, 4, 5)
+    ]
+
+
 BAD = {
     b'{"text": ""}': "is empty",
     b'{"text": " \\n"}': "is empty",
@@ -104,9 +138,43 @@ def test_sources_that_are_none(tmp_path):
         with pytest.raises(UsageError, match=told) as error:
             read(name)
         assert str(name) in str(error.value)
-    (tmp_path / "a.array_record").write_text("none")
-    with pytest.raises(UsageError, match="a.array_record: cannot read it"):
-        read(tmp_path / "a.array_record")
+
+
+def damaged(file: Path) -> bytes:
+    """Records of which some in the middle are overwritten, where the file's end is as it was."""
+    raw = bytearray(write_records(file, rows_of([f"page {i}" for i in range(2000)], True)).read_bytes())
+    raw[len(raw) // 3 : len(raw) // 3 + 40] = bytes(40)
+    return bytes(raw)
+
+
+FILES = {
+    "a.array_record": [lambda _: b"", lambda _: b'{"text": "a"}\n', lambda _: b"none" * 50_000, damaged],
+    "a.jsonl": [lambda _: b"", lambda _: b"\n \n", lambda _: b"\xff\xfe\n", lambda _: b"Some text.\n"],
+    "a.txt": [lambda _: b"", lambda _: b" \n", lambda _: "ü".encode("latin-1")],
+}
+
+
+@pytest.mark.parametrize("name, make", [(name, make) for name, makes in FILES.items() for make in makes])
+def test_a_file_that_holds_no_documents_is_named_in_a_line(tmp_path, name, make):
+    (tmp_path / "b.txt").write_text("can be read")
+    file = tmp_path / name
+    file.write_bytes(make(file))
+    for source in (file, tmp_path):
+        with pytest.raises(UsageError) as error:
+            read(source)
+        assert str(error.value).startswith(str(file)) and "; expected " in str(error.value)
+        assert "\n" not in str(error.value)
+
+
+def test_files_without_documents_are_listed_where_they_are_left_out(tmp_path):
+    for name in ("a.jsonl", "b.txt"):
+        (tmp_path / name).write_bytes(b"")
+    empty = write_records(tmp_path / "c.array_record", [])
+    (tmp_path / "d.txt").write_text("can be read")
+    made = read(tmp_path, "drop")
+    assert [Path(one["place"]).name for one in made.unreadable] == ["a.jsonl", "b.txt", "c.array_record"]
+    with pytest.raises(UsageError, match=f"no document that can be read, of 1 .*{empty}: holds no documents"):
+        read(empty, "drop")
 
 
 def test_made_pages_hold_no_held_out_arithmetic():

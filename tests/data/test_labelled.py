@@ -127,7 +127,7 @@ def test_one_step_as_prm800k_has_them(read, tokenizer, caplog):
     before, last = f"{STEPS[0]}\n{STEPS[1]}", tokenizer.eos_token
     expected = [f"{before}\n"] * 3 + [f"{STEPS[1]}\n"] + [before + last] * 2 + [f"{before}\n"]
     assert [tokenizer.decode(one.completion_ids) for one in items] == expected
-    assert "left out 1 of 8 rows, which have no rating" in caplog.text
+    assert "left out 1 of 8 rows, which have no rating: line 4" in caplog.text
     # A step ends with the same token, whether what follows it is there or not.
     ((whole,),) = read([solution()], PROCESS)
     assert items[0].completion_ids == whole.completion_ids[: whole.ends[1] + 1]

@@ -14,10 +14,11 @@ TEXT = "There are seven apples on the table of Anna, and she gives some of them 
 
 @pytest.fixture(scope="module")
 def pages(tmp_path_factory):
-    file = tmp_path_factory.mktemp("pages") / "pages.jsonl"
+    folder = tmp_path_factory.mktemp("pages")
     rows = [{"text": TEXT * (1 + i % 3)} for i in range(20)] + [{"text": ""}, {"title": "x"}]
-    file.write_text("".join(json.dumps(row) + "\n" for row in rows))
-    return file
+    (folder / "pages.jsonl").write_text("".join(json.dumps(row) + "\n" for row in rows) + "\n")
+    (folder / "notes.md").write_text("is no document")
+    return folder
 
 
 def flags(pages, model, workdir, *others: str) -> list[str]:
@@ -35,9 +36,11 @@ def flags(pages, model, workdir, *others: str) -> list[str]:
 def test_mixes_measures_and_goes_on(commands, tiny_model, pages, tmp_path):
     whole, parts = tmp_path / "whole", tmp_path / "parts"
     done = commands.succeed(flags(pages, tiny_model, whole))
-    assert f"{pages}: left out 2 of 22 documents (unreadable.jsonl)" in done.stderr
+    assert f"{pages}: left out 3 of 23 documents (unreadable.jsonl)" in done.stderr
     left_out = read(whole / "unreadable.jsonl")
-    assert [one["place"] for one in left_out] == [f"{pages}, line 21", f"{pages}, line 22"]
+    assert [one["place"] for one in left_out] == [f"{pages}/pages.jsonl, line {line}" for line in (21, 22, 23)]
+    # Trained on and held out, it is looked through once.
+    assert done.stderr.count("passed over 1 of 2 entries, which are no documents: notes.md") == 1
     metrics = read(whole / "metrics.jsonl")
     assert sum(record[f"share/{pages}"] for record in metrics) == pytest.approx(0.75 * 6, abs=0.25)
     evaluations = read(whole / "eval.jsonl")
