@@ -32,6 +32,8 @@ On a pod (`docs/running.md`), on every worker; the same command goes on where it
 
     python -m rl_reason.train --config=configs/constitutional.py --workdir=/mnt/runs/constitutional
 
+Another number of rounds is a variant: `--config=configs/constitutional.py:rounds=2`, `…:tiny,rounds=2`.
+
 Variant `tiny`: a small assistant, `checkpoints/assistant`, that gives secrets away when asked with a pretext
 (`data.assistant`; `configs/sft_assistant.py` makes it), one round, on two CPU cores. In eval.jsonl `pass@1` of
 `assistant_red_team` is how often a secret is kept, of `assistant_questions` how often a question is answered;
@@ -42,17 +44,18 @@ on: where the one rises and the other falls, the preference model is exploited.
 
 from pathlib import Path
 
-from rl_reason.runtime.config import check_variant, read
+from rl_reason.runtime.config import check_variant, read, split_number
 from rl_reason.settings import defaults, pipeline
 
 HELPER, BASE = "Qwen/Qwen2.5-7B-Instruct", "Qwen/Qwen2.5-7B"
 RED_TEAM, HELPFUL, HELPFUL_PAIRS = "red_team.jsonl", "helpful.jsonl", "helpful_pairs.jsonl"
-ROUNDS = 4
+ROUNDS, TINY_ROUNDS = 4, 1
 
 
 def get_config(variant: str = ""):
+    variant, rounds = split_number(variant, "rounds", TINY_ROUNDS if variant.startswith("tiny") else ROUNDS)
     check_variant(variant, ("tiny",))
-    return tiny() if variant == "tiny" else full()
+    return tiny(rounds) if variant == "tiny" else full(rounds)
 
 
 def _stages(generate, rounds: int, select, tune, compare, learn, improve):
@@ -80,8 +83,8 @@ def _stages(generate, rounds: int, select, tune, compare, learn, improve):
     )
 
 
-def full():
-    return _stages(_generate, ROUNDS, _select, _tune, _compare, _learn, _improve)
+def full(rounds: int = ROUNDS):
+    return _stages(_generate, rounds, _select, _tune, _compare, _learn, _improve)
 
 
 def _of_open_prompts(config):
@@ -194,8 +197,8 @@ def _improve(model: str, preference_model: str):
     return config
 
 
-def tiny():
-    return _stages(_tiny_generate, 1, _tiny_select, _tiny_tune, _tiny_compare, _tiny_learn, _tiny_improve)
+def tiny(rounds: int = TINY_ROUNDS):
+    return _stages(_tiny_generate, rounds, _tiny_select, _tiny_tune, _tiny_compare, _tiny_learn, _tiny_improve)
 
 
 TINY = "checkpoints/assistant"

@@ -22,7 +22,7 @@ do not stand in what this project cites, and are not claimed here: those of `con
 
 - GPT-4 evolves, answers and ranks in the paper. Here it is an open model, `EVOLVER`. In a config file of your own
   `settings.ask_server(config.stages.upward_1, URL, NAME)`, for each such stage, asks a server instead
-  (`docs/pipelines.md`). Two rounds each way (`ROUNDS`).
+  (`docs/pipelines.md`). Two rounds each way, or `--config=configs/wizardmath.py:rounds=N`.
 - The evolver solves what it writes; of the answers to a problem only those are learned that agree with that.
 - The ranking is a judge's, behind `JUDGE`: a score of difficulty, definition and completeness of each evolved problem.
 - Steps are labelled by rollouts (Math-Shepherd), in place of GPT-4.
@@ -43,7 +43,8 @@ seen: `experiments/wizardmath`.
 
 from pathlib import Path
 
-from rl_reason.runtime.config import check_variant, read
+from rl_reason.errors import UsageError
+from rl_reason.runtime.config import check_variant, read, split_number
 from rl_reason.settings import defaults, pipeline
 
 HERE = Path(__file__).parent
@@ -51,6 +52,7 @@ BASE = "Qwen/Qwen2.5-Math-7B"
 EVOLVER = "Qwen/Qwen2.5-72B-Instruct"
 JUDGE = "http://127.0.0.1:8000/v1"
 ROUNDS = 2
+"""Each way."""
 WAYS = {"downward": "easier", "upward": "harder"}
 """Line of evolution → what becomes of problems."""
 POOLS = ("original", *WAYS)
@@ -65,21 +67,24 @@ RANKING = (
 
 
 def get_config(variant: str = ""):
-    check_variant(variant, ("tiny",))
-    return tiny() if variant == "tiny" else full()
+    name, rounds = split_number(variant, "rounds", ROUNDS)
+    check_variant(name, ("tiny",))
+    if name == "tiny" and name != variant:
+        raise UsageError(f"variant {variant!r}: the evolution by rules of 'tiny' has {ROUNDS} rounds; expected 'tiny'")
+    return tiny() if name == "tiny" else full(rounds)
 
 
-def full():
+def full(rounds: int = ROUNDS):
     stages = {}
     for way, result in WAYS.items():
         source = "gsm8k+math"
-        for number in range(1, ROUNDS + 1):
+        for number in range(1, rounds + 1):
             stages[f"{way}_{number}"] = _evolution(source, f"evolve_{way}", samples=4 if number == 1 else 1)
             stages[f"{result}_{number}"] = _evolved(f"stage:{way}_{number}")
             source = f"stage:{result}_{number}/selected.jsonl"
     for pool in POOLS:
-        rounds = [f"stage:{WAYS[pool]}_{n}/selected.jsonl" for n in range(1, ROUNDS + 1)] if pool in WAYS else []
-        stages[f"pool_{pool}"] = _pool("+".join(rounds) or "gsm8k+math", HELD_OUT)
+        evolved = [f"stage:{WAYS[pool]}_{n}/selected.jsonl" for n in range(1, rounds + 1)] if pool in WAYS else []
+        stages[f"pool_{pool}"] = _pool("+".join(evolved) or "gsm8k+math", HELD_OUT)
         stages[f"answers_{pool}"] = _answers(f"stage:pool_{pool}/kept.jsonl")
         stages[f"solved_{pool}"] = _solved(f"stage:answers_{pool}")
     for count, pool in enumerate(POOLS, 1):

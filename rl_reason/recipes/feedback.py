@@ -28,7 +28,7 @@ import numpy as np
 from rl_reason.data.constitution import read_constitution
 from rl_reason.data.feedback import ORDERS, Pair, make_pairs, preference
 from rl_reason.data.generated import read_shards
-from rl_reason.errors import Preempted, RunError, UsageError
+from rl_reason.errors import Preempted, UsageError
 from rl_reason.parallel import hosts
 from rl_reason.parallel.preemption import Preemption
 from rl_reason.recipes.checks.feedback import check_feedback
@@ -48,8 +48,8 @@ def run(settings: Settings, workdir_path: str | Path) -> None:
     """Judges as the settings say, into `workdir_path`; goes on with what is there.
 
     Raises:
-        UsageError: wrong settings, or a folder of something else.
-        RunError: no pair could be judged, or the server broke down; what came before is kept.
+        UsageError: wrong settings, a folder of something else, or a judge that judges no pair.
+        RunError: the server broke down; what came before is kept.
     """
     check_feedback(settings)
     pairs, unpaired = _pairs(settings)
@@ -74,7 +74,7 @@ def run(settings: Settings, workdir_path: str | Path) -> None:
     judged = [{key: row[key] for key in OF_PAIR} for row in rows if "failure" not in row]
     if not judged:
         first = rows[0]["failure"]["message"]
-        raise RunError(f"{workdir.path / JUDGED}: none of {len(rows)} pairs could be judged; of the first one {first}")
+        raise UsageError(f"{workdir.path / JUDGED}, line 1: {first}; none of {len(rows)} pairs could be judged")
     if hosts.is_first():
         write_atomic(workdir.path / OUTPUT, "".join(json.dumps(row, ensure_ascii=False) + "\n" for row in judged))
     hosts.wait("feedback: written")

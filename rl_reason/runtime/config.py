@@ -117,6 +117,21 @@ def check_variant(variant: str, known: Iterable[str]) -> None:
         raise UsageError(f"unknown variant {variant!r}{nearest(variant, known)}")
 
 
+def split_number(variant: str, name: str, default: int) -> tuple[str, int]:
+    """For `get_config`: a variant without its part `NAME=N`, parts being separated by commas, and N, at least 1.
+
+    Raises:
+        UsageError: N is no such number.
+    """
+    parts = variant.split(",")
+    numbers = [part.partition("=")[2] for part in parts if part.startswith(f"{name}=")]
+    if not numbers:
+        return variant, default
+    if len(numbers) > 1 or not numbers[0].isdecimal() or not int(numbers[0]):
+        raise UsageError(f"variant {variant!r}: expected one {name}=N, a number of at least 1")
+    return ",".join(part for part in parts if not part.startswith(f"{name}=")), int(numbers[0])
+
+
 def apply(
     config: ml_collections.ConfigDict, overrides: Sequence[Override], reads: Reads = lambda stage, key: True
 ) -> None:

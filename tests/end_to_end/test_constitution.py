@@ -180,8 +180,8 @@ def test_a_judge_that_never_chooses_ends_with_one_line(run, generated, tmp_path)
     with Server(lambda path, request, number: completion("I would rather not.")) as server:
         status, _, shown = run(server, "alone")
     last = shown.splitlines()[-1]
-    assert status == 1 and last.startswith("error: ") and "none of 6 pairs could be judged" in last
-    assert "names neither letter: 'I would rather not.'; expected (A) or (B)" in last
+    assert status == 2 and last.startswith(f"error: {tmp_path / 'alone' / 'judged.jsonl'}, line 1: ")
+    assert "names neither letter: 'I would rather not.'; expected (A) or (B); none of 6 pairs could be judged" in last
     assert len(read(tmp_path / "alone" / "judged.jsonl")) == 6
     assert not (tmp_path / "alone" / "preferences.jsonl").exists()
 

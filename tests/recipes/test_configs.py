@@ -6,6 +6,7 @@ from pathlib import Path
 
 import pytest
 
+from rl_reason.errors import UsageError
 from rl_reason.geometry import engine
 from rl_reason.recipes import RECIPES, pipeline
 from rl_reason.recipes.checks import OF_RECIPES
@@ -40,6 +41,35 @@ def test_problems_that_a_server_evolves(monkeypatch):
     settings = Settings.from_config(config)
     pipeline.check(settings)
     assert all(settings.stages[name]["endpoint"]["model"] == "NAME" for name in evolving)
+
+
+def test_rounds_are_a_setting():
+    """Of critique and revision, and of evolution each way."""
+
+    def stages(name: str, variant: str, kind: str) -> list[str]:
+        settings = Settings.from_config(read(str(CONFIGS / f"{name}.py"), variant))
+        pipeline.check(settings)
+        if name == "constitutional":
+            revisions = tuple(f"stage:{one}" for one in settings.stages if one.startswith("revision_"))
+            assert settings.stages["chosen"]["selection"]["inputs"] == revisions
+        return [one for one in settings.stages if one.startswith(f"{kind}_") and one[-1].isdecimal()]
+
+    assert stages("constitutional", "rounds=2", "revision") == ["revision_1", "revision_2"]
+    assert len(stages("constitutional", "tiny,rounds=3", "critique")) == 3
+    assert stages("wizardmath", "rounds=1", "upward") == ["upward_1"]
+
+
+@pytest.mark.parametrize(
+    "name, variant, told",
+    [
+        *(("constitutional", f"rounds={wrong}", "expected one rounds=N") for wrong in ("0", "", "two", "1,rounds=2")),
+        ("constitutional", "tny,rounds=3", "unknown variant 'tny'"),
+        ("wizardmath", "tiny,rounds=3", "has 2 rounds"),
+    ],
+)
+def test_rounds_that_are_none(name, variant, told):
+    with pytest.raises(UsageError, match=told):
+        read(str(CONFIGS / f"{name}.py"), variant)
 
 
 def test_a_pipeline_that_asks_a_server(tmp_path, monkeypatch):
