@@ -4,7 +4,7 @@ Rows have `completion` and `answer`. In its place stand for `code` `tests` and `
 `problem`, the statement; for the graders of the text alone (format, language, length, repetition) nothing. choice reads
 `choices`, language reads `problem` or `language`. The output has the same rows in the same order, with `reward`,
 `verdict` (correct, wrong, unparseable, timeout, crash) and `extracted`, the final answer that counted. An `answer` that
-the grader cannot read ends the command with exit 2.
+the grader cannot read, or a statement without a figure, ends the command with exit 2.
 """
 
 from __future__ import annotations
@@ -54,10 +54,11 @@ def main() -> None:
     limits = {name: flags[name] for name in ("memory", "workers", "max_characters")}
     settings = Reward(names=(grader,), weights=(1.0,), timeout=flags["timeout"] or 0.0, **limits)
     with Rewarder(settings, key="--grader") as rewarder:
-        rows = read_rows(flags["input"], _NEEDED.get(grader, ("answer",)))
+        numbered = read_rows(flags["input"], _NEEDED.get(grader, ("answer",)))
+        rows = [row for _, row in numbered]
         problems = [_problem(row) for row in rows]
         with _progress_bar("checking", len(rows)) as advance:
-            _refuse(rewarder.check_golds(problems, advance), problems, flags["input"])
+            _refuse(rewarder.check_golds(problems, advance), numbered, flags["input"])
         with _progress_bar("grading", len(rows)) as advance:
             graded = rewarder.grade([row["completion"] for row in rows], problems, advance)
     for row, reward, verdict, extracted in zip(rows, graded.total, graded.verdicts, graded.extracted, strict=True):
@@ -66,8 +67,8 @@ def main() -> None:
     _summarize(grader, graded, flags["output"])
 
 
-def read_rows(path: Path, needed: Sequence[str] = ("answer",)) -> list[dict]:
-    """The rows of a JSONL file; blank lines are skipped.
+def read_rows(path: Path, needed: Sequence[str] = ("answer",)) -> list[tuple[int, dict]]:
+    """(line, row) of a JSONL file; blank lines are skipped.
 
     Raises:
         UsageError: the file cannot be read, or a row is not an object with a text `completion` and the `needed` keys.
@@ -77,18 +78,19 @@ def read_rows(path: Path, needed: Sequence[str] = ("answer",)) -> list[dict]:
         with open(path, "rb") as file:
             for place, line in enumerate(file, start=1):
                 if line.strip():
-                    rows.append(_row(line, f"{path}, line {place}", needed))
+                    rows.append((place, _row(line, f"{path}, line {place}", needed)))
     except OSError as error:
         raise UsageError(f"--input={path}: cannot read it: {error.strerror or error}") from error
     return rows
 
 
-def _refuse(unreadable: dict[int, str], problems: list[dict], path: Path) -> None:
+def _refuse(unreadable: dict[int, str], rows: list[tuple[int, dict]], path: Path) -> None:
     """Raises `UsageError` for rows that nothing can be judged by."""
     for index, reason in unreadable.items():
         others = f"; {len(unreadable) - 1} more like it" if len(unreadable) > 1 else ""
-        id = f", id {problems[index]['id']!r}" if "id" in problems[index] else ""
-        raise UsageError(f"{path}, row {index + 1}{id}: {reason}{others}; expected answers that it can judge by")
+        line, row = rows[index]
+        id = f", id {row['id']!r}" if "id" in row else ""
+        raise UsageError(f"{path}, line {line}{id}: {reason}{others}; expected problems that it can judge by")
 
 
 def write_rows(path: Path, rows: list[dict]) -> None:

@@ -51,6 +51,8 @@ _ALWAYS = re.compile(
     r"|reduce \[JGEXLine\([^()]*\), JGEXLine\([^()]*\)\] .*intersections: \(\)"
 )
 """What the package says then."""
+_NO_FIGURE = (ValueError, NotImplementedError, ArithmeticError)
+"""What the package raises where it finds no figure."""
 _MIRRORED = {"simtri": "simtrir", "contri": "contrir"}
 """For the package these predicates tell orientations apart."""
 
@@ -145,7 +147,7 @@ def _ask(statement: Statement, seconds: float, answer: Callable[[Any], dict[str,
         with _limit(seconds):
             try:
                 solver = _solver(statement)
-            except (ValueError, NotImplementedError, ArithmeticError) as error:
+            except _NO_FIGURE as error:
                 return made("cannot be constructed", message=_reason(error))
             found = answer(solver)
             return made("no proof") if found is None else made("solved", **found)
@@ -169,6 +171,21 @@ def _verdict(solver: Any) -> dict[str, Any] | None:
         if not state.check_numerical(goal):
             raise ValueError(f"{goal} fails numerical check")
     return {} if run_program(_write_yuclid_setup(state.problem))["status"] == "solved" else None
+
+
+def no_figure(statement: Statement, like: Statement | None = None) -> str:
+    """Why no figure of a statement is found, in one line; empty where there is one.
+
+    Args:
+        statement: with its goal, which has to hold in the figure.
+        like: it is drawn with the random numbers of this statement; None: with its own.
+    """
+    load_package()
+    try:
+        _solver(statement, like)
+    except _NO_FIGURE as error:
+        return _reason(error)
+    return ""
 
 
 def prove_text(text: str, seconds: float) -> Result:
@@ -227,8 +244,8 @@ def _adapter() -> Any:
     return Adapter()
 
 
-def _solver(statement: Statement) -> Any:
-    """The package's own solver, with a figure of the statement.
+def _solver(statement: Statement, like: Statement | None = None) -> Any:
+    """The package's own solver, with a figure of the statement; `like` as in `no_figure`.
 
     Raises:
         ValueError, NotImplementedError, ArithmeticError: there is no such figure, or none was found.
@@ -236,7 +253,7 @@ def _solver(statement: Statement) -> Any:
     from newclid.api import GeometricSolverBuilder
     from py_yuclid.api_default import HEDefault
 
-    seed = int.from_bytes(hashlib.sha256(str(statement).encode()).digest()[:8])
+    seed = int.from_bytes(hashlib.sha256(str(like or statement).encode()).digest()[:8])
     builder = GeometricSolverBuilder(rng=seed, api_default=HEDefault(_adapter()))
     name = statement.goal[0]
     try:

@@ -15,6 +15,7 @@ from __future__ import annotations
 import collections
 import random
 from collections.abc import Collection, Iterable, Mapping, Sequence
+from dataclasses import dataclass, field
 from typing import Any
 
 from rl_reason.geometry import engine
@@ -65,21 +66,33 @@ def make_problems(seed: int, index: int, least: int, most: int, seconds: float) 
         seconds: for each question to the engine.
 
     Returns:
-        `problems`, (statement, auxiliary clauses) as texts, and `counts`, name → number.
+        `problems`, (statement, auxiliary clauses) as texts; `counts`, name → number; and `failures`, a line for each
+        time that the engine failed or was too slow.
     """
-    rng, counts = random.Random(f"synthesis/{seed}/{index}"), Counts()
-    problems: list[tuple[str, str]] = []
+    rng, made = random.Random(f"synthesis/{seed}/{index}"), _Made()
     try:
-        _make(rng, rng.randint(least, most), seconds, problems, counts)
-    except TimeoutError:
-        counts["timeouts"] += 1
-    except engine.EngineError:
-        counts["failures"] += 1
-    return {"problems": problems, "counts": dict(counts)}
+        _make(rng, rng.randint(least, most), seconds, made)
+    except TimeoutError as error:
+        made.counts["timeouts"] += 1
+        made.failures.append(str(error))
+    except engine.EngineError as error:
+        made.counts["failures"] += 1
+        made.failures.append(str(error))
+    return {"problems": made.problems, "counts": dict(made.counts), "failures": made.failures}
 
 
-def _make(rng: random.Random, size: int, seconds: float, problems: list[tuple[str, str]], counts: Counts) -> None:
-    """Adds to `problems` and `counts`; what was found before an error stays."""
+@dataclass
+class _Made:
+    """What `make_problems` returns; what was found before an error stays."""
+
+    problems: list[tuple[str, str]] = field(default_factory=list)
+    counts: Counts = field(default_factory=Counts)
+    failures: list[str] = field(default_factory=list)
+
+
+def _make(rng: random.Random, size: int, seconds: float, made: _Made) -> None:
+    """Adds to what is made."""
+    problems, counts = made.problems, made.counts
     figure = _draw_figure(rng, size)
     if figure is None:
         counts["not drawn"] += 1
@@ -104,7 +117,7 @@ def _make(rng: random.Random, size: int, seconds: float, problems: list[tuple[st
             if not 0 < len(auxiliary) <= MOST_AUXILIARY or key in seen or len(problems) == MOST_PROBLEMS:
                 continue
             seen.add(key)
-            problem = _checked(Statement(premises, goal), auxiliary, seconds, counts)
+            problem = _checked(Statement(premises, goal), auxiliary, seconds, made)
             if problem:
                 problems.append(problem)
         asked = [goal for goal in asked if goal not in answered]
@@ -217,20 +230,26 @@ def _relied_on(clauses: Clauses, points: Iterable[str]) -> Clauses:
     return tuple(clause for clause in clauses if clause in found)
 
 
-def _checked(statement: Statement, auxiliary: Clauses, seconds: float, counts: Counts) -> tuple[str, str] | None:
+def _checked(statement: Statement, auxiliary: Clauses, seconds: float, made: _Made) -> tuple[str, str] | None:
     """The problem as it is written; None where the engine, asked as the reward `geometry` asks it, proves the statement
     alone, or has no proof that stands its check even with the auxiliary clauses."""
     statement, auxiliary = in_order(statement, auxiliary)
     text, clauses = str(statement), "; ".join(map(str, auxiliary))
     statement = parse_statement(text)
-    if (alone := engine.decide(statement, seconds).result) != "no proof":
-        counts[f"refused: alone {alone}"] += 1
+    if (alone := engine.decide(statement, seconds)).result != "no proof":
+        _refuse(f"alone {alone.result}", text, alone, made)
         return None
-    if (helped := engine.prove(statement.plus(parse_auxiliary(clauses, statement)), seconds).result) != "solved":
-        counts[f"refused: {helped}"] += 1
+    if (helped := engine.prove(statement.plus(parse_auxiliary(clauses, statement)), seconds)).result != "solved":
+        _refuse(helped.result, f"{text}, with {clauses}", helped, made)
         return None
-    counts["made"] += 1
+    made.counts["made"] += 1
     return text, clauses
+
+
+def _refuse(end: str, text: str, result: engine.Result, made: _Made) -> None:
+    made.counts[f"refused: {end}"] += 1
+    if result.message:
+        made.failures.append(f"{end}: {result.message}: {text}")
 
 
 make_problems.prepare = engine.load_package  # type: ignore[attr-defined]

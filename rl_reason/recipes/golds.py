@@ -1,10 +1,11 @@
-"""Whether the rewards can judge by the answers of a data set: asked when it is loaded, before anything is written."""
+"""Whether the rewards can judge by the problems of a data set: asked when it is loaded, before anything is written."""
 
 from __future__ import annotations
 
 import dataclasses
 import logging
 
+from rl_reason.data import sources
 from rl_reason.errors import RunError, UsageError
 from rl_reason.parallel import hosts
 from rl_reason.recipes.evaluation import HeldOut
@@ -15,12 +16,13 @@ log = logging.getLogger(__name__)
 
 
 def readable(rewarder: Rewarder, data: HeldOut, unreadable: str | None = None) -> HeldOut:
-    """The data set without the problems whose answers the rewards cannot read. Each host asks its share.
+    """The data set without the problems whose answers (of geometry: statements) the rewards cannot read. Each host asks
+    its share.
 
     Args:
         rewarder: whose rewards they are.
         data: of its problems, those that have a prompt.
-        unreadable: "error"; "drop": leave such problems out and log how many; None: an error where nothing is dropped.
+        unreadable: "error"; "drop": leave such problems out and log which; None: an error where nothing is dropped.
 
     Raises:
         UsageError: there are some, names the first one; or no other ("drop").
@@ -38,15 +40,16 @@ def readable(rewarder: Rewarder, data: HeldOut, unreadable: str | None = None) -
     reasons = dict(pair for one in told for pair in one)
     if not reasons:
         return data
-    first = min(reasons)
-    id = data.problems[data.prompts[first].index]["id"]
-    others = f"; {len(reasons) - 1} more like it" if len(reasons) > 1 else ""
-    line = f"config.data.name={data.name!r}: problem {id!r}: {reasons[first]}{others}"
+    first, *others = (data.problems[data.prompts[index].index] for index in sorted(reasons))
+    place = f"config.data.name={data.name!r}{sources.place_of(data.name, first)}"
+    line = f"{place}: problem {first['id']!r}: {reasons[min(reasons)]}"
+    more = f"; {len(others)} more like it" if others else ""
     if unreadable != "drop":
         hint = ", or config.data.unreadable='drop'" if unreadable else ""
-        raise UsageError(f"{line}; expected answers that it can judge by{hint}")
-    log.warning("dropped %d of %d problems: %s", len(reasons), len(data.prompts), line)
+        raise UsageError(f"{line}{more}; expected problems that it can judge by{hint}")
+    listed = more and f"{more}: {', '.join(repr(problem['id']) for problem in others)}"
+    log.warning("dropped %d of %d problems: %s%s", len(reasons), len(data.prompts), line, listed)
     kept = [prompt for index, prompt in enumerate(data.prompts) if index not in reasons]
     if not kept:
-        raise UsageError(f"{line}; no problem is left")
+        raise UsageError(f"{line}{more}; no problem is left")
     return dataclasses.replace(data, prompts=kept)

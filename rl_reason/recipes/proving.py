@@ -253,10 +253,11 @@ def _read(problems: Sequence[Mapping], data: str) -> list[Statement]:
         try:
             statements.append(parse_statement(problem["problem"]))
         except StatementError as error:
-            wrong.append(f"problem {problem['id']!r}: {error}")
+            wrong.append((problem, error))
     if wrong:
+        problem, told = wrong[0]
         more = f"; {len(wrong) - 1} more like it" if len(wrong) > 1 else ""
-        raise UsageError(f"--data={data}: {wrong[0]}{more}")
+        raise UsageError(f"--data={data}{sources.place_of(data, problem)}: problem {problem['id']!r}: {told}{more}")
     return statements
 
 

@@ -6,7 +6,8 @@
     leave out duplicates; hold some out, leave some to reinforcement
 
 `problems.jsonl`, `reinforcement.jsonl` and `held_out.jsonl` have rows with `problem`, a statement that the engine does
-not prove, and `solution`, auxiliary clauses with which it does. No premises are in two of them.
+not prove, and `solution`, auxiliary clauses with which it does. No premises are in two of them. `failures.jsonl` has a
+row for each failure of the engine: `call`, the arguments with which `make_problems` makes the figure again; `reason`.
 """
 
 from __future__ import annotations
@@ -15,7 +16,7 @@ import collections
 import json
 import os
 import random
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -31,7 +32,7 @@ from rl_reason.runtime.workers import Outcome, Pool
 from rl_reason.settings import Settings, Synthesis
 
 PROBLEMS, REINFORCEMENT, HELD_OUT = "problems.jsonl", "reinforcement.jsonl", "held_out.jsonl"
-COUNTS, FIGURES = "synthesis.json", "figures.jsonl"
+COUNTS, FIGURES, FAILURES = "synthesis.json", "figures.jsonl", "failures.jsonl"
 MAKE = "rl_reason.geometry.synthesis:make_problems"
 BATCH = 16
 """Figures of a process in one batch; what a kill loses."""
@@ -57,6 +58,9 @@ def run(settings: Settings, workdir_path: str | Path) -> None:
             write_atomic(workdir.path / name, record_files.lines(rows))
         write_atomic(workdir.path / COUNTS, json.dumps(counts, indent=2) + "\n")
         print(f"made of random figures: {', '.join(f'{value} {name}' for name, value in counts.items())}", flush=True)
+        if failures := list(failed(records, settings)):
+            write_atomic(workdir.path / FAILURES, record_files.lines(failures))
+            print(f"{len(failures)} failures of the engine: listed in {workdir.path / FAILURES}", flush=True)
     hosts.wait("synthesis: written")
     if hosts.is_first() and not files[PROBLEMS]:
         told = ", ".join(
@@ -93,7 +97,7 @@ def _search(settings: Settings, file: Path, records: list[dict]) -> None:
         for start in range(begun, wanted.figures, step):
             indices = range(start, min(start + step, wanted.figures))
             mine = indices[hosts.share(len(indices))]
-            items = [(settings.seed, index, *wanted.clauses, wanted.timeout) for index in mine]
+            items = [_call(settings, index) for index in mine]
             outcomes = pool.map(MAKE, items, QUESTIONS * wanted.timeout)
             made = [_record(index, outcome) for index, outcome in zip(mine, outcomes, strict=True)]
             batch = [record for part in hosts.gather(made) for record in part]
@@ -104,10 +108,25 @@ def _search(settings: Settings, file: Path, records: list[dict]) -> None:
             progress.update(indices[-1] + 1, {"problems": found})
 
 
+def _call(settings: Settings, index: int) -> tuple:
+    """The arguments of `make_problems`."""
+    wanted = settings.synthesis
+    return settings.seed, index, *wanted.clauses, wanted.timeout
+
+
 def _record(index: int, outcome: Outcome) -> dict[str, Any]:
     """What is written of a figure. One whose process was killed, or died, has no problems."""
-    made = outcome.value if outcome.status == "ok" else {"problems": [], "counts": {_NAMES[outcome.status]: 1}}
-    return {"id": str(index), **made} | ({"message": outcome.message} if outcome.message else {})
+    made = outcome.value
+    if outcome.status != "ok":
+        made = {"problems": [], "counts": {_NAMES[outcome.status]: 1}, "failures": [outcome.message]}
+    return {"id": str(index), **{key: value for key, value in made.items() if key != "failures" or value}}
+
+
+def failed(records: Sequence[dict], settings: Settings) -> Iterator[dict]:
+    """A row for each failure of the engine, or of its process, with what makes the figure again."""
+    for record in records:
+        for reason in record.get("failures", ()):
+            yield {"call": _call(settings, int(record["id"])), "reason": reason}
 
 
 _NAMES = {"timeout": "timeouts", "crash": "crashes", "error": "failures"}

@@ -310,7 +310,7 @@ class Rewarder:
     def _call(
         self, name: str, function: Callable, items: Sequence[tuple], progress: Callable[[int], None] | None
     ) -> list[Outcome]:
-        seconds = self._settings.timeout or getattr(function, "own_limit", TIMEOUT)
+        seconds = self._seconds(function)
         if not hasattr(function, "own_limit"):
             return self._pool.map(name, items, seconds, progress)
         # It takes long: what completions of a problem that are the same come to is asked once, also over the steps. It
@@ -333,6 +333,9 @@ class Rewarder:
         rows = {place: made[key] for key, found in places.items() for place in found}
         return [rows[place] for place in range(len(items))]
 
+    def _seconds(self, function: Callable) -> float:
+        return self._settings.timeout or getattr(function, "own_limit", TIMEOUT)
+
     def judges(self, problem: Mapping) -> bool:
         """Whether any rule is given to the problem."""
         return any(is_given(self._settings, name, problem) for name in split_names(self._settings)[0])
@@ -349,7 +352,7 @@ class Rewarder:
                 continue
             asked = [i for i, problem in enumerate(problems) if is_given(self._settings, name, problem)]
             items = [(problems[i],) for i in asked]
-            outcomes = self._pool.map(f"{path}.check_gold", items, self._settings.timeout or TIMEOUT, progress)
+            outcomes = self._pool.map(f"{path}.check_gold", items, self._seconds(function), progress)
             for index, outcome in zip(asked, outcomes, strict=True):
                 if outcome.status != "ok":
                     found.setdefault(index, f"reward {name!r}: {outcome.message.partition(': ')[2] or outcome.message}")

@@ -21,10 +21,17 @@ class Verdict:
 
 
 class UnparseableGold(ValueError):
-    """The problem's own answer cannot be read: nothing can be judged by it, so nothing gets a reward."""
+    """The problem's own answer cannot be read: nothing can be judged by it, so nothing gets a reward.
 
-    def __init__(self, answer: str, reason: str = ""):
-        super().__init__(f"the problem's own answer {answer[:200]!r} cannot be read{reason and ': '}{reason}")
+    Args:
+        answer: or what else the problem is judged by.
+        reason: in one line.
+        what: it is.
+        fault: of it.
+    """
+
+    def __init__(self, answer: str, reason: str = "", what: str = "own answer", fault: str = "cannot be read"):
+        super().__init__(f"the problem's {what} {answer[:200]!r} {fault}{reason and ': '}{reason}")
 
 
 def judged(correct: bool, extracted: str) -> Verdict:

@@ -301,10 +301,10 @@ def test_commands_that_are_refused(changes, told, refusal, data, tiny_model, tmp
 @pytest.mark.parametrize(
     ("rows", "told"),
     [
-        (["a b = segment a b"], "problem 'r0': no goal in 'a b = segment a b'; expected CLAUSES ? GOAL"),
+        (["a b = segment a b"], "line 1: problem 'r0': no goal in 'a b = segment a b'; expected CLAUSES ? GOAL"),
         (
             ["a b = segment a b ? cong a b b a", "a b = segmnt a b ? cong a b b a", "What is 3 + 4?"],
-            "problem 'r1': clause 'a b = segmnt a b': unknown construction 'segmnt'; did you mean 'segment'?"
+            "line 2: problem 'r1': clause 'a b = segmnt a b': unknown construction 'segmnt'; did you mean 'segment'?"
             "; 1 more like it",
         ),
     ],
@@ -316,7 +316,7 @@ def test_rows_that_are_no_statements(rows, told, refusal, tiny_model, tmp_path, 
         "".join(json.dumps({"id": f"r{i}", "problem": t, "answer": "-"}) + "\n" for i, t in enumerate(rows))
     )
     line = refusal(prove.main, [f"--model={tiny_model}", f"--data={file}", f"--output={tmp_path}/out"])
-    assert line == f"error: --data={file}: {told}\n"
+    assert line == f"error: --data={file}, {told}\n"
 
 
 def test_other_things_are_not_taken_for_the_same(made_up, prove_here, refusal, data, tiny_model, tmp_path, monkeypatch):

@@ -7,7 +7,7 @@ import pytest
 
 from rl_reason.geometry import engine
 from rl_reason.geometry.constructions import DEFINITIONS, GOALS
-from rl_reason.geometry.drawing import draw
+from rl_reason.geometry.drawing import _Sketch, draw
 from rl_reason.geometry.statements import Construction, parse_auxiliary, parse_statement
 from rl_reason.runtime.workers import Outcome, Pool
 
@@ -151,6 +151,34 @@ def test_a_drawing(tmp_path, goal):
     points = {"a": [0, 0], "b": [1, 0], "c": [1.2, 1], "d": [0, 2]}
     draw(statement, {"points": points, "premises": [goal.split()]}, tmp_path / "figure.png")
     assert (tmp_path / "figure.png").read_bytes()[:4] == b"\x89PNG"
+
+
+def test_names_stand_off_the_lines_and_circles_in_the_frame():
+    """But one that is larger than all points together, of which the frame shows a part."""
+    from matplotlib.backends.backend_agg import FigureCanvasAgg
+    from matplotlib.figure import Figure
+    from matplotlib.patches import Circle
+
+    points = {"a": [0, 0], "b": [4, 0], "c": [1, 3], "d": [2, 0], "o": [2, 1], "p": [0, 1.5], "q": [4, 0.55]}
+    premises = [["coll", "a", "d", "b"], ["cyclic", "a", "b", "c"], ["perp", "o", "d", "a", "b"], ["coll", "o", "p"]]
+    premises += [["circle", "o", "d"], ["cyclic", "p", "o", "q"]]
+    canvas = Figure(figsize=(6, 6), layout="constrained")
+    FigureCanvasAgg(canvas)
+    axes = canvas.add_subplot()
+    _Sketch(axes, points).draw(parse_statement("a b c = triangle a b c; d = midpoint a b ? coll a d b"), premises, ())
+    canvas.canvas.draw()
+    boxes = {text.get_text(): text.get_window_extent() for text in axes.texts}
+    assert set(boxes) == set(points)
+    for line in axes.lines:
+        path = line.get_path().transformed(axes.transData)
+        assert not [name for name, box in boxes.items() if path.intersects_bbox(box, filled=False)]
+    circles = [patch for patch in axes.patches if isinstance(patch, Circle)]
+    (left, right), (low, high) = axes.get_xlim(), axes.get_ylim()
+    is_whole = [
+        left < x - one.radius and x + one.radius < right and low < y - one.radius and y + one.radius < high
+        for one in circles for x, y in [one.center]
+    ]  # fmt: skip
+    assert is_whole == [one.radius <= 4 for one in circles] and set(is_whole) == {True, False}
 
 
 def test_what_was_added_is_blue(tmp_path):

@@ -57,6 +57,14 @@ def test_limits_and_failures():
         figure.deduce([("coll", "a", "b", "c")], 20)
 
 
+def test_a_failure_of_the_engine_has_its_reason():
+    """Of this figure the engine refuses its own numbers."""
+    made = synthesis.make_problems(1, 1177, 4, 8, 20.0)
+    assert made["counts"] == {"failures": 1} and not made["problems"]
+    (reason,) = made["failures"]
+    assert "numerical only check" in reason and "\n" not in reason
+
+
 def test_problems_of_a_figure_are_as_the_reward_says():
     """The same twice; the engine does not prove them alone, and does so with the auxiliary clauses."""
     made = synthesis.make_problems(*FIGURE, 4, 8, 20.0)

@@ -1,9 +1,11 @@
 """Answers that the rewards cannot judge by: an error, or dropped and counted."""
 
+import json
 import logging
 
 import pytest
 
+from rl_reason.data import sources
 from rl_reason.data.iterators import EncodedPrompt
 from rl_reason.errors import UsageError
 from rl_reason.recipes.evaluation import HeldOut
@@ -57,3 +59,16 @@ def test_unreadable_answers_are_dropped_and_counted(rewarder, caplog):
     assert "dropped 1 of 3 problems" in caplog.text and "'p2'" in caplog.text
     with pytest.raises(UsageError, match="no problem is left"):
         readable(rewarder, data_set("many"), "drop")
+
+
+def test_the_line_of_a_file_is_named(rewarder, tmp_path):
+    """Blank lines count; of joined files the one that holds it."""
+    rows = [json.dumps({"id": f"p{i}", "problem": "?", "answer": answer}) for i, answer in enumerate(("18", "many"))]
+    bad, good = tmp_path / "bad.jsonl", tmp_path / "good.jsonl"
+    bad.write_text("\n\n".join(rows))
+    good.write_text(rows[0].replace("p0", "q0"))
+    for name, told in ((str(bad), f"'{bad}', line 3: problem 'p1'"), (f"{good}+{bad}", f": {bad}, line 3: problem")):
+        problems = sources.load(name, "train", "", 0)[0:3]
+        with pytest.raises(UsageError) as caught:
+            readable(rewarder, HeldOut(name, problems, [EncodedPrompt(i, [1]) for i in range(len(problems))]))
+        assert told in str(caught.value)

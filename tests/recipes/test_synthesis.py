@@ -25,6 +25,7 @@ def figure(index):
     return {
         "problems": [(f"{text} ? {goal}", AUXILIARY) for goal in GOALS],
         "counts": {"tries": 2},
+        "failures": ["of the engine's program"] if index == 3 else [],
     }
 
 
@@ -66,6 +67,18 @@ def test_duplicates_are_left_out_and_premises_stand_on_one_side(config, tmp_path
     some = {"duplicates": 8, "failures": 1, "tries": 12, "of held-out premises": 1}
     assert counts == some | {"premises": 2, "problems": 2, "reinforcement": 0, "held out": 1}
     assert made["reinforcement.jsonl"] == ""
+
+
+def test_failures_of_the_engine_are_listed(config, tmp_path, capsys):
+    ran(config, tmp_path / "run")
+    rows = list(read_jsonl(tmp_path / "run" / "failures.jsonl"))
+    reasons = ["of the engine's program", "ValueError: of the engine's own"]
+    assert [row["reason"] for row in rows] == reasons
+    # With which `make_problems` makes these figures again.
+    assert [row["call"] for row in rows] == [[0, index, *Synthesis.clauses, Synthesis.timeout] for index in (3, 5)]
+    assert f"2 failures of the engine: listed in {tmp_path}/run/failures.jsonl" in capsys.readouterr().out
+    config.synthesis.figures = 3
+    assert "failures.jsonl" not in ran(config, tmp_path / "none")
 
 
 @pytest.mark.parametrize("share, expected", [(0.0, 0), (0.34, 2), (0.5, 4), (0.75, 6)])

@@ -1,12 +1,18 @@
 """Auxiliary constructions as a reward: right, wrong and late ones, and those that would assert what is to be proved."""
 
 import json
+import logging
 import subprocess
 import sys
 
 import pytest
 
+from rl_reason.data import sources
+from rl_reason.data.iterators import EncodedPrompt
+from rl_reason.errors import UsageError
 from rl_reason.geometry import engine
+from rl_reason.recipes.evaluation import HeldOut
+from rl_reason.recipes.golds import readable
 from rl_reason.rewards.combination import Rewarder
 from rl_reason.rewards.geometry import check_gold, geometry
 from rl_reason.rewards.verdict import UnparseableGold
@@ -19,6 +25,7 @@ MEDIANS = {
     "f = on_line c g, on_line a b ? midp f a b",
     "answer": "midp f a b",
 }
+FALSE = "a b c = triangle a b c; d = midpoint d a b ? perp a d b c"
 
 
 @needs_package
@@ -56,12 +63,61 @@ def test_hostile_texts_are_unparseable_in_workers():
     assert graded.verdicts == ["unparseable"] * 7 + ["correct"], graded.failures
 
 
-def test_what_nothing_can_be_judged_by():
-    check_gold(MEDIANS)
-    with pytest.raises(UnparseableGold, match="'q' is used before it is defined"):
+@needs_package
+def test_an_unlucky_figure_is_not_wrong(monkeypatch):
+    """Two circles meet in some drawings only: with a single drawing each, an addition that changes nothing but the
+    random numbers does not make an answer wrong; one that has no figure does."""
+    statement = "a b c d = quadrangle a b c d; e = on_circle a b, on_circle c d ? cong a b a e"
+    problem = {"problem": statement, "answer": "cong a b a e"}
+    monkeypatch.setattr(engine, "_DRAWINGS", 1)
+    added = [f"x{number} = midpoint a b" for number in range(20)]
+    ends = {}
+    for text in added:
+        try:
+            ends[text] = geometry(text, problem).verdict
+        except RuntimeError as error:
+            ends[text] = str(error).partition(":")[0]
+    assert set(ends.values()) == {"correct", "the statement cannot be constructed"}
+    lucky = next(text for text, end in ends.items() if end == "correct")
+    monkeypatch.setattr(engine, "_DRAWINGS", 100)
+    assert geometry(f"{lucky}; y = on_circle a b, on_circle a c", problem).verdict == "wrong"
+
+
+def test_what_is_no_statement():
+    with pytest.raises(UnparseableGold, match="problem's statement 'a b = seg.*'q' is used before it is defined"):
         check_gold({"problem": "a b = segment a b; c = midpoint a q ? cong a c b c", "answer": "cong a c b c"})
-    with pytest.raises(UnparseableGold, match="expected a statement"):
+    with pytest.raises(UnparseableGold, match="expected CLAUSES [?] GOAL"):
         check_gold({"answer": "cong a c b c"})
+
+
+@needs_package
+def test_a_statement_without_a_figure():
+    check_gold(MEDIANS)
+    with pytest.raises(UnparseableGold) as error:
+        check_gold({"problem": FALSE, "answer": "perp a d b c"})
+    expected = "cannot be constructed: no figure was found in which all that is said of it holds"
+    assert str(error.value) == f"the problem's statement {FALSE!r} {expected}"
+
+
+@needs_package
+def test_a_data_set_with_a_statement_without_a_figure(tmp_path, caplog):
+    """Told with file and line when it is loaded, or counted and listed; and never graded as wrong."""
+    file = tmp_path / "own.txt"
+    statements = [MEDIANS["problem"], FALSE, MEDIANS["problem"], FALSE]
+    file.write_text("".join(f"\nname{place}\n{text}\n" for place, text in enumerate(statements)))
+    problems = sources.load(str(file), "test", "", 0)[0:4]
+    data = HeldOut(str(file), problems, [EncodedPrompt(place, [1]) for place in range(4)])
+    with Rewarder(Reward(names=("geometry",), weights=(1.0,), workers=1)) as rewarder:
+        with pytest.raises(UsageError) as error:
+            readable(rewarder, data, "error")
+        with caplog.at_level(logging.WARNING):
+            kept = readable(rewarder, data, "drop")
+        graded = rewarder.grade(["x = mirror a b"], [problems[1]])
+    assert str(error.value).startswith(f"config.data.name='{file}', line 6: problem 'name1': reward 'geometry': the")
+    assert "\n" not in str(error.value) and "cannot be constructed" in str(error.value)
+    assert [prompt.index for prompt in kept.prompts] == [0, 2]
+    assert "dropped 2 of 4 problems" in caplog.text and "1 more like it: 'name3'" in caplog.text
+    assert graded.verdicts == ["crash"] and graded.counts["error"] == 1
 
 
 def test_without_the_package(tmp_path, monkeypatch):

@@ -45,9 +45,10 @@ def test_an_answer_that_cannot_be_read_ends_the_command(tmp_path, grader):
     write(source, [{"completion": "#### A", "answer": {"choice": "A"}.get(grader, "1")},
                    {"completion": "#### {{", "answer": " " if grader == "boxed_exact" else "{{", "id": "second"},
                    {"completion": "", "answer": "", "id": "third"}])
+    source.write_text("\n" + source.read_text())
     done = grade(grader, source, target, "--workers=1")
     assert done.returncode == 2 and done.stderr.count("\n") == 1 and not target.exists(), done.stderr
-    for part in ("in.jsonl", "row 2", "'second'", "own answer", "1 more"):
+    for part in ("in.jsonl", "line 3", "'second'", "own answer", "1 more"):
         assert part in done.stderr, done.stderr
 
 
