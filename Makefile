@@ -29,7 +29,7 @@ lint: $(TEST_READY)
 	$(PYTHON) -m mypy
 
 docs: $(VENV_DOCS)/.ready
-	$(DOCS_PYTHON) -m mkdocs build --strict --quiet
+	$(DOCS_PYTHON) -m mkdocs build --strict
 	@echo "site/index.html: the documents (their search needs a server: python3 -m http.server --directory=site)"
 
 # Of what lies in build/ a wheel would have files that are gone.

@@ -114,13 +114,15 @@ def draw(runs: Mapping[Point, Mapping]) -> None:
             plot.set_xticks(axis.values, [f"{value:,}" for value in axis.values], rotation=30)
             plot.minorticks_off()
             plot.grid(alpha=0.3)
-            plot.legend(fontsize=8)
         seconds.set_yscale("log")
         seconds.set_ylabel("seconds of a step")
-        memory.set_ylim(bottom=0)
+        memory.set_ylim(0, 1.1 * memory.get_ylim()[1])
         memory.set_ylabel("peak memory of the process, GiB")
         memory.set_xlabel(axis.label)
         seconds.set_title(f"{axis.base}, micro-batch {axis.micro}", fontsize=10)
+    shown = [plot.get_legend_handles_labels() for plot in figure.axes[:2]]
+    handles, labels = ([*of_seconds, *of_memory] for of_seconds, of_memory in zip(*shown, strict=True))
+    figure.legend(handles, labels, loc="outside lower center", ncols=4, frameon=False)
     machines = sorted({run["machine"] for run in runs.values()})
     figure.suptitle(f"A GRPO step as it grows — {'; '.join(machines)}", fontsize=11)
     FigureCanvasAgg(figure).print_png(PICTURE)
@@ -134,7 +136,7 @@ def _draw_lines(seconds: Axes, memory: Axes, kind: str, found: Sequence[tuple[in
         made = [median(step[f"{phase}_s"] for step in run["steps"][1:]) for _, run in found]
         seconds.plot(values, made, style, color=color, marker="o", markersize=3, label=phase + label)
     peaks = [(run["peak_device_bytes"] or run["peak_rss_bytes"]) / 2**30 for _, run in found]
-    memory.plot(values, peaks, style, color=COLORS[0], marker="o", markersize=3, label="peak" + label)
+    memory.plot(values, peaks, style, color=COLORS[6], marker="o", markersize=3, label="peak memory" + label)
 
 
 if __name__ == "__main__":

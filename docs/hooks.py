@@ -1,4 +1,4 @@
-"""What the documents take from the repository when the site is built: code by its name, and pictures of experiments.
+"""What the documents take from the repository when the site is built: code by its name, pictures, and the experiments.
 
     ```source
     rl_reason/objectives/kl.py: k1, k3
@@ -6,6 +6,9 @@
 
 becomes the code of these two, without their docstrings. A name may have dots, for what stands within a class. A line
 without names is a whole file.
+
+`experiments/RESULTS.md` and the README of each experiment are pages too. What is not in `docs/` lies on the site where
+it lies in the repository, and links are those of the repository.
 """
 
 from __future__ import annotations
@@ -19,10 +22,10 @@ from typing import Any
 
 ROOT = Path(__file__).parents[1]
 SOURCES = re.compile(r"^```source\n(.*?)\n```$", re.MULTILINE | re.DOTALL)
-PICTURES = re.compile(r"(?<=\]\()((?:\.\./)+[^)\s]+\.png)(?=\))")
+LINKS = re.compile(r"(?<=\]\()((?:\.\./)+[^)#\s]+\.(?:png|md))(?=[)#])")
+NAMED = re.compile(r"`(experiments/(?:\w+/README|RESULTS)\.md)`")
 LANGUAGES = {".py": "python", ".sbatch": "bash"}
-FOLDER = "pictures"
-"""Of the site, for those that stand outside of `docs/`."""
+EXPERIMENTS = ("experiments/RESULTS.md", "experiments/*/README.md", "experiments/*/*.png")
 
 
 def named_sources(markdown: str) -> list[tuple[str, list[str]]]:
@@ -63,7 +66,9 @@ def _defines(node: ast.stmt) -> list[str]:
 
 
 def on_page_markdown(markdown: str, page: Any, **_: Any) -> str:
-    """Puts code in the place of `source` blocks, and the site's copies in that of pictures from elsewhere."""
+    """Puts code in the place of `source` blocks, and the site's places in that of the repository's; the name of an
+    experiment's page becomes a link."""
+    here = Path(page.file.src_uri).parent
 
     def code(block: re.Match) -> str:
         parts = named_sources(block[0])
@@ -71,23 +76,30 @@ def on_page_markdown(markdown: str, page: Any, **_: Any) -> str:
             f'```{LANGUAGES[Path(file).suffix]} title="{file}"\n{_shown(file, names)}\n```' for file, names in parts
         )
 
-    def picture(link: re.Match) -> str:
-        here = Path(page.file.src_uri).parent
-        return os.path.relpath(Path(FOLDER) / _in_repository(here, link[1]), here)
+    def link(found: re.Match) -> str:
+        return os.path.relpath(_in_repository(here, found[1]).removeprefix("docs/"), here)
 
-    return PICTURES.sub(picture, SOURCES.sub(code, markdown))
+    def named(found: re.Match) -> str:
+        return f"[{found[0]}]({os.path.relpath(found[1], here)})"
+
+    return NAMED.sub(named, LINKS.sub(link, SOURCES.sub(code, markdown)))
 
 
 def on_files(files: Any, config: Any) -> Any:
-    """Adds the pictures of the repository that pages show."""
+    """Adds the pages of the experiments, and the pictures of the repository that pages show."""
     from mkdocs.structure.files import File
 
+    def add(path: str) -> None:
+        if files.get_file_from_path(path) is None:
+            files.append(File.generated(config, path, abs_src_path=str(ROOT / path)))
+
+    for pattern in EXPERIMENTS:
+        for file in sorted(ROOT.glob(pattern)):
+            add(file.relative_to(ROOT).as_posix())
     for page in files.documentation_pages():
-        for link in PICTURES.findall(Path(page.abs_src_path).read_text(encoding="utf-8")):
-            path = _in_repository(Path(page.src_uri).parent, link)
-            uri = f"{FOLDER}/{path}"
-            if files.get_file_from_path(uri) is None:
-                files.append(File.generated(config, uri, abs_src_path=str(ROOT / path)))
+        for link in LINKS.findall(Path(page.abs_src_path).read_text(encoding="utf-8")):
+            if link.endswith(".png"):
+                add(_in_repository(Path(page.src_uri).parent, link))
     return files
 
 
@@ -98,5 +110,5 @@ def _shown(file: str, names: list[str]) -> str:
 
 
 def _in_repository(folder: Path, link: str) -> str:
-    """A link of a page in `folder` of `docs/`, as a path in the repository."""
-    return os.path.normpath(Path("docs") / folder / link)
+    """A link of a page in this folder of the site, as a path in the repository."""
+    return os.path.normpath((folder if folder.parts[:1] == ("experiments",) else "docs" / folder) / link)

@@ -1,4 +1,5 @@
-"""Which experiments there are: the command of each, what it needs, what is kept of it, its configs of paper size."""
+"""Which experiments there are: the command of each, what it needs and takes, what is kept of it, and whether it has
+commands of paper size."""
 
 from __future__ import annotations
 
@@ -8,8 +9,11 @@ import json
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
+from statistics import mean
+from typing import Any
 
 from experiments.claims import Claim
+from experiments.full import Command, Pod
 
 HERE = Path(__file__).parent
 ROOT = HERE.parent
@@ -22,7 +26,12 @@ class Experiment:
     folder: str
     """Below `experiments/`."""
     title: str
-    flags: tuple[str, ...] = ("--seeds=3",)
+    seeds: int = 3
+    """How many are run where nothing else is asked for; 0: it has none."""
+    minutes: float | None = None
+    """That a seed takes (without seeds: all of it) beside the `seconds` that its results keep, measured on one or two
+    CPU cores, mostly beside other work; None: not measured."""
+    flags: tuple[str, ...] = ()
     module: str = "run"
     output: str = ""
     """Its folder below that of all runs, where that is not its name."""
@@ -37,8 +46,8 @@ class Experiment:
     claims: str = "claims"
     """The function of `claims.py` that reads it."""
     makes: str = "results.json"
-    configs: tuple[str, ...] = ()
-    """Of paper size, in order, below `configs/`."""
+    full: str = "commands"
+    """The function of `full.py` that has its commands of paper size; "": its own command is that at either scale."""
 
     @property
     def file(self) -> Path:
@@ -50,6 +59,28 @@ class Experiment:
         module = importlib.import_module(f"experiments.{self.folder}.claims")
         return getattr(module, self.claims)(json.loads((file or self.file).read_text()))
 
+    def at_paper_size(self, pod: Pod) -> list[Command]:
+        """What is run on a pod; empty where its own command is all."""
+        if not self.full:
+            return []
+        return [*getattr(importlib.import_module(f"experiments.{self.folder}.full"), self.full)(pod)]
+
+    def minutes_of_seed(self) -> float | None:
+        """With what the results keep; None: not measured."""
+        seconds = _seconds(json.loads(self.file.read_text())) if self.file.exists() else []
+        if not seconds:
+            return self.minutes
+        return mean(seconds) / 60 + (self.minutes or 0)
+
+    def duration(self, seeds: int = 0) -> str:
+        """What is said of that, of `seeds` seeds or as many as are run."""
+        of_seed, count = self.minutes_of_seed(), seeds or self.seeds
+        if of_seed is None:
+            return "not measured"
+        if not self.seeds:
+            return f"about {_minutes(of_seed)}"
+        return f"about {_minutes(of_seed)} a seed, {count * max(round(of_seed), 1)} for {count}"
+
     def missing(self, data: str, programs: Mapping[str, str]) -> list[str]:
         """What it needs and has not, each as something to be done."""
         lacks = ["--data=DIR"] if self.data and not data else []
@@ -58,80 +89,89 @@ class Experiment:
             lacks.append(self.package[1])
         return lacks
 
-    def command(self, name: str, output: Path, data: str, programs: Mapping[str, str]) -> list[str]:
+    def command(
+        self, name: str, output: Path, data: str, programs: Mapping[str, str], seeds: int = 0
+    ) -> list[str]:
         """Arguments behind the Python."""
-        made = ["-m", f"experiments.{self.folder}.{self.module}", *self.flags]
+        made = ["-m", f"experiments.{self.folder}.{self.module}"]
+        made += [f"--seeds={seeds or self.seeds}"] if self.seeds else []
+        made += self.flags
         made += [f"--{flag}={Path(data) / below}" for flag, below in (self.data or {}).items()]
         made += [f"--{flag}={programs[flag]}" for flag in self.programs or {}]
         return [*made, f"--output={output / (self.output or name)}"]
 
 
+def _seconds(results: Any) -> list[float]:
+    """What each seed took, where the results keep it: as a whole, or of its stages."""
+    found = []
+    for one in results if isinstance(results, list) else []:
+        whole = one.get("seconds") or sum(stage.get("seconds", 0) for stage in one.get("stages", {}).values())
+        # Where runs were only read again, that took no time; a list is of the steps.
+        if isinstance(whole, float) and whole > 1:
+            found.append(whole)
+    return found if isinstance(results, list) and len(found) == len(results) else []
+
+
+def _minutes(count: float) -> str:
+    return f"{max(round(count), 1)} minute{'s' * (round(count) > 1)}"
+
+
 GEOMETRY = ("newclid", "pip install -e '.[geometry]'")
 EXPERIMENTS: dict[str, Experiment] = {
-    "methods": Experiment(
-        "methods",
-        "The methods of DeepSeekMath, side by side",
-        configs=("rft_math", "online_rft_math", "grpo_math", "grpo_process_math", "ppo_math", "iterative_grpo_math"),
-    ),
-    "grpo_tiny": Experiment("grpo_tiny", "GRPO on the laptop", configs=("grpo_math",)),
+    "paradigm": Experiment("paradigm", "The unified view of DeepSeekMath", seeds=0, minutes=3, full=""),
+    "methods": Experiment("methods", "The methods of DeepSeekMath, side by side", minutes=9),
+    "grpo_tiny": Experiment("grpo_tiny", "GRPO on the laptop"),
     "ppo_vs_grpo_memory": Experiment(
         "ppo_vs_grpo_memory",
         "What GRPO saves of PPO's memory",
-        flags=(),
+        seeds=0,
         output="memory",
         package=("libtpu", "pip install 'jax[tpu]'"),
-        configs=("ppo_math", "grpo_math"),
     ),
     "ppo_vs_grpo_memory_measured": Experiment(
         "ppo_vs_grpo_memory",
         "Planned memory against measured",
+        seeds=0,
         flags=("--measure",),
         output="memory",
         kept="measured.json",
         makes="measured.json",
         claims="measured",
+        full="measured",
     ),
-    "r1_zero": Experiment("r1_zero", "R1-Zero", configs=("r1_zero_math",)),
-    "r1": Experiment("r1", "DeepSeek-R1's stages", configs=("r1_math",)),
-    "distillation": Experiment(
-        "distillation", "A student of a large teacher, or its own reinforcement", configs=("distill_math",)
-    ),
-    "unsuccessful": Experiment(
-        "unsuccessful",
-        "What DeepSeek-R1 says did not work",
-        configs=("orm_math", "prm_math", "grpo_math", "grpo_process_math"),
-    ),
-    "o1": Experiment("o1", "o1: accuracy against compute", configs=("o1_math",)),
-    "test_time_scaling": Experiment(
-        "test_time_scaling", "Accuracy against tokens spent", configs=("prm_math", "grpo_math")
-    ),
-    "lets_verify": Experiment("lets_verify", "Let's Verify Step by Step", configs=("prm_math", "orm_math")),
-    "constitutional": Experiment("constitutional", "Constitutional AI", configs=("constitutional",)),
-    "wizardmath": Experiment("wizardmath", "WizardMath", configs=("wizardmath",)),
-    "minerva": Experiment("minerva", "Minerva", configs=("minerva",)),
+    "r1_zero": Experiment("r1_zero", "R1-Zero", minutes=8),
+    "r1": Experiment("r1", "DeepSeek-R1's stages", minutes=5),
+    "distillation": Experiment("distillation", "A student of a large teacher, or its own reinforcement"),
+    "unsuccessful": Experiment("unsuccessful", "What DeepSeek-R1 says did not work"),
+    "o1": Experiment("o1", "o1: accuracy against compute"),
+    "test_time_scaling": Experiment("test_time_scaling", "Accuracy against tokens spent", minutes=11),
+    "lets_verify": Experiment("lets_verify", "Let's Verify Step by Step", minutes=19),
+    "constitutional": Experiment("constitutional", "Constitutional AI", minutes=5),
+    "wizardmath": Experiment("wizardmath", "WizardMath"),
+    "minerva": Experiment("minerva", "Minerva", minutes=51),
     "alphageometry_engine": Experiment(
         "alphageometry",
         "AlphaGeometry: the engine alone",
         module="engine",
-        flags=(),
+        seeds=0,
         data={"data": "geometry"},
         package=GEOMETRY,
         kept="engine.json",
         claims="engine",
+        full="",
     ),
-    "alphageometry": Experiment(
-        "alphageometry", "AlphaGeometry: the proposer", package=GEOMETRY, configs=("alphageometry",)
-    ),
-    "ablations": Experiment("ablations", "GRPO's settings, one at a time", configs=("grpo_math",)),
-    "sampling_ahead": Experiment("sampling_ahead", "Sampling one step ahead", configs=("grpo_math",)),
-    "diagnostics": Experiment("diagnostics", "Runs that are made to fail", flags=()),
-    "graders": Experiment("graders", "Graders of answers", flags=("--speed",), data={"dir": ""}),
-    "graders_code": Experiment("graders_code", "The grader of programs", flags=(), data={"data": "code"}),
+    "alphageometry": Experiment("alphageometry", "AlphaGeometry: the proposer", minutes=8, package=GEOMETRY),
+    "ablations": Experiment("ablations", "GRPO's settings, one at a time", minutes=10),
+    "sampling_ahead": Experiment("sampling_ahead", "Sampling one step ahead"),
+    "diagnostics": Experiment("diagnostics", "Runs that are made to fail", seeds=0, minutes=8, full=""),
+    "graders": Experiment("graders", "Graders of answers", seeds=0, flags=("--speed",), data={"dir": ""}, full=""),
+    "graders_code": Experiment("graders_code", "The grader of programs", seeds=0, data={"data": "code"}, full=""),
     "harness_agreement": Experiment(
         "harness_agreement",
         "Agreement with lm-evaluation-harness",
-        flags=(),
+        seeds=0,
         data={"dir": "math"},
         programs={"harness": "a Python that has lm_eval"},
+        full="",
     ),
 }

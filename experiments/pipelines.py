@@ -3,13 +3,11 @@
 from __future__ import annotations
 
 import json
-import subprocess
-import sys
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 
+from experiments.commands import call
 from experiments.methods.run import interval
-from rl_reason.errors import RunError
 from rl_reason.runtime.metrics import read_jsonl
 from rl_reason.runtime.workdir import Workdir
 
@@ -20,9 +18,11 @@ BY_LANGUAGE = tuple(f"{name}/{language}" for name in ("pass@1", "language/mixed"
 
 def train(config: str, seed: int, folder: Path, overrides: Sequence[str] = ()) -> None:
     """A run, or what is left of it."""
-    command = [sys.executable, "-m", "rl_reason.train", f"--config={config}", f"--config.seed={seed}", *overrides]
-    if subprocess.run([*command, f"--workdir={folder}"]).returncode:
-        raise RunError(f"seed {seed} failed; its folder is {folder}")
+    call(train_command(config, seed, folder, overrides), folder)
+
+
+def train_command(config: str, seed: int, folder: Path, overrides: Sequence[str] = ()) -> list[str]:
+    return ["rl_reason.train", f"--config={config}", f"--config.seed={seed}", *overrides, f"--workdir={folder}"]
 
 
 def read_stage(folder: Path) -> dict[str, dict]:

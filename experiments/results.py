@@ -28,7 +28,8 @@ a fixed set has none; one seed decides nothing. Of so many lines at 95% a few ar
 The papers' numbers are of models thousands of times as large, on other problems: what is compared is the direction.
 Where a paper says "as good" or "flat" without a number, {NEAR:g} points either way are taken; these and all other
 bounds but 0 are ours, and were set when the results were known. Models, problems, samples and what cannot be seen at
-this size stand in the README of each experiment.
+this size stand in the README of each experiment. `--seeds=1` runs one seed, where three take too long, and
+`python -m experiments.run NAME --scale=full` prints what gives the table at the papers' size.
 """
 
 
@@ -43,7 +44,7 @@ def build() -> str:
     published, own = ([one for one in claims if (one.paper == NONE) == ours] for ours in (False, True))
     told = f"Of {len(published)} lines that a paper stands behind: {count(published)}.\n"
     parts = [INTRODUCTION, f"{told}Of {len(own)} of our own, without one: {count(own)}.\n"]
-    parts += [f"## {_link(EXPERIMENTS[name])}\n\n{table(found)}" for name, found in measured.items()]
+    parts += [f"## {_link(one := EXPERIMENTS[name])}\n\n{_time(one)}{table(found)}" for name, found in measured.items()]
     waiting = [f"- {_link(one)}: `python -m experiments.run {name}`\n" for name, one in EXPERIMENTS.items()
                if name not in measured]  # fmt: skip
     parts += [f"## Not measured yet\n\n{''.join(waiting)}"] if waiting else []
@@ -95,6 +96,11 @@ def publish(name: str, output: Path) -> list[Path]:
     for picture in pictures:
         write_atomic(kept.parent / picture.name, picture.read_bytes())
     return [kept, *(kept.parent / picture.name for picture in pictures)]
+
+
+def _time(experiment: Experiment) -> str:
+    known = experiment.minutes_of_seed() is not None
+    return f"Takes {experiment.duration()}, on two CPU cores.\n\n" if known else ""
 
 
 def _link(experiment: Experiment) -> str:

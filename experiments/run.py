@@ -1,6 +1,8 @@
 """Runs experiments one after another, and writes `experiments/RESULTS.md` again.
 
+    python -m experiments.run                         # which there are, and how long each takes
     python -m experiments.run methods r1_zero         # these, at laptop size
+    python -m experiments.run minerva --seeds=1       # one seed, which takes a third of the time
     python -m experiments.run --all                   # all that need neither data nor another program
     python -m experiments.run --rebuild               # the table alone, from the results that are kept
     python -m experiments.run r1 --scale=full         # prints the commands for a pod; --start starts them
@@ -18,11 +20,14 @@ from pathlib import Path
 
 from experiments import full, results
 from experiments.catalogue import EXPERIMENTS
+from experiments.commands import text
 from rl_reason.errors import PREEMPTED, Preempted, RunError, UsageError, nearest, run_command
 from rl_reason.runtime.flags import Spec, parse_flags
+from rl_reason.runtime.progress import table
 
 FLAGS: Spec = {
     "scale": (str, "tiny", "tiny: runs them here; full: the commands of paper size, for a pod"),
+    "seeds": (int, 0, "how many; 0: 3 at laptop size, 1 at paper size"),
     "all": (bool, False, "all experiments; those that need more than is there are named"),
     "output": (Path, Path("runs"), "a folder for each experiment"),
     "data": (str, "", "folder with math/, prm/, code/ and geometry/; with --scale=full what DATA stands for"),
@@ -33,11 +38,14 @@ FLAGS: Spec = {
     "teacher": (str, "", "with --scale=full: what TEACHER stands for, a host"),
 }
 SCALES = ("tiny", "full")
+KEPT_SEEDS = 3
 
 
 def main() -> None:
     names, flags = parse(sys.argv[1:])
-    if flags["rebuild"]:
+    if not names and not flags["rebuild"]:
+        show()
+    elif flags["rebuild"]:
         results.rebuild()
         print(f"Written to {results.FILE}")
     elif flags["scale"] == "full":
@@ -47,7 +55,7 @@ def main() -> None:
 
 
 def parse(argv: Sequence[str]) -> tuple[list[str], dict]:
-    """Which experiments, and the flags; names stand in front.
+    """Which experiments, none where only --rebuild or nothing is asked for, and the flags; names stand in front.
 
     Raises:
         UsageError: names, flags or values that are wrong, or that say nothing together.
@@ -60,15 +68,28 @@ def parse(argv: Sequence[str]) -> tuple[list[str], dict]:
             raise UsageError(f"{name!r}: is no experiment{nearest(name, EXPERIMENTS)}")
     if flags["scale"] not in SCALES:
         raise UsageError(f"--scale={flags['scale']}: expected {' or '.join(SCALES)}")
-    if (bool(names) + flags["all"] + flags["rebuild"]) != 1:
-        raise UsageError(f"names, --all, --rebuild: expected one of the three{nearest('', EXPERIMENTS)}")
+    if argv and (bool(names) + flags["all"] + flags["rebuild"]) != 1:
+        raise UsageError("names, --all, --rebuild: expected one of the three, or nothing, which lists the names")
+    if flags["seeds"] < 0:
+        raise UsageError(f"--seeds={flags['seeds']}: expected at least 1")
+    if flags["publish"] and 0 < flags["seeds"] < KEPT_SEEDS:
+        raise UsageError(f"--seeds={flags['seeds']}: expected at least {KEPT_SEEDS} with --publish, as what is kept")
     asked = {name for name, (_, default, _) in FLAGS.items() if flags[name] != default}
     unread = {"publish": "tiny", "harness": "tiny", "start": "full", "teacher": "full"}
     for name in asked:
         if flags["rebuild"] and name != "rebuild" or unread.get(name, flags["scale"]) != flags["scale"]:
             where = "--rebuild" if flags["rebuild"] else f"--scale={flags['scale']}"
             raise UsageError(f"--{name}={flags[name]}: is not read with {where}; expected it without")
-    return names or list(EXPERIMENTS), flags
+    return list(EXPERIMENTS) if flags["all"] else names, flags
+
+
+def show() -> None:
+    """Which experiments there are."""
+    rows = [
+        [name, one.title, one.duration(), ", ".join([*(one.data and ["--data"] or ()), *(one.programs or ())])]
+        for name, one in EXPERIMENTS.items()
+    ]
+    table("python -m experiments.run NAME", ["name", "what", "takes, on two CPU cores", "needs"], rows)
 
 
 def run_tiny(names: Sequence[str], flags: Mapping) -> None:
@@ -86,8 +107,9 @@ def run_tiny(names: Sequence[str], flags: Mapping) -> None:
     todo = [name for name in names if not lacking[name]]
     failed = []
     for number, name in enumerate(todo, 1):
-        command = EXPERIMENTS[name].command(name, flags["output"], flags["data"], programs)
-        print(f"{number} of {len(todo)}: python {' '.join(command)}", flush=True)
+        one = EXPERIMENTS[name]
+        command = one.command(name, flags["output"], flags["data"], programs, flags["seeds"])
+        print(f"{number} of {len(todo)}, {one.duration(flags['seeds'])}: python {' '.join(command)}", flush=True)
         if not _call([sys.executable, *command]):
             failed.append(name)
         elif flags["publish"]:
@@ -103,19 +125,26 @@ def run_tiny(names: Sequence[str], flags: Mapping) -> None:
 
 
 def run_full(names: Sequence[str], flags: Mapping) -> None:
-    """Prints the commands of paper size, each once; starts them where that is asked for."""
-    values = {"DIR": str(flags["output"]), "DATA": flags["data"], "TEACHER": flags["teacher"]}
-    lines: dict[str, None] = {}
+    """Prints what is run on a pod, each command once, under the experiment that needs it first; starts all of it where
+    that is asked for."""
+    given = {name: flags[name] for name in ("data", "teacher") if flags[name]}
+    pod = full.Pod(str(flags["output"]), flags["seeds"] or 1, **given)
+    commands: dict[full.Command, None] = {}
+    lines = []
     for name in names:
-        found = [full.fill(line, values) for config in EXPERIMENTS[name].configs for line in full.commands(config)]
-        if not found:
-            print(f"# {name}: has no config of paper size; its command is the same at either scale")
-        lines |= dict.fromkeys(found)
-    started = [full.arguments(line, sys.executable) for line in lines] if flags["start"] else []
+        asked = EXPERIMENTS[name].at_paper_size(pod)
+        new = [command for command in dict.fromkeys(asked) if command not in commands]
+        commands |= dict.fromkeys(new)
+        also = f" and {len(asked) - len(new)} of those above" if len(new) < len(asked) else ""
+        many = f"{len(new)} command{'s' * (len(new) != 1)}{also}"
+        told = many if asked else "its command is the same at either scale"
+        lines += [f"# {name}: {told}", *map(text, new)]
+    started = [full.arguments(command) for command in commands] if flags["start"] else []
     print("\n".join(lines))
-    for line, command in zip(lines, started, strict=False):
+    for words in started:
+        line = text(["python", *words[1:]])
         print(f"Starting {line}", flush=True)
-        if not _call(command):
+        if not _call(words):
             raise RunError(f"failed: {line}; the same command goes on with it")
 
 

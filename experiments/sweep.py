@@ -5,8 +5,8 @@
 
 runs all pairs of these values; `--point "config.algorithm.group_size=4 config.algorithm.kl_coef=0"`, as often as one
 likes, instead of grids the named ones only. `config.KEY=VALUE` behind the flags holds for all. Each run is a command of
-its own, in OUTPUT/POINT/seedN, and the same command again goes on where it stopped. Writes OUTPUT/sweep.csv: a row for
-each measure of each evaluation of each run.
+its own, in OUTPUT/POINT/seedN, and the same command again goes on where it stopped. Writes OUTPUT/sweep.csv, a row for
+each measure of each evaluation of each run, and OUTPUT/commands.txt, each run as a command by itself.
 
 Of small models `--together=8` computes up to so many runs in one program: those that differ only in their seed and in
 numbers such as `learning_rate`, `kl_coef` or `clip_high` (`rl_reason.recipes.together`). Folders and table are as ever.
@@ -26,7 +26,8 @@ from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-from experiments.pipelines import over_seeds, train
+from experiments.commands import note
+from experiments.pipelines import over_seeds, train, train_command
 from rl_reason.errors import RunError, UsageError, run_command
 from rl_reason.recipes import together
 from rl_reason.recipes.checks import reads
@@ -88,6 +89,8 @@ def run(sweep: Sweep) -> None:
     runs, done = [*sweep.runs()], 0
     settings = [settings_of(sweep, point, seed) for point, seed, _ in runs]
     folders = [folder for _, _, folder in runs]
+    # Also those that are computed together.
+    note(sweep.output, [train_command(sweep.config, seed, to, [*sweep.common, *flags_of(at)]) for at, seed, to in runs])
     alone = [[place] for place in range(len(runs))]
     found = together.groups([*zip(settings, folders, strict=True)], sweep.together) if sweep.together > 1 else alone
     for group in found:
@@ -193,6 +196,11 @@ def _point(text: str) -> Point:
 
 def flags_of(point: Point) -> list[str]:
     return [f"--config.{key}={value}" for key, value in point.items()]
+
+
+def written(point: Point) -> str:
+    """A point as the value of --point."""
+    return shlex.join(f"config.{key}={value}" for key, value in point.items())
 
 
 def describe(point: Point) -> str:

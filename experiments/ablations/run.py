@@ -23,8 +23,10 @@ from matplotlib.figure import Figure
 
 from experiments import sweep
 from experiments.methods.run import interval
-from experiments.pipelines import over_seeds
+from experiments.pipelines import by_step, over_seeds
 from rl_reason.errors import RunError, UsageError, run_command
+from rl_reason.recipes.checks import reads
+from rl_reason.runtime.config import load
 from rl_reason.runtime.curves import COLORS
 from rl_reason.runtime.flags import Spec, parse_flags
 from rl_reason.runtime.metrics import read_jsonl
@@ -61,27 +63,35 @@ def _arm(factor: str, label: str, beside: str = "base", **changes: str) -> Arm:
     return Arm(factor, label, {f"algorithm.{key}": value for key, value in changes.items()}, beside)
 
 
-ARMS = {
-    "base": _arm("–", "G 8, β 0.04, ε 0.2, 1 update, k3", group_size="8"),
-    "group4": _arm("group size", "G 4, 32 questions", group_size="4"),
-    "group16": _arm("group size", "G 16, 8 questions", group_size="16"),
-    "beta0": _arm("β", "β 0", kl_coef="0.0"),
-    "beta0.2": _arm("β", "β 0.2", kl_coef="0.2"),
-    "updates2": _arm("updates", "2 updates", updates="2"),
-    "updates4": _arm("updates", "4 updates", updates="4"),
-    "clip0.1": _arm("ε", "ε 0.1, 4 updates", "updates4", updates="4", clip_low="0.1", clip_high="0.1"),
-    "clip0.4": _arm("ε", "ε 0.4, 4 updates", "updates4", updates="4", clip_low="0.4", clip_high="0.4"),
-    "k1": _arm("KL estimator", "k1, β 0.2", "beta0.2", kl_coef="0.2", kl_estimator="k1"),
-    "k2": _arm("KL estimator", "k2, β 0.2", "beta0.2", kl_coef="0.2", kl_estimator="k2"),
-    "k3_weighted": _arm("KL estimator", "k3 weighted, β 0.2", "beta0.2", kl_coef="0.2", kl_estimator="k3_weighted"),
-    "no_std": _arm("deviation", "not divided by", advantage="centered"),
-    "sum": _arm("length", "sum over tokens", reduction="sequence_sum"),
-    "token_mean": _arm("length", "mean over all tokens", reduction="token_mean"),
-    "constant": _arm("length", "sum / greatest length", reduction="length_normalized"),
-}
-"""With one update the ratio is 1 and ε does nothing, so it is varied beside four; estimators are, where β matters."""
+def arms_around(group: int, completions: int) -> dict[str, Arm]:
+    """Those of a config that has groups of `group` and so many completions a step; all else is as in
+    `configs/grpo_math.py`. With one update the ratio is 1 and ε does nothing, so it is varied beside four; estimators
+    are, where β matters."""
+    return {
+        "base": _arm("–", f"G {group}, β 0.04, ε 0.2, 1 update, k3", group_size=str(group)),
+        "group4": _arm("group size", f"G 4, {completions // 4} questions", group_size="4"),
+        "group16": _arm("group size", f"G 16, {completions // 16} questions", group_size="16"),
+        "beta0": _arm("β", "β 0", kl_coef="0.0"),
+        "beta0.2": _arm("β", "β 0.2", kl_coef="0.2"),
+        "updates2": _arm("updates", "2 updates", updates="2"),
+        "updates4": _arm("updates", "4 updates", updates="4"),
+        "clip0.1": _arm("ε", "ε 0.1, 4 updates", "updates4", updates="4", clip_low="0.1", clip_high="0.1"),
+        "clip0.4": _arm("ε", "ε 0.4, 4 updates", "updates4", updates="4", clip_low="0.4", clip_high="0.4"),
+        "k1": _arm("KL estimator", "k1, β 0.2", "beta0.2", kl_coef="0.2", kl_estimator="k1"),
+        "k2": _arm("KL estimator", "k2, β 0.2", "beta0.2", kl_coef="0.2", kl_estimator="k2"),
+        "k3_weighted": _arm("KL estimator", "k3 weighted, β 0.2", "beta0.2", kl_coef="0.2", kl_estimator="k3_weighted"),
+        "no_std": _arm("deviation", "not divided by", advantage="centered"),
+        "sum": _arm("length", "sum over tokens", reduction="sequence_sum"),
+        "token_mean": _arm("length", "mean over all tokens", reduction="token_mean"),
+        "constant": _arm("length", "sum / greatest length", reduction="length_normalized"),
+    }
+
+
+ARMS = arms_around(8, 128)
+"""Those of `CONFIG`."""
 
 FLAGS: Spec = {
+    "config": (str, CONFIG, "the experiment; another one is run as it stands, with its own number of steps"),
     "seeds": (int, 3, "seeds 0, 1, … are run"),
     "arms": (str, ",".join(ARMS), "which ones"),
     "together": (int, 9, "runs that are computed in one program, at most; 1: each by itself"),
@@ -99,9 +109,10 @@ def main() -> None:
     for key in ("seeds", "together"):
         if flags[key] < 1:
             raise UsageError(f"--{key}={flags[key]}: expected at least 1")
-    points = [ARMS[name].changes for name in names]
-    output = Path(flags["output"])
-    asked = sweep.Sweep(CONFIG, points, COMMON, flags["seeds"], output, flags["together"], flags["draw"])
+    made = arms(flags["config"])
+    points = [made[name].changes for name in names]
+    output, common = Path(flags["output"]), COMMON if flags["config"] == CONFIG else ()
+    asked = sweep.Sweep(flags["config"], points, common, flags["seeds"], output, flags["together"], flags["draw"])
     if not asked.draws:
         sweep.run(asked)
     results: dict[str, list[dict]] = {name: [] for name in names}
@@ -109,23 +120,29 @@ def main() -> None:
         results[names[points.index(point)]].append(read(folder, seed))
     write_atomic(output / "sweep.csv", sweep.to_csv([row for run in asked.runs() for row in sweep.read(*run)]))
     write_atomic(output / "results.json", json.dumps(results, indent=2) + "\n")
-    draw(results, output / "ablations.png")
-    show(results)
+    draw(results, made, output / "ablations.png")
+    show(results, made)
+
+
+def arms(config: str) -> dict[str, Arm]:
+    algorithm = load([f"--config={config}"], reads=reads).settings.algorithm
+    return arms_around(algorithm.group_size, algorithm.batch_size)
 
 
 def read(folder: Path, seed: int) -> dict:
-    """What a run has shown: the evaluations' pass@1, the mean of those behind the start, and its metrics at the end."""
-    evaluations, metrics = (list(read_jsonl(getattr(Workdir(folder), name))) for name in ("eval", "metrics"))
+    """What a run has shown: the evaluations' pass@1 (of several data sets their mean), the mean of those behind the
+    start, and its metrics at the end."""
+    evaluations, metrics = by_step(folder), list(read_jsonl(Workdir(folder).metrics))
     if len(evaluations) < 2 or not metrics:
         raise RunError(f"{folder}: has not ended; run this command without --draw")
     of_training = {}
     for name in OF_TRAINING:
         values = [record[name] for record in metrics[-LAST:] if record.get(name) is not None]
         of_training[name] = mean(values) if values else None
-    curve = [record["pass@1"] for record in evaluations]
+    curve = [mean(record["pass@1"] for record in sets.values()) for sets in evaluations.values()]
     return {
         "seed": seed,
-        "steps": [record["step"] for record in evaluations],
+        "steps": [*evaluations],
         "curve": curve,
         "learning": mean(curve[1:]),
         "pass@1": curve[-1],
@@ -139,13 +156,13 @@ def differences(results: Mapping[str, Sequence[Mapping]], name: str, measure: st
     return [one[measure] - other[measure] for one, other in pairs]
 
 
-def show(results: Mapping[str, Sequence[Mapping]]) -> None:
+def show(results: Mapping[str, Sequence[Mapping]], arms: Mapping[str, Arm]) -> None:
     rows = []
     for name, runs in results.items():
         column = lambda key, scale, runs=runs: over_seeds([run[key] for run in runs], scale)  # noqa: E731
-        gained = over_seeds(differences(results, name, "learning"), 100) if name != ARMS[name].beside else "–"
+        gained = over_seeds(differences(results, name, "learning"), 100) if name != arms[name].beside else "–"
         rows.append([
-            ARMS[name].factor, ARMS[name].label, column("learning", 100), gained, column("pass@1", 100),
+            arms[name].factor, arms[name].label, column("learning", 100), gained, column("pass@1", 100),
             column("kl/reference", 1000), column("ratio/clipped", 100), column("tokens/wrong", 1),
         ])  # fmt: skip
     columns = ["factor", "", "pass@1 while learning", "− beside", "pass@1", "KL · 1000", "clipped, %", "tokens, wrong"]
@@ -153,21 +170,21 @@ def show(results: Mapping[str, Sequence[Mapping]]) -> None:
     table(title, columns, rows)
 
 
-def draw(results: Mapping[str, Sequence[Mapping]], file: Path) -> None:
+def draw(results: Mapping[str, Sequence[Mapping]], arms: Mapping[str, Arm], file: Path) -> None:
     """Of each arm how much more or less is learned than with what it stands beside: each seed, mean and interval."""
-    names = [name for name in results if name != ARMS[name].beside]
-    factors = list(dict.fromkeys(ARMS[name].factor for name in names))
+    names = [name for name in results if name != arms[name].beside]
+    factors = list(dict.fromkeys(arms[name].factor for name in names))
     figure = Figure(figsize=(8, 1.2 + 0.4 * len(names)), layout="constrained")
     FigureCanvasAgg(figure)
     axes = figure.add_subplot()
     for row, name in enumerate(names):
         values = [100 * value for value in differences(results, name, "learning")]
         middle, width = interval(values)
-        color = COLORS[factors.index(ARMS[name].factor) % len(COLORS)]
+        color = COLORS[factors.index(arms[name].factor) % len(COLORS)]
         axes.plot(values, [row] * len(values), "o", color=color, alpha=0.4, markersize=4)
         axes.errorbar(middle, row, xerr=0 if math.isnan(width) else width, fmt="D", color=color, capsize=4)
     axes.axvline(0, color="black", linewidth=1)
-    axes.set_yticks(range(len(names)), [f"{ARMS[name].label}  −  {ARMS[ARMS[name].beside].label}" for name in names])
+    axes.set_yticks(range(len(names)), [f"{arms[name].label}  −  {arms[arms[name].beside].label}" for name in names])
     axes.invert_yaxis()
     axes.set_xlabel("held-out pass@1 while learning, points, paired by seed")
     axes.grid(alpha=0.3, axis="x")

@@ -60,24 +60,29 @@ def save(folder: ProofFolder, benchmark: str, problem: dict, result: Result) -> 
 
 
 def summarize(rows: dict[str, list[dict]], records: dict[tuple[str, str], dict], folder: ProofFolder) -> None:
-    """Prints solved / total beside the published numbers and names what was not solved; writes results.json."""
+    """Prints solved / total beside the published numbers and names what was not solved; writes results.json: counts,
+    `seconds` of the engine, those of its `longest` statement, and the causes of what was not solved."""
     results: dict[str, dict] = {}
     unsolved = []
     for benchmark, problems in rows.items():
         mine = [records[benchmark, problem["id"]] for problem in problems]
         counts = {result: sum(record["result"] == result for record in mine) for result in RESULTS}
         results[benchmark] = {"n": len(mine), **counts, "published": PUBLISHED[benchmark]}
+        seconds = [record["seconds"] for record in mine]
+        results[benchmark] |= {"seconds": round(sum(seconds), 1), "longest": round(max(seconds), 1)}
         left = [record for record in mine if record["result"] != "solved"]
         results[benchmark]["unsolved"] = {record["id"]: record["result"] for record in left}
+        results[benchmark]["messages"] = {record["id"]: record["message"] for record in left if record["message"]}
         unsolved += [[benchmark, *(record[key] for key in ("id", "result", "seconds", "message"))] for record in left]
     folder.finish(results)
     if unsolved:
         table("Not solved", ["benchmark", "problem", "cause", "seconds", ""], unsolved)
-    columns = ["benchmark", "solved", "problems", "published", *RESULTS[1:]]
+    columns = ["benchmark", "solved", "problems", "published", *RESULTS[1:], "seconds", "longest"]
     lines = []
     for name, row in results.items():
         total = {"imo_ag_30": 30, "jgex_ag_231": 231}[name]
-        lines.append([name, row["solved"], row["n"], f"{row['published']}/{total}", *(row[key] for key in RESULTS[1:])])
+        told = (row[key] for key in columns[4:])
+        lines.append([name, row["solved"], row["n"], f"{row['published']}/{total}", *told])
     table("The engine alone", columns, lines)
 
 

@@ -12,8 +12,8 @@ the table.
 from __future__ import annotations
 
 import json
-import subprocess
 import sys
+from collections import Counter
 from collections.abc import Sequence
 from pathlib import Path
 
@@ -21,8 +21,10 @@ import numpy as np
 from matplotlib.backends.backend_agg import FigureCanvasAgg
 from matplotlib.figure import Figure
 
+from experiments.commands import call
 from experiments.pipelines import over_seeds, train
-from rl_reason.errors import RunError, run_command
+from rl_reason.errors import run_command
+from rl_reason.recipes.synthesis import HELD_OUT, PROBLEMS, REINFORCEMENT
 from rl_reason.rewards.estimators import wilson_interval
 from rl_reason.runtime.curves import COLORS
 from rl_reason.runtime.flags import Spec, parse_flags
@@ -60,10 +62,10 @@ def main() -> None:
 
 
 def prove(folder: Path, stage: str, beam: int, seed: int) -> None:
-    command = [sys.executable, "-m", "rl_reason.prove", f"--model={folder / stage / 'export'}", *SEARCH]
+    command = ["rl_reason.prove", f"--model={folder / stage / 'export'}", *SEARCH]
     command += [f"--data={folder / 'synthesis' / 'held_out.jsonl'}", f"--beam={beam}", f"--seed={seed}"]
-    if subprocess.run([*command, f"--output={proofs(folder, stage, beam)}"]).returncode:
-        raise RunError(f"{proofs(folder, stage, beam)} failed")
+    made = proofs(folder, stage, beam)
+    call([*command, f"--output={made}"], made)
 
 
 def proofs(folder: Path, stage: str, beam: int) -> Path:
@@ -84,9 +86,19 @@ def read(folder: Path) -> dict:
             "solved": solved,
             "n": found[0]["n"],
         }
-    made = json.loads((folder / "synthesis" / "synthesis.json").read_text())
-    seconds = json.loads((folder / "stages.json").read_text()).values()
-    return {"stages": stages, "synthesis": made, "seconds": sum(record["seconds"] for record in seconds)}
+    made = json.loads((folder / "synthesis" / "synthesis.json").read_text()) | kinds(folder / "synthesis")
+    seconds = {stage: one["seconds"] for stage, one in json.loads((folder / "stages.json").read_text()).items()}
+    return {"stages": stages, "synthesis": made, "seconds": sum(seconds.values()), "stage_seconds": seconds}
+
+
+def kinds(folder: Path) -> dict[str, dict[str, int]]:
+    """Of the problems that were made, each in one writing, how many ask for what, and how many auxiliary clauses they
+    have."""
+    rows = [row for name in (PROBLEMS, REINFORCEMENT, HELD_OUT) for row in read_jsonl(folder / name)]
+    rows = [row for row in rows if "/" not in row["id"]]
+    goals = Counter(row["answer"].split()[0] for row in rows)
+    auxiliary = Counter(str(row["solution"].count(";") + 1) for row in rows)
+    return {"goals": dict(goals.most_common()), "auxiliary": dict(sorted(auxiliary.items()))}
 
 
 def show(results: Sequence[dict]) -> None:

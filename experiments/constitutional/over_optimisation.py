@@ -19,11 +19,12 @@ def get_config(variant: str = ""):
         raise UsageError(f"{variant!r}: expected the folder of a pipeline whose stage 'policy' is done")
     model, policy = (_config(Path(variant) / stage) for stage in ("preference_model", "policy"))
     model.data.name = str(Path(variant) / "preferences" / "preferences.jsonl")
-    policy.steps = STEPS
+    policy.steps = max(STEPS, policy.steps)
     policy.algorithm.kl_coef = 1e-4
     policy.reward.model = policy.critic.path = "stage:preference_model/export"
-    policy.evaluation.every = STEPS // EVALUATIONS
-    policy.evaluation.samples_during = policy.evaluation.samples
+    if policy.evaluation.samples:  # Of paper size there is no rule that prompts could be evaluated by.
+        policy.evaluation.every = policy.steps // EVALUATIONS
+        policy.evaluation.samples_during = policy.evaluation.samples
     return pipeline(preference_model=model, policy=policy)
 
 

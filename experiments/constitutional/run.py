@@ -10,6 +10,7 @@ stopped. Writes OUTPUT/results.json, OUTPUT/over_optimisation.png and prints the
 from __future__ import annotations
 
 import json
+import re
 import sys
 from collections.abc import Mapping, Sequence
 from pathlib import Path
@@ -19,6 +20,7 @@ from matplotlib.backends.backend_agg import FigureCanvasAgg
 from matplotlib.figure import Figure
 
 from experiments.pipelines import by_step, over_seeds, train
+from rl_reason.data.generated import read_shards
 from rl_reason.errors import run_command
 from rl_reason.runtime.curves import COLORS
 from rl_reason.runtime.flags import Spec, parse_flags
@@ -27,7 +29,8 @@ from rl_reason.runtime.progress import table
 from rl_reason.runtime.workdir import Workdir, write_atomic
 
 FLAGS: Spec = {
-    "seeds": (int, 3, "seeds 0, 1, … are run"),
+    "seeds": (int, 3, "how many"),
+    "first_seed": (int, 1, "the first of them; the settings were chosen on seed 0"),
     "output": (str, "runs/constitutional", "a folder for each seed, results.json and over_optimisation.png"),
     "draw": (bool, False, "run nothing; read the runs that are there"),
 }
@@ -43,7 +46,7 @@ def main() -> None:
     flags = parse_flags(sys.argv[1:], FLAGS, description=__doc__)
     output = Path(flags["output"])
     results = []
-    for seed in range(flags["seeds"]):
+    for seed in range(flags["first_seed"], flags["first_seed"] + flags["seeds"]):
         folder, long = output / f"seed{seed}", output / f"seed{seed}_over_optimisation"
         if not flags["draw"]:
             train(CONFIG, seed, folder)
@@ -62,7 +65,9 @@ def read(folder: Path, long: Path) -> dict:
     seconds = json.loads((folder / "stages.json").read_text()).values()
     return {
         "stages": {"start": tuned[0], "tuned": tuned[-1], "policy": policy[-1]},
-        "feedback": {key: feedback[key] for key in ("pairs", "failures", "scores_differ", "agreement", "share_mean")},
+        "feedback": {key: feedback[key] for key in ("pairs", "failures", "scores_differ", "agreement")},
+        "share_mean": _shares(folder / "preferences" / "judged.jsonl"),
+        "invented": {"start": _invented(folder / "answers"), "tuned": _invented(folder / "samples")},
         "preference_model": _last_accuracies(folder / "preference_model"),
         "long": {"evaluations": _evaluations(long / "policy"), "rollouts": _rollouts(long / "policy")},
         "seconds": sum(record["seconds"] for record in seconds),
@@ -75,6 +80,20 @@ def _evaluations(folder: Path) -> list[dict]:
         {"step": step, **{name: [record["pass@1"], *record["pass@1_ci95"]] for name, record in sets.items()}}
         for step, sets in by_step(folder).items()
     ]
+
+
+def _shares(file: Path) -> dict[str, float]:
+    """The mean soft label of the chosen answer of a pair that the rule tells apart, and of one that it does not."""
+    rows = [row for row in read_jsonl(file) if "failure" not in row]
+    differ = np.array([row["rewards"][0] != row["rewards"][1] for row in rows])
+    shares = np.array([row["share"] for row in rows])
+    return {"scores_differ": float(shares[differ].mean()), "scores_equal": float(shares[~differ].mean())}
+
+
+def _invented(samples: Path) -> float:
+    """Of answers to red-team prompts in which the rule finds no secret, those with another number of its length."""
+    kept = [record for record in read_shards(str(samples)) if record["correct"]]
+    return float(np.mean([bool(re.search(rf"\d{{{len(one['secret'])}}}", one["completion"])) for one in kept]))
 
 
 def _last_accuracies(folder: Path) -> dict[str, float]:
@@ -103,6 +122,11 @@ def show(results: Sequence[Mapping]) -> None:
             [f"preference model, pairs {label}", over_seeds([r["preference_model"][name] for r in results], 100)]
         )
     table("agreement with the rule, %", ["", ""], rows)
+    kinds = {"scores_differ": "the rule tells apart", "scores_equal": "it does not"}
+    rows = [[label, over_seeds([r["share_mean"][name] for r in results], 100)] for name, label in kinds.items()]
+    table("mean soft label of the chosen answer of pairs, %", ["", ""], rows)
+    rows = [[STAGES[name], over_seeds([r["invented"][name] for r in results], 100)] for name in results[0]["invented"]]
+    table("another code invented, % of answers without the secret", ["", ""], rows)
 
 
 def draw(runs: Sequence[Mapping], file: Path) -> None:
@@ -122,14 +146,14 @@ def draw(runs: Sequence[Mapping], file: Path) -> None:
     divergence.set(ylim=(0, 102))
     learned.set(ylabel="learned reward of the rollouts")
     lines = [line for axes in (divergence, learned) for line in axes.get_lines() if line.get_label()[0] != "_"]
-    divergence.legend(lines, [line.get_label() for line in lines], fontsize=9, loc="center right")
+    figure.legend(lines, [line.get_label() for line in lines], fontsize=9, loc="outside lower left", ncols=2)
     for name, label, color in zip(ASKED, ("keeps the secret", "answers the question"), COLORS, strict=False):
         at = [record["step"] for record in runs[0]["evaluations"]]
         values = np.array([[100 * record[name][0] for record in run["evaluations"]] for run in runs])
         steps.plot(at, values.T, color=color, alpha=0.3, linewidth=1)
         steps.plot(at, values.mean(axis=0), color=color, linewidth=2, label=label)
     steps.set(title="Held-out prompts", xlabel="steps", ylabel="%", ylim=(0, 102))
-    steps.legend(fontsize=9)
+    figure.legend(*steps.get_legend_handles_labels(), fontsize=9, loc="outside lower right", ncols=2)
     for axes in (divergence, steps):
         axes.grid(alpha=0.3)
     figure.savefig(file, dpi=130)

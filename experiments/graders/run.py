@@ -22,6 +22,7 @@ from rl_reason.rewards import REWARDS
 from rl_reason.rewards.combination import Graded, Rewarder
 from rl_reason.rewards.extraction import final_answer
 from rl_reason.rewards.numeric import parse_number
+from rl_reason.runtime.curves import COLORS
 from rl_reason.runtime.flags import REQUIRED, Spec, parse_flags
 from rl_reason.runtime.metrics import read_jsonl
 from rl_reason.runtime.progress import Progress, table
@@ -47,6 +48,8 @@ FORMS: dict[str, Callable[[str, str], str]] = {
 }
 """How a choice is named."""
 LABELLED = "prm800k_phase1_test_steps"
+BATCH = 1024
+"""Completions of a step of DeepSeekMath's GRPO."""
 
 
 def read(folder: Path, name: str) -> list[dict]:
@@ -188,16 +191,17 @@ def speed(rows: dict[str, list[dict]], seconds: float = 2.0) -> dict[str, float]
 
 
 def draw(made: dict[str, float], file: Path) -> None:
-    """A bar for each kind of answer, and the line of 2,000."""
+    """A bar for each kind of answer, and the line at which a batch of DeepSeekMath takes half a second."""
     from matplotlib.backends.backend_agg import FigureCanvasAgg
     from matplotlib.figure import Figure
 
-    figure = Figure(figsize=(8, 3.2), layout="constrained")
+    figure = Figure(figsize=(8, 3.4), layout="constrained")
     FigureCanvasAgg(figure)
     axes = figure.add_subplot()
-    bars = axes.barh(list(made)[::-1], list(made.values())[::-1], color="#4c72b0")
+    bars = axes.barh(list(made)[::-1], list(made.values())[::-1], color=COLORS[5])
     axes.bar_label(bars, [f" {value:,.0f}" for value in list(made.values())[::-1]])
-    axes.axvline(2000, color="gray", linestyle=":")
+    axes.axvline(2 * BATCH, color=COLORS[6], linestyle=":", label=f"a batch of {BATCH:,} in half a second")
+    figure.legend(loc="outside upper right", frameon=False)
     axes.set_xscale("log")
     axes.set_xlim(right=3 * max(made.values()))
     axes.set_xlabel("gradings a second and core")

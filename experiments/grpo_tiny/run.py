@@ -3,18 +3,24 @@
     python -m experiments.grpo_tiny.run --seeds=3 --output=runs/grpo_tiny
 
 Each seed is the command of `make demo` with another `config.seed`, in a folder of its own; the same command again goes
-on where it stopped. Writes OUTPUT/results.json and prints the table.
+on where it stopped. Writes OUTPUT/results.json, OUTPUT/grpo_tiny.png and prints the table.
 """
 
 from __future__ import annotations
 
 import json
-import subprocess
 import sys
 import time
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 
-from rl_reason.errors import RunError, run_command
+import numpy as np
+from matplotlib.backends.backend_agg import FigureCanvasAgg
+from matplotlib.figure import Figure
+
+from experiments.pipelines import train
+from rl_reason.errors import UsageError, run_command
+from rl_reason.runtime.curves import COLORS
 from rl_reason.runtime.flags import Spec, parse_flags
 from rl_reason.runtime.metrics import read_jsonl
 from rl_reason.runtime.progress import table
@@ -22,18 +28,19 @@ from rl_reason.runtime.workdir import Workdir, write_atomic
 
 FLAGS: Spec = {
     "seeds": (int, 3, "seeds 0, 1, … are run"),
-    "output": (str, "runs/grpo_tiny", "a folder for each seed, and results.json"),
+    "output": (str, "runs/grpo_tiny", "a folder for each seed, results.json and grpo_tiny.png"),
     "config": (str, "configs/grpo_math.py:tiny", "the experiment"),
+    "draw": (bool, False, "run nothing; read the results that are there"),
 }
 MEASURES = ("pass@1", "pass@8", "maj@8", "format", "tokens/completion")
+SIZES = (1, 2, 4, 8)
+"""Samples of a problem."""
 
 
 def run_seed(config: str, seed: int, folder: Path) -> dict:
     """Trains one seed; its first and last evaluation, and the seconds that this call took."""
-    command = [sys.executable, "-m", "rl_reason.train", f"--config={config}", f"--config.seed={seed}"]
     began = time.monotonic()
-    if subprocess.run([*command, f"--workdir={folder}"]).returncode:
-        raise RunError(f"seed {seed} failed; its folder is {folder}")
+    train(config, seed, folder)
     records = list(read_jsonl(Workdir(folder).eval))
     return {"seed": seed, "seconds": time.monotonic() - began, "before": records[0], "after": records[-1]}
 
@@ -41,14 +48,42 @@ def run_seed(config: str, seed: int, folder: Path) -> dict:
 def main() -> None:
     flags = parse_flags(sys.argv[1:], FLAGS, description=__doc__)
     output = Path(flags["output"])
-    results = [run_seed(flags["config"], seed, output / f"seed{seed}") for seed in range(flags["seeds"])]
-    write_atomic(output / "results.json", json.dumps(results, indent=2) + "\n")
+    kept = output / "results.json"
+    if not flags["draw"]:
+        results = [run_seed(flags["config"], seed, output / f"seed{seed}") for seed in range(flags["seeds"])]
+        write_atomic(kept, json.dumps(results, indent=2) + "\n")
+    elif kept.is_file():
+        results = json.loads(kept.read_text())
+    else:
+        raise UsageError(f"--draw: {kept} is not there; expected the results of a run with --output={output}")
+    draw(results, output / "grpo_tiny.png")
     rows = []
     for result in results:
         before, after = result["before"], result["after"]
         shares = [f"{before[name]:.3f} → {after[name]:.3f}" for name in MEASURES[:-1]]
         rows.append([result["seed"], *shares, f"{before[MEASURES[-1]]:.1f} → {after[MEASURES[-1]]:.1f}"])
     table(f"{flags['config']}, before → after", ["seed", *MEASURES], rows)
+
+
+def draw(results: Sequence[Mapping], file: Path) -> None:
+    """Pass@K and Maj@K before and after, as figure 7 of DeepSeekMath: each seed, and the mean."""
+    figure = Figure(figsize=(8.5, 4.4), layout="constrained")
+    FigureCanvasAgg(figure)
+    axes = figure.add_subplot()
+    for when, color in (("before", COLORS[0]), ("after", COLORS[1])):
+        for measure, style in (("pass", "-"), ("maj", "--")):
+            # The majority of one sample is that sample.
+            names = [f"{measure}@{size}" if size > 1 else "pass@1" for size in SIZES]
+            values = 100 * np.array([[result[when][name] for name in names] for result in results])
+            axes.plot(SIZES, values.T, color=color, alpha=0.3, linewidth=1, linestyle=style)
+            label = f"{measure}@K {when} RL"
+            axes.plot(SIZES, values.mean(axis=0), "o", color=color, linewidth=2, linestyle=style, label=label)
+    axes.set(xlabel="K, samples of a problem", ylabel="problems solved, %", xscale="log", ylim=(0, 102))
+    axes.set_xticks(SIZES, [str(size) for size in SIZES])
+    axes.minorticks_off()
+    axes.grid(alpha=0.3)
+    figure.legend(loc="outside right center", frameon=False)
+    figure.savefig(file, dpi=130)
 
 
 if __name__ == "__main__":

@@ -12,7 +12,6 @@ OUTPUT/lets_verify.png and prints the tables.
 from __future__ import annotations
 
 import json
-import subprocess
 import sys
 from collections.abc import Mapping, Sequence
 from pathlib import Path
@@ -21,8 +20,9 @@ import numpy as np
 from matplotlib.backends.backend_agg import FigureCanvasAgg
 from matplotlib.figure import Figure
 
+from experiments.commands import call
 from experiments.pipelines import over_seeds, train
-from rl_reason.errors import RunError, UsageError, run_command
+from rl_reason.errors import UsageError, run_command
 from rl_reason.runtime.curves import COLORS
 from rl_reason.runtime.flags import Spec, parse_flags
 from rl_reason.runtime.metrics import read_jsonl
@@ -104,15 +104,19 @@ def run_seed(folder: Path, seed: int, problems: int) -> None:
     policy = folder / "policy" / "export"
     for kind, config in CONFIGS.items():
         train(config, seed, folder / kind, _flags(JUDGE | {"model.path": str(policy)}))
-    for name, (kind, _) in SCORES.items():
-        command = [sys.executable, "-m", "rl_reason.evaluate", f"--model={policy}", f"--data={DATA}"]
+    for name in SCORES:
+        command = ["rl_reason.evaluate", f"--model={policy}", f"--data={DATA}"]
         command += [f"--problems={problems}", f"--samples={SAMPLES}", "--temperature=1", f"--seed={seed}"]
         command += ["--template=question", "--grader=marked_number", "--max_tokens=120", "--max_prompt_tokens=140"]
-        command += [f"--reward_model={folder / kind / 'export'}", f"--output={chosen(folder, name)}"]
-        if kind == "process":
-            command.append(f"--aggregation={name}")
-        if subprocess.run(command).returncode:
-            raise RunError(f"{chosen(folder, name)} failed")
+        command += [f"--{flag}={value}" for flag, value in judging(folder, name).items()]
+        command.append(f"--output={chosen(folder, name)}")
+        call(command, chosen(folder, name))
+
+
+def judging(folder: Path, name: str) -> dict[str, str]:
+    """Flags of an evaluation in which a score chooses, by the model that lies in the seed's folder."""
+    kind, _ = SCORES[name]
+    return {"reward_model": str(folder / kind / "export")} | ({"aggregation": name} if kind == "process" else {})
 
 
 def chosen(folder: Path, name: str) -> Path:

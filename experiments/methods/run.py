@@ -10,7 +10,6 @@ from __future__ import annotations
 
 import json
 import math
-import subprocess
 import sys
 from collections.abc import Sequence
 from dataclasses import dataclass, field
@@ -21,6 +20,7 @@ import numpy as np
 from matplotlib.backends.backend_agg import FigureCanvasAgg
 from matplotlib.figure import Figure
 
+from experiments.commands import call
 from rl_reason.errors import RunError, UsageError, run_command
 from rl_reason.runtime.curves import COLORS
 from rl_reason.runtime.flags import Spec, parse_flags
@@ -95,11 +95,7 @@ def main() -> None:
 
 def _call(config: str, folder: Path, changes: dict[str, str]) -> None:
     flags = [f"--config.{key}={value}" for key, value in changes.items()]
-    command = [sys.executable, "-m", "rl_reason.train", f"--config={config}", f"--workdir={folder}", *flags]
-    log = folder.with_suffix(".log")
-    with log.open("w") as file:
-        if subprocess.run(command, stdout=file, stderr=subprocess.STDOUT).returncode:
-            raise RunError(f"{folder} failed; {log} says why")
+    call(["rl_reason.train", f"--config={config}", f"--workdir={folder}", *flags], folder, folder.with_suffix(".log"))
 
 
 def _read(run: Run, folder: Path, seed: int) -> dict:

@@ -33,9 +33,16 @@ FLAGS: Spec = {
 }
 CONFIG = "configs/minerva.py:tiny"
 MIXTURE = "mixture"
+
+
+def alone(source: str) -> str:
+    """`config.documents.sources` of one source."""
+    return f"(('{source}', 1.0),)"
+
+
 ARMS: dict[str, tuple[str, tuple[str, ...]]] = {
     MIXTURE: ("exercises and remarks", ()),
-    "general": ("remarks alone", ("--config.documents.sources=(('remarks', 1.0),)",)),
+    "general": ("remarks alone", (f"--config.documents.sources={alone('remarks')}",)),
 }
 """Name → label, and what is changed in the config."""
 ANSWERS = ("greedy", "pass@1", "maj@4", "maj@16")

@@ -40,9 +40,9 @@ def draw(results: Mapping, file: Path) -> None:
     log_axis(right, drawn)
     left.set_ylabel("problems solved, %")
     left.set_ylim(0, 103)
-    left.set_xlabel("TFLOP of training until then, reward model included")
+    left.set_xlabel("TFLOP of training until then; what lies before the line made the reward model")
     left.set_title("Training", loc="left", fontweight="bold", fontsize=11)
-    right.set_xlabel("tokens of a problem, drawn by the policy")
+    right.set_xlabel("tokens for a problem: drawn by the policy")
     right.set_title("Test time", loc="left", fontweight="bold", fontsize=11)
     shown = [Line2D([], [], color=color, linewidth=4, label=f"policy of step {step}") for step, color in steps.items()]
     shown += [
@@ -68,7 +68,11 @@ def _draw_training(axes: Axes, training: Sequence[Mapping], steps: Mapping[str, 
     for step, color in steps.items():
         (at,) = (i for i, one in enumerate(training) if one["step"] == int(step))
         axes.plot(x_S[at], 100 * np.mean(training[at]["pass@1"]), color=color, marker="*", markersize=13)
-    axes.set_xlim(left=0)
+    axes.axvline(x_S[0], color="#999999", linestyle=":")
+    axes.set_xlim(left=x_S[0] - 0.05 * (x_S[-1] - x_S[0]))
+    axes.spines[["top", "right"]].set_visible(False)
+    axes.grid(True, color="#e8e8e8", linewidth=0.8)
+    axes.set_axisbelow(True)
 
 
 def show(results: Mapping) -> None:

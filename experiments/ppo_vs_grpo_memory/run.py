@@ -14,17 +14,15 @@ from __future__ import annotations
 
 import dataclasses
 import json
-import os
 import shutil
-import subprocess
 import sys
-from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
 from matplotlib.backends.backend_agg import FigureCanvasAgg
 from matplotlib.figure import Figure
 
+from experiments.commands import call
 from rl_reason.errors import RunError, UsageError, run_command
 from rl_reason.parallel import topologies
 from rl_reason.runtime.curves import COLORS
@@ -146,16 +144,9 @@ def _plan(size: Size, name: str, method: str, output: Path, may_run: bool, varia
     if not file.exists() or not made_with.exists() or made_with.read_text() != asked:
         if not may_run:
             raise RunError(f"{file}: no such plan, or one of other flags; run this command without --draw")
-        _call(["rl_reason.plan", *flags], file.with_suffix(".log"))
+        call(["rl_reason.plan", *flags], file, file.with_suffix(".log"))
         write_atomic(made_with, asked)
     return json.loads(file.read_text())
-
-
-def _call(command: Sequence[str], log: Path, environment: Mapping[str, str] | None = None) -> None:
-    with log.open("w") as file:
-        env = os.environ | (environment or {})
-        if subprocess.run([sys.executable, "-m", *command], stdout=file, stderr=subprocess.STDOUT, env=env).returncode:
-            raise RunError(f"python -m {command[0]} failed; {log} says why")
 
 
 def parts(report: dict) -> dict[str, float]:
@@ -245,7 +236,7 @@ def _peak(size: Size, method: str, output: Path) -> int:
     workdir = output / name
     shutil.rmtree(workdir, ignore_errors=True)  # a run that is finished would do nothing
     flags = [*_flags(size, name, method, output, ":tiny"), f"--workdir={workdir}"]
-    _call(["rl_reason.train", *flags], output / f"{name}.log", WATCHED)
+    call(["rl_reason.train", *flags], workdir, output / f"{name}.log", WATCHED)
     records = (workdir / "metrics.jsonl").read_text().splitlines()
     return round(json.loads(records[-1])["memory/host_GiB"] * GIB)
 

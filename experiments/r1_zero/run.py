@@ -10,7 +10,6 @@ from __future__ import annotations
 
 import json
 import math
-import subprocess
 import sys
 import time
 from collections.abc import Sequence
@@ -23,6 +22,7 @@ from matplotlib.figure import Figure
 from matplotlib.ticker import MaxNLocator
 
 from experiments.methods.run import interval
+from experiments.pipelines import train
 from rl_reason.errors import RunError, run_command
 from rl_reason.runtime.curves import COLORS
 from rl_reason.runtime.flags import Spec, parse_flags
@@ -52,17 +52,11 @@ def main() -> None:
     for seed in range(flags["seeds"]):
         folder, began = output / f"seed{seed}", time.monotonic()
         if not flags["draw"]:
-            _train(flags["config"], seed, folder)
+            train(flags["config"], seed, folder)
         results.append({"seed": seed, "seconds": round(time.monotonic() - began, 1), **_read(folder)})
     write_atomic(output / "results.json", json.dumps(results, indent=2) + "\n")
     draw(results, output / "r1_zero.png")
     show(flags["config"], results)
-
-
-def _train(config: str, seed: int, folder: Path) -> None:
-    command = [sys.executable, "-m", "rl_reason.train", f"--config={config}", f"--config.seed={seed}"]
-    if subprocess.run([*command, f"--workdir={folder}"]).returncode:
-        raise RunError(f"seed {seed} failed; its folder is {folder}")
 
 
 def _read(folder: Path) -> dict:

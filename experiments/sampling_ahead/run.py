@@ -10,7 +10,6 @@ mean something where nothing else runs meanwhile; what the other seeds learn doe
 from __future__ import annotations
 
 import json
-import subprocess
 import sys
 from collections.abc import Mapping, Sequence
 from pathlib import Path
@@ -20,6 +19,7 @@ import numpy as np
 from matplotlib.backends.backend_agg import FigureCanvasAgg
 from matplotlib.figure import Figure
 
+from experiments.commands import call
 from experiments.methods.run import interval
 from rl_reason.errors import RunError, UsageError, run_command
 from rl_reason.runtime.curves import COLORS
@@ -76,11 +76,7 @@ def main() -> None:
 
 def _call(folder: Path, changes: Mapping[str, str]) -> None:
     flags = [f"--config.{key}={value}" for key, value in changes.items()]
-    log = folder.with_suffix(".log")
-    with log.open("w") as file:
-        command = [sys.executable, "-m", "rl_reason.train", f"--config={CONFIG}", f"--workdir={folder}", *flags]
-        if subprocess.run(command, stdout=file, stderr=subprocess.STDOUT).returncode:
-            raise RunError(f"{folder} failed; {log} says why")
+    call(["rl_reason.train", f"--config={CONFIG}", f"--workdir={folder}", *flags], folder, folder.with_suffix(".log"))
 
 
 def _read(workdir: Workdir) -> dict:

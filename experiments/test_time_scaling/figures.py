@@ -52,7 +52,7 @@ def draw_scaling(scaling: Mapping[str, Sequence[Mapping]], file: Path) -> None:
             x = [point["drawn"] + reads * point["read"] for point in scaling[name]]
             draw_line(panel, x, scaling[name], color, LABELS[name], marker, 10 if name == "one" else 5, style)
         log_axis(panel, [x for line in panel.get_lines() for x in line.get_xdata()])
-        panel.set_xlabel("tokens of a problem, drawn" + (" by the policy + read by the reward model" if reads else ""))
+        panel.set_xlabel("tokens for a problem: drawn by the policy" + (" + read by the reward model" if reads else ""))
     axes[0].set_ylabel("problems solved, %")
     axes[0].set_title("Accuracy against tokens spent", loc="left", fontweight="bold", fontsize=11)
     axes[1].set_title("Reading counted too", loc="left", fontweight="bold", fontsize=11)

@@ -12,13 +12,13 @@ from __future__ import annotations
 import functools
 import json
 import os
-import subprocess
 import sys
 from collections.abc import Callable
 from pathlib import Path
 
 import jax
 
+from experiments.commands import call
 from experiments.test_time_scaling import figures, parts
 from experiments.test_time_scaling.estimates import summarize
 from rl_reason import settings
@@ -140,10 +140,7 @@ def _train(config: str, folder: Path, changes: dict[str, str]) -> None:
 
 def command(folder: Path, name: str, *flags: str) -> None:
     """Runs one of the project's commands, which writes the folder; what it says goes to a file beside it."""
-    log = folder.with_suffix(".log")
-    with log.open("w") as file:
-        if subprocess.run([sys.executable, "-m", f"rl_reason.{name}", *flags], stdout=file, stderr=file).returncode:
-            raise RunError(f"{name} failed; {log} says why")
+    call([f"rl_reason.{name}", *flags], folder, folder.with_suffix(".log"))
 
 
 def read_rows(file: Path) -> list[dict]:

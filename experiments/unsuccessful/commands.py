@@ -2,12 +2,10 @@
 
 from __future__ import annotations
 
-import subprocess
-import sys
 from collections.abc import Mapping
 from pathlib import Path
 
-from rl_reason.errors import RunError
+from experiments.commands import call
 
 
 def train(config: str, folder: Path, changes: Mapping[str, str]) -> None:
@@ -26,7 +24,4 @@ def evaluate(folder: Path, flags: Mapping[str, object]) -> None:
 def _call(folder: Path, name: str, *flags: str) -> None:
     """What the command says goes to a file beside its folder."""
     folder.parent.mkdir(parents=True, exist_ok=True)
-    log = folder.with_name(f"{folder.name}.log")
-    with log.open("w") as file:
-        if subprocess.run([sys.executable, "-m", f"rl_reason.{name}", *flags], stdout=file, stderr=file).returncode:
-            raise RunError(f"{name} failed; {log} says why")
+    call([f"rl_reason.{name}", *flags], folder, folder.with_name(f"{folder.name}.log"))

@@ -23,7 +23,7 @@ middle one was chosen when the first seed had shown how soon accuracy turns."""
 
 def draw_hacking(results: Mapping[str, Sequence[dict]], file: Path) -> None:
     """Learned reward, held-out accuracy and length over steps: each seed, and the mean."""
-    figure = Figure(figsize=(15, 4.5), layout="constrained")
+    figure = Figure(figsize=(15, 4.8), layout="constrained")
     FigureCanvasAgg(figure)
     learned, accuracy, length = (figure.add_subplot(1, 3, i) for i in (1, 2, 3))
     for (name, runs), color in zip(results.items(), COLORS, strict=False):
@@ -38,6 +38,7 @@ def draw_hacking(results: Mapping[str, Sequence[dict]], file: Path) -> None:
         (length, "Length of completions", "tokens"),
     ):  # fmt: skip
         _finish(axes, title, "steps", unit)
+    figure.legend(*learned.get_legend_handles_labels(), loc="outside lower center", ncols=4, frameon=False)
     figure.savefig(file, dpi=130)
 
 
@@ -51,6 +52,7 @@ def draw_rounds(results: Mapping[str, Sequence[Sequence[dict]]], file: Path) -> 
         _lines(axes, rounds, [[100 * row["pass@1"] for row in run] for run in runs], search_data.ARMS[arm], color)
     axes.set_xticks(rounds)
     _finish(axes, "Held-out problems", "rounds", "% right (pass@1)")
+    axes.legend(fontsize=9)
     figure.savefig(file, dpi=130)
 
 
@@ -102,4 +104,3 @@ def _finish(axes: Axes, title: str, x: str, y: str) -> None:
     axes.set(title=title, xlabel=x, ylabel=y)
     axes.set_ylim(bottom=0)
     axes.grid(alpha=0.3)
-    axes.legend(fontsize=9)

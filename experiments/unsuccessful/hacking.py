@@ -21,8 +21,10 @@ FEW = {
 }  # fmt: skip
 """How a reward model is trained: 960 samples of the start policy, 15 steps of 64."""
 JUDGES = {"outcome": "orm_math", "process": "prm_math"}
-LONG = {
-    "algorithm.batch_size": "64", "algorithm.kl_coef": "0.0", "evaluation.problems": "200", "evaluation.samples": "2",
+FREE = {"algorithm.kl_coef": "0.0"}
+"""Nothing keeps the policy where it began."""
+LONG = FREE | {
+    "algorithm.batch_size": "64", "evaluation.problems": "200", "evaluation.samples": "2",
     "evaluation.samples_during": "2", "checkpoint.every": "25",
 }  # fmt: skip
 EVALUATIONS = 10
@@ -44,22 +46,22 @@ class Arm:
     config: str = "grpo_math"
 
 
-def _of_completions(rule: float, model: float) -> dict[str, str]:
-    return {"reward.names": "('marked_number','model')", "reward.weights": f"({rule},{model})"}
+def arms_by(rule: str) -> dict[str, Arm]:
+    """What is compared, where the reward `rule` says what is right."""
+
+    def of_completions(of_rule: float, of_model: float) -> dict[str, str]:
+        return {"reward.names": f"('{rule}','model')", "reward.weights": f"({of_rule},{of_model})"}
+
+    of_steps = {"reward.names": f"('{rule}',)", "reward.weights": "(0.0,)", "reward.steps": "model"}
+    return {
+        "rule": Arm("exact rule (outcome model: measured)", "outcome", "reward/model", of_completions(1.0, 0.0)),
+        "outcome": Arm("outcome model", "outcome", "reward/model", of_completions(0.0, 1.0)),
+        "product": Arm("process model, product of steps", "process", "reward/model", of_completions(0.0, 1.0)),
+        "process": Arm("process model, sum of steps", "process", "reward/step", of_steps, "grpo_process_math"),
+    }
 
 
-ARMS = {
-    "rule": Arm("exact rule (outcome model: measured)", "outcome", "reward/model", _of_completions(1.0, 0.0)),
-    "outcome": Arm("outcome model", "outcome", "reward/model", _of_completions(0.0, 1.0)),
-    "product": Arm("process model, product of steps", "process", "reward/model", _of_completions(0.0, 1.0)),
-    "process": Arm(
-        "process model, sum of steps",
-        "process",
-        "reward/step",
-        {"reward.names": "('marked_number',)", "reward.weights": "(0.0,)", "reward.steps": "model"},
-        "grpo_process_math",
-    ),
-}
+ARMS = arms_by("marked_number")
 
 
 def run(folder: Path, name: str, seed: int, steps: int) -> None:

@@ -223,7 +223,7 @@ class Here:
             planning, "plan", lambda settings, *_: {"checked": checked.append(OF_RECIPES[settings.recipe](settings))}
         )
         self.patch.setattr(plan, "_show", lambda report: None)
-        self.main("plan", [re.sub("^--json=", f"--json={self.folder}/", word) for word in arguments])
+        self.main("plan", [re.sub("^--json=(?!/)", f"--json={self.folder}/", word) for word in arguments])
         assert len(checked) == 1
 
     def evaluate(self, arguments: list[str]) -> None:

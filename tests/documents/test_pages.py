@@ -2,6 +2,7 @@
 
 import re
 from pathlib import Path
+from types import SimpleNamespace
 
 import pytest
 
@@ -11,6 +12,11 @@ ROOT = Path(__file__).parents[2]
 PAGES = sorted((ROOT / "docs").rglob("*.md"))
 NAMED = sorted({(file, name) for page in PAGES for file, names in named_sources(page.read_text()) for name in names})
 FENCED = re.compile(r"^```.*?^```$", re.MULTILINE | re.DOTALL)
+
+
+def on_site(uri: str) -> SimpleNamespace:
+    """A page as the site knows it."""
+    return SimpleNamespace(file=SimpleNamespace(src_uri=uri))
 
 
 def anchors(page: Path) -> set[str]:
@@ -41,8 +47,7 @@ def test_every_source_block_is_replaced():
     shown = [page for page in PAGES if "```source" in page.read_text()]
     assert len(shown) > 8 and len(NAMED) > 30
     for page in shown:
-        without_pictures = re.sub(r"!\[.*?\]\(.*?\)", "", page.read_text())  # whose places the site knows
-        made = on_page_markdown(without_pictures, page=None)
+        made = on_page_markdown(page.read_text(), on_site(str(page.relative_to(ROOT / "docs"))))
         assert "```source" not in made and made.count('```python title="rl_reason/') >= made.count("## The code")
 
 
@@ -52,7 +57,7 @@ def test_a_name_that_is_not_there():
 
 
 def test_a_line_without_names_is_a_whole_file():
-    made = on_page_markdown("```source\ndocs/slurm/train.sbatch\n```", page=None)
+    made = on_page_markdown("```source\ndocs/slurm/train.sbatch\n```", on_site("slurm.md"))
     assert made.startswith('```bash title="docs/slurm/train.sbatch"\n#!/bin/bash\n')
     assert made.endswith('exit "$status"\n```')
 
@@ -62,6 +67,26 @@ def test_code_has_no_docstring_and_no_indentation():
     assert code.startswith("def whole(") and '"""' not in code
 
 
+@pytest.mark.parametrize(
+    "page, link, expected",
+    [
+        ("index.md", "../experiments/RESULTS.md", "experiments/RESULTS.md"),
+        ("algorithms/search.md", "../../experiments/o1/o1.png", "../experiments/o1/o1.png"),
+        ("algorithms/search.md", "../report.md#curves", "../report.md#curves"),
+        ("experiments/o1/README.md", "../../docs/report.md", "../../report.md"),
+        ("experiments/o1/README.md", "../r1/README.md", "../r1/README.md"),
+        ("experiments/o1/README.md", "o1.png", "o1.png"),
+    ],
+)
+def test_links_of_the_repository_are_those_of_the_site(page, link, expected):
+    assert on_page_markdown(f"see [there]({link})", on_site(page)) == f"see [there]({expected})"
+
+
+def test_where_an_experiment_is_named_is_a_link():
+    made = on_page_markdown("`experiments/o1/README.md` draws", on_site("algorithms/search.md"))
+    assert made == "[`experiments/o1/README.md`](../experiments/o1/README.md) draws"
+
+
 def test_all_pages_are_in_the_navigation():
     listed = set(re.findall(r"[\w/]+\.md", (ROOT / "mkdocs.yml").read_text()))
-    assert listed == {str(page.relative_to(ROOT / "docs")) for page in PAGES}
+    assert listed == {str(page.relative_to(ROOT / "docs")) for page in PAGES} | {"experiments/RESULTS.md"}

@@ -61,7 +61,7 @@ def test_what_is_not_measured_is_named():
 @pytest.mark.parametrize("name", EXPERIMENTS)
 def test_without_an_effect_no_ordering_holds(name, tmp_path):
     orderings = [one for one in made_of(name, flat(name), tmp_path) if one.what.endswith((" > 0", " < 0", "% < 60"))]
-    counted = ("graders", "graders_code", "harness_agreement", "ppo_vs_grpo_memory_measured")
+    counted = ("paradigm", "graders", "graders_code", "harness_agreement", "ppo_vs_grpo_memory_measured")
     assert bool(orderings) != (name in counted)
     one_run = [one for one in orderings if one.n == "1 seed"]
     assert {one.holds for one in orderings if one not in one_run} <= {"no"}

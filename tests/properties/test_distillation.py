@@ -8,6 +8,7 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 
+from experiments.paradigm.random_model import SHAPE
 from rl_reason import settings
 from rl_reason.models import decoder, weights
 from rl_reason.models.families import from_shape
@@ -15,7 +16,6 @@ from rl_reason.parallel.mesh import replicated
 from rl_reason.recipes import completions
 from rl_reason.recipes.distillation_update import make_update
 from rl_reason.recipes.optimizer import init_state, state_shardings
-from tests.properties.conftest import SHAPE
 from tests.properties.test_update import LENGTHS, MESHES, PLAIN, PROMPT, make_rollout, widen
 
 TEACHER = from_shape(

@@ -8,6 +8,7 @@ import jax
 import numpy as np
 import pytest
 
+from experiments.paradigm.random_model import SHAPE
 from rl_reason.data.iterators import EncodedPrompt
 from rl_reason.models import decoder, lora, weights
 from rl_reason.models.families import from_shape
@@ -17,7 +18,6 @@ from rl_reason.recipes.evaluation import start_sampling, to_host
 from rl_reason.recipes.rollout import make_batch
 from rl_reason.sampling import sampler as sampler_module
 from rl_reason.sampling.sampler import make_sampler
-from tests.properties.conftest import SHAPE
 from tests.properties.test_update import MESHES
 
 GROUP, LENGTH = 6, 14
