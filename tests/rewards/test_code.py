@@ -215,7 +215,7 @@ def test_the_command(tmp_path, isolation):
 def test_the_command_refuses_what_cannot_judge(problem, part, tmp_path):
     done, graded = grade(tmp_path, "code_unisolated", [ROWS[0], {"completion": F, **problem}])
     assert done.returncode == 2 and not graded
-    assert "row 2" in done.stderr and part in done.stderr.splitlines()[-1]
+    assert "line 2" in done.stderr and part in done.stderr.splitlines()[-1]
 
 
 def test_without_isolation_it_refuses_unless_told_otherwise(tmp_path):
