@@ -100,7 +100,7 @@ def publish(name: str, output: Path) -> list[Path]:
 
 def _time(experiment: Experiment) -> str:
     known = experiment.minutes_of_seed() is not None
-    return f"Takes {experiment.duration()}, on two CPU cores.\n\n" if known else ""
+    return f"Takes {experiment.duration()}, on two CPU cores that other runs may have shared.\n\n" if known else ""
 
 
 def _link(experiment: Experiment) -> str:
