@@ -1,7 +1,8 @@
 """Every command in README, docs, configs and experiments is taken as far as it can be taken here.
 
 Commands of the package are started in this process, from their flags on, and with the checks of their settings; what
-would then compute, on a pod or for minutes, is replaced. `IN_EARNEST` names the tests that run each command whole.
+would then compute, on a pod or for minutes, is replaced. `IN_EARNEST` names for each command of the package, and for some
+others, a test that runs it whole, with flags of its own; experiments and benchmarks beside these are held to their flags.
 Programs of others are held to what they name: targets of make, lock files, extras. A command that nobody here knows is
 a failure.
 """
@@ -52,7 +53,7 @@ IN_EARNEST = {
     "experiments.run": "tests/experiments/test_run.py::",
     "benchmarks.move": "tests/benchmarks/test_move.py::",
 }
-"""Module → the test that runs it whole."""
+"""Module → a test that runs it whole."""
 OF_OTHERS = {
     ("apt-get", "install", "bubblewrap"),
     ("cd", "rl_reason"),
@@ -319,6 +320,10 @@ class Here:
         elif module == "experiments.sweep":
             sweep = found.parse(arguments)
             assert len(sweep.points) > 1
+        elif module == "experiments.diagnostics.faulty":
+            fault, *flags = arguments
+            assert fault in found.FAULTS
+            self.train(flags)
         elif module == "benchmarks.move":
             from rl_reason.runtime.config import load
 
