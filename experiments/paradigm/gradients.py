@@ -135,7 +135,7 @@ def _algorithm(name: str, sizes: Sizes) -> settings.Algorithm:
     return dataclasses.replace(base, **method.settings)
 
 
-def _rollout(rng: np.random.Generator, sizes: Sizes) -> Batch:
+def rollout(rng: np.random.Generator, sizes: Sizes) -> Batch:
     """Completions of different lengths."""
     draw = lambda *shape: rng.integers(2, VOCABULARY, shape)  # noqa: E731
     count = sizes.questions * sizes.group
@@ -146,7 +146,7 @@ def _rollout(rng: np.random.Generator, sizes: Sizes) -> Batch:
     return make_batch(prompts, samples, sizes.group, sizes.prompt, 0)
 
 
-def _start(model: Model, params: Params) -> tuple[TrainState, TrainState]:
+def start(model: Model, params: Params) -> tuple[TrainState, TrainState]:
     places = state_shardings(model.trained(), PLAIN, replicated(model.mesh))
     return places, jax.jit(lambda p: init_state(p, PLAIN), out_shardings=places)(params)
 
@@ -156,11 +156,11 @@ Compute = Callable[[np.random.Generator], Case]
 
 def _policy_gradient(name: str, model: Model, params: Params, sizes: Sizes) -> Compute:
     algorithm, score = _algorithm(name, sizes), make_score(model, 1.0, 0)
-    places, state = _start(model, params)
+    places, state = start(model, params)
     update = make_update(model, algorithm, PLAIN, 1.0, places, sizes.micro_batch)
 
     def compute(rng: np.random.Generator) -> Case:
-        batch = _rollout(rng, sizes)
+        batch = rollout(rng, sizes)
         logprobs, mask = score(params, batch), batch["mask"]
         batch["sampler_logprobs"], batch["old_logprobs"] = logprobs + 1e-3, logprobs
         batch["reference_logprobs"] = (logprobs + rng.normal(0, 0.4, logprobs.shape) * mask).astype(np.float32)
@@ -203,11 +203,11 @@ def _rewards(rng: np.random.Generator, mask: np.ndarray) -> dict[str, np.ndarray
 
 def _supervised(name: str, model: Model, params: Params, sizes: Sizes) -> Compute:
     """Of all completions, or of the right ones, in an epoch that fills one batch of packed rows."""
-    places, state = _start(model, params)
+    places, state = start(model, params)
     step = make_supervised_step(model, PLAIN, places)
 
     def compute(rng: np.random.Generator) -> Case:
-        batch = _rollout(rng, sizes)
+        batch = rollout(rng, sizes)
         lengths, prompt = batch["mask"].sum(axis=1).astype(int), sizes.prompt
         rewards = np.ones(len(lengths))
         if name == "rft":
@@ -246,7 +246,7 @@ def _preference(name: str, model: Model, params: Params, sizes: Sizes) -> Comput
     count = sizes.questions + 2
     base = settings.Algorithm(reduction=METHODS[name].reduction, batch_size=count, micro_batch=sizes.micro_batch)
     asked = settings.Settings(algorithm=base, preference=settings.Preference(beta=BETA))
-    places, state = _start(model, params)
+    places, state = start(model, params)
     update = make_preference_update(asked, model, PLAIN, places)
 
     def compute(rng: np.random.Generator) -> Case:
