@@ -1,8 +1,8 @@
 """Every command in README, docs, configs and experiments is taken as far as it can be taken here.
 
 Commands of the package are started in this process, from their flags on, and with the checks of their settings; what
-would then compute, on a pod or for minutes, is replaced. `IN_EARNEST` names for each command of the package, and for some
-others, a test that runs it whole, with flags of its own; experiments and benchmarks beside these are held to their flags.
+would then compute, on a pod or for minutes, is replaced. `IN_EARNEST` names for each command of the package, and for
+some others, a test that runs it whole, with flags of its own; other experiments and benchmarks are held to their flags.
 Programs of others are held to what they name: targets of make, lock files, extras. A command that nobody here knows is
 a failure.
 """
