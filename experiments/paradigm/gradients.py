@@ -146,9 +146,26 @@ def rollout(rng: np.random.Generator, sizes: Sizes) -> Batch:
     return make_batch(prompts, samples, sizes.group, sizes.prompt, 0)
 
 
-def start(model: Model, params: Params) -> tuple[TrainState, TrainState]:
+def _start(model: Model, params: Params) -> tuple[TrainState, TrainState]:
     places = state_shardings(model.trained(), PLAIN, replicated(model.mesh))
     return places, jax.jit(lambda p: init_state(p, PLAIN), out_shardings=places)(params)
+
+
+def policy_gradient(
+    model: Model, params: Params, algorithm: settings.Algorithm, sizes: Sizes
+) -> Callable[[Batch], tuple[Params, Mapping[str, Any]]]:
+    """What the recipe computes of a batch before the optimizer, and what it counts beside; compiled once."""
+    places, state = _start(model, params)
+    update = make_update(model, algorithm, PLAIN, 1.0, places, sizes.micro_batch)
+
+    def compute(batch: Batch) -> tuple[Params, Mapping[str, Any]]:
+        weighed, denominator = weigh(batch, algorithm.reduction, sizes.completion)
+        layout = lay(weighed, model, sizes.micro_batch)
+        pieces = place(make_pieces(weighed, layout), model.mesh)
+        totals = update.step(batch["tokens"].shape[1]).gradients(state, pieces, jnp.int32(layout.pieces))
+        return jax.tree.map(lambda g: np.asarray(g) / denominator, totals.gradients), totals.sums
+
+    return compute
 
 
 Compute = Callable[[np.random.Generator], Case]
@@ -156,8 +173,7 @@ Compute = Callable[[np.random.Generator], Case]
 
 def _policy_gradient(name: str, model: Model, params: Params, sizes: Sizes) -> Compute:
     algorithm, score = _algorithm(name, sizes), make_score(model, 1.0, 0)
-    places, state = start(model, params)
-    update = make_update(model, algorithm, PLAIN, 1.0, places, sizes.micro_batch)
+    computed = policy_gradient(model, params, algorithm, sizes)
 
     def compute(rng: np.random.Generator) -> Case:
         batch = rollout(rng, sizes)
@@ -179,12 +195,8 @@ def _policy_gradient(name: str, model: Model, params: Params, sizes: Sizes) -> C
             "advantages": np.broadcast_to(made.reshape(len(made), -1), mask.shape),
             "reference_logprobs": batch.get("reference_logprobs", logprobs),
         }
-        weighed, denominator = weigh(batch, algorithm.reduction, sizes.completion)
-        layout = lay(weighed, model, sizes.micro_batch)
-        pieces = place(make_pieces(weighed, layout), model.mesh)
-        totals = update.step(batch["tokens"].shape[1]).gradients(state, pieces, jnp.int32(layout.pieces))
-        gradient = jax.tree.map(lambda g: np.asarray(g) / denominator, totals.gradients)
-        return Case(gradient, batch, tokens, algorithm, drawn, totals.sums)
+        gradient, watched = computed(batch)
+        return Case(gradient, batch, tokens, algorithm, drawn, watched)
 
     return compute
 
@@ -203,7 +215,7 @@ def _rewards(rng: np.random.Generator, mask: np.ndarray) -> dict[str, np.ndarray
 
 def _supervised(name: str, model: Model, params: Params, sizes: Sizes) -> Compute:
     """Of all completions, or of the right ones, in an epoch that fills one batch of packed rows."""
-    places, state = start(model, params)
+    places, state = _start(model, params)
     step = make_supervised_step(model, PLAIN, places)
 
     def compute(rng: np.random.Generator) -> Case:
@@ -246,7 +258,7 @@ def _preference(name: str, model: Model, params: Params, sizes: Sizes) -> Comput
     count = sizes.questions + 2
     base = settings.Algorithm(reduction=METHODS[name].reduction, batch_size=count, micro_batch=sizes.micro_batch)
     asked = settings.Settings(algorithm=base, preference=settings.Preference(beta=BETA))
-    places, state = start(model, params)
+    places, state = _start(model, params)
     update = make_preference_update(asked, model, PLAIN, places)
 
     def compute(rng: np.random.Generator) -> Case:

@@ -51,7 +51,7 @@ _ALWAYS = re.compile(
     r"|reduce \[JGEXLine\([^()]*\), JGEXLine\([^()]*\)\] .*intersections: \(\)"
 )
 """What the package says then."""
-_NO_FIGURE = (ValueError, NotImplementedError, ArithmeticError)
+NO_FIGURE = (ValueError, NotImplementedError, ArithmeticError)
 """What the package raises where it finds no figure."""
 _MIRRORED = {"simtri": "simtrir", "contri": "contrir"}
 """For the package these predicates tell orientations apart."""
@@ -147,7 +147,7 @@ def _ask(statement: Statement, seconds: float, answer: Callable[[Any], dict[str,
         with _limit(seconds):
             try:
                 solver = _solver(statement)
-            except _NO_FIGURE as error:
+            except NO_FIGURE as error:
                 return made("cannot be constructed", message=_reason(error))
             found = answer(solver)
             return made("no proof") if found is None else made("solved", **found)
@@ -183,7 +183,7 @@ def no_figure(statement: Statement, like: Statement | None = None) -> str:
     load_package()
     try:
         _solver(statement, like)
-    except _NO_FIGURE as error:
+    except NO_FIGURE as error:
         return _reason(error)
     return ""
 

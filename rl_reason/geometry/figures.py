@@ -108,7 +108,7 @@ def _draw(setup: Any, clause: Clause, random: Any) -> _Drawn | None:
     (written,) = JGEXClause.from_str(engine.written(clause))
     try:
         larger, made = add_clause_to_problem(setup, written, _definitions(), random, _TRIES)
-    except (JGEXConstructionError, ValueError, NotImplementedError, ArithmeticError):
+    except (JGEXConstructionError, *engine.NO_FIGURE):
         return None
     points = [point for point in larger.points if str(point.name) in clause.points]
     assumptions = made.to_assumptions()

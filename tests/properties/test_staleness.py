@@ -6,17 +6,13 @@ token's coefficient is min(π_prox/π_b, C) · d/dlog π of min(r A, clip(r, 1 �
 import dataclasses
 
 import jax
-import jax.numpy as jnp
 import numpy as np
 import pytest
 
 from experiments.paradigm import gradients
-from experiments.paradigm.gradients import PLAIN, Sizes, difference, plain_logprobs
+from experiments.paradigm.gradients import Sizes, difference, plain_logprobs, policy_gradient
 from rl_reason import settings
-from rl_reason.recipes.completions import lay, make_score, place
-from rl_reason.recipes.layout import make_pieces
-from rl_reason.recipes.policy_update import make_update
-from rl_reason.recipes.rollout import weigh
+from rl_reason.recipes.completions import make_score
 
 LIMIT, SIZES = 1.1, Sizes()
 ALGORITHM = settings.Algorithm(
@@ -28,17 +24,6 @@ ALGORITHM = settings.Algorithm(
 def rollout(seed):
     rng = np.random.default_rng(seed)
     return gradients.rollout(rng, SIZES), rng
-
-
-def policy_gradient(model, params, batch, algorithm, micro_batch):
-    """As the recipe computes it, before the optimizer."""
-    places, state = gradients.start(model, params)
-    update = make_update(model, algorithm, PLAIN, 1.0, places, micro_batch)
-    batch, denominator = weigh(batch, algorithm.reduction, SIZES.completion)
-    layout = lay(batch, model, micro_batch)
-    pieces = place(make_pieces(batch, layout), model.mesh)
-    totals = update.step(batch["tokens"].shape[1]).gradients(state, pieces, jnp.int32(layout.pieces))
-    return jax.tree.map(lambda g: np.asarray(g) / denominator, totals.gradients), totals.sums
 
 
 def moved(params, seed):
@@ -76,7 +61,7 @@ def test_the_gradient_of_what_was_sampled_ahead(is_first, describe, params):
 
     shares = batch["mask"] / batch["mask"].sum(axis=1, keepdims=True) / len(sampler)
     _, pull_back = jax.vjp(lambda p: plain_logprobs(p, model, batch), here)
-    gradient, sums = policy_gradient(model, here, batch, ALGORITHM, micro_batch=3)
+    gradient, sums = policy_gradient(model, here, ALGORITHM, SIZES)(batch)
     assert difference(gradient, pull_back((shares * coefficient).astype(np.float32))[0]) < 1e-5
     assert sums["ratio/correction_limited"] == limited and sums["ratio/clipped"] == clipped
     apart = np.abs(proximal - sampler)
@@ -91,5 +76,5 @@ def test_without_the_correction_it_is_another_gradient(describe, params):
     sampler = make_score(describe(), 1.0, 0)(params, batch)
     batch |= {"sampler_logprobs": sampler, "advantages": rng.normal(size=len(sampler)).astype(np.float32)}
     plain = dataclasses.replace(ALGORITHM, correction="none")
-    corrected, other = (policy_gradient(describe(), here, batch, one, 3)[0] for one in (ALGORITHM, plain))
+    corrected, other = (policy_gradient(describe(), here, one, SIZES)(batch)[0] for one in (ALGORITHM, plain))
     assert difference(corrected, jax.tree.map(np.negative, other)) > 1e-2
