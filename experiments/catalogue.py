@@ -163,7 +163,7 @@ EXPERIMENTS: dict[str, Experiment] = {
     "alphageometry": Experiment("alphageometry", "AlphaGeometry: the proposer", minutes=8, package=GEOMETRY),
     "ablations": Experiment("ablations", "GRPO's settings, one at a time", minutes=10),
     "sampling_ahead": Experiment("sampling_ahead", "Sampling one step ahead"),
-    "diagnostics": Experiment("diagnostics", "Runs that are made to fail", seeds=0, minutes=8, full=""),
+    "diagnostics": Experiment("diagnostics", "Runs that are made to fail", minutes=12, full=""),
     "graders": Experiment("graders", "Graders of answers", seeds=0, flags=("--speed",), data={"dir": ""}, full=""),
     "graders_code": Experiment("graders_code", "The grader of programs", seeds=0, data={"data": "code"}, full=""),
     "harness_agreement": Experiment(
