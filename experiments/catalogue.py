@@ -29,8 +29,8 @@ class Experiment:
     seeds: int = 3
     """How many are run where nothing else is asked for; 0: it has none."""
     minutes: float | None = None
-    """That a seed takes (without seeds: all of it) beside the `seconds` that its results keep, measured on one or two
-    CPU cores, mostly beside other work; None: not measured."""
+    """That a seed takes (without seeds: all of it), measured on one or two CPU cores, mostly beside other work; None:
+    the `seconds` that its results keep, where they do."""
     flags: tuple[str, ...] = ()
     module: str = "run"
     output: str = ""
@@ -66,11 +66,11 @@ class Experiment:
         return [*getattr(importlib.import_module(f"experiments.{self.folder}.full"), self.full)(pod)]
 
     def minutes_of_seed(self) -> float | None:
-        """With what the results keep; None: not measured."""
-        seconds = _seconds(json.loads(self.file.read_text())) if self.file.exists() else []
-        if not seconds:
+        """None: not measured."""
+        if self.minutes is not None or not self.file.exists():
             return self.minutes
-        return mean(seconds) / 60 + (self.minutes or 0)
+        seconds = _seconds(json.loads(self.file.read_text()))
+        return mean(seconds) / 60 if seconds else None
 
     def duration(self, seeds: int = 0) -> str:
         """What is said of that, of `seeds` seeds or as many as are run."""
@@ -80,6 +80,11 @@ class Experiment:
         if not self.seeds:
             return f"about {_minutes(of_seed)}"
         return f"about {_minutes(of_seed)} a seed, {count * max(round(of_seed), 1)} for {count}"
+
+    def seeds_within(self, minutes: float) -> int:
+        """How many take no longer than that, at least one and at most `seeds`; what was not measured takes no time."""
+        of_seed = max(round(self.minutes_of_seed() or 0), 1)
+        return min(self.seeds, max(int(minutes // of_seed), 1))
 
     def missing(self, data: str, programs: Mapping[str, str]) -> list[str]:
         """What it needs and has not, each as something to be done."""
@@ -140,13 +145,13 @@ EXPERIMENTS: dict[str, Experiment] = {
         full="measured",
     ),
     "r1_zero": Experiment("r1_zero", "R1-Zero", minutes=8),
-    "r1": Experiment("r1", "DeepSeek-R1's stages", minutes=5),
+    "r1": Experiment("r1", "DeepSeek-R1's stages", minutes=23),
     "distillation": Experiment("distillation", "A student of a large teacher, or its own reinforcement"),
     "unsuccessful": Experiment("unsuccessful", "What DeepSeek-R1 says did not work"),
     "o1": Experiment("o1", "o1: accuracy against compute"),
     "test_time_scaling": Experiment("test_time_scaling", "Accuracy against tokens spent", minutes=11),
     "lets_verify": Experiment("lets_verify", "Let's Verify Step by Step", minutes=19),
-    "constitutional": Experiment("constitutional", "Constitutional AI", minutes=5),
+    "constitutional": Experiment("constitutional", "Constitutional AI", minutes=9),
     "wizardmath": Experiment("wizardmath", "WizardMath"),
     "minerva": Experiment("minerva", "Minerva", minutes=51),
     "alphageometry_engine": Experiment(
@@ -160,7 +165,7 @@ EXPERIMENTS: dict[str, Experiment] = {
         claims="engine",
         full="",
     ),
-    "alphageometry": Experiment("alphageometry", "AlphaGeometry: the proposer", minutes=8, package=GEOMETRY),
+    "alphageometry": Experiment("alphageometry", "AlphaGeometry: the proposer", minutes=29, package=GEOMETRY),
     "ablations": Experiment("ablations", "GRPO's settings, one at a time", minutes=10),
     "sampling_ahead": Experiment("sampling_ahead", "Sampling one step ahead"),
     "diagnostics": Experiment("diagnostics", "Runs that are made to fail", minutes=12, full=""),

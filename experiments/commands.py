@@ -8,6 +8,7 @@ import re
 import shlex
 import subprocess
 import sys
+import threading
 from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
 
@@ -15,6 +16,8 @@ from rl_reason.errors import RunError
 from rl_reason.runtime.workdir import write_atomic
 
 FILE = "commands.txt"
+WRITING = threading.Lock()
+"""Commands may be started from several threads."""
 
 
 def text(command: Iterable[str]) -> str:
@@ -26,11 +29,12 @@ def text(command: Iterable[str]) -> str:
 def note(folder: Path, commands: Iterable[Sequence[str]]) -> None:
     """Adds `python -m …` commands to FOLDER/commands.txt, those that do not stand there."""
     file = folder / FILE
-    there = file.read_text().splitlines() if file.exists() else []
-    lines = dict.fromkeys([*there, *(text(["python", "-m", *command]) for command in commands)])
-    if [*lines] != there:
-        folder.mkdir(parents=True, exist_ok=True)
-        write_atomic(file, "".join(f"{line}\n" for line in lines))
+    with WRITING:
+        there = file.read_text().splitlines() if file.exists() else []
+        lines = dict.fromkeys([*there, *(text(["python", "-m", *command]) for command in commands)])
+        if [*lines] != there:
+            folder.mkdir(parents=True, exist_ok=True)
+            write_atomic(file, "".join(f"{line}\n" for line in lines))
 
 
 def call(

@@ -1,8 +1,8 @@
 """Runs experiments one after another, and writes `experiments/RESULTS.md` again.
 
     python -m experiments.run                         # which there are, and how long each takes
-    python -m experiments.run methods r1_zero         # these, at laptop size
-    python -m experiments.run minerva --seeds=1       # one seed, which takes a third of the time
+    python -m experiments.run methods r1_zero         # these, at laptop size: as many seeds as take half an hour each
+    python -m experiments.run minerva --seeds=3       # as many as are kept, whatever they take
     python -m experiments.run --all                   # all that need neither data nor another program
     python -m experiments.run --rebuild               # the table alone, from the results that are kept
     python -m experiments.run r1 --scale=full         # prints the commands for a pod; --start starts them
@@ -27,7 +27,7 @@ from rl_reason.runtime.progress import table
 
 FLAGS: Spec = {
     "scale": (str, "tiny", "tiny: runs them here; full: the commands of paper size, for a pod"),
-    "seeds": (int, 0, "how many; 0: 3 at laptop size, 1 at paper size"),
+    "seeds": (int, 0, "0: at laptop size as many of 3 as take 30 minutes, with --publish all; at paper size 1"),
     "all": (bool, False, "all experiments; those that need more than is there are named"),
     "output": (Path, Path("runs"), "a folder for each experiment"),
     "data": (str, "", "folder with math/, prm/, code/ and geometry/; with --scale=full what DATA stands for"),
@@ -39,6 +39,8 @@ FLAGS: Spec = {
 }
 SCALES = ("tiny", "full")
 KEPT_SEEDS = 3
+HALF_HOUR = 30
+"""Minutes that an experiment takes at laptop size where no seeds are asked for."""
 
 
 def main() -> None:
@@ -86,10 +88,17 @@ def parse(argv: Sequence[str]) -> tuple[list[str], dict]:
 def show() -> None:
     """Which experiments there are."""
     rows = [
-        [name, one.title, one.duration(), ", ".join([*(one.data and ["--data"] or ()), *(one.programs or ())])]
+        [
+            name,
+            one.title,
+            one.duration(),
+            str(one.seeds_within(HALF_HOUR) or ""),
+            ", ".join([*(one.data and ["--data"] or ()), *(one.programs or ())]),
+        ]
         for name, one in EXPERIMENTS.items()
     ]
-    table("python -m experiments.run NAME", ["name", "what", "takes, on two CPU cores", "needs"], rows)
+    heads = ["name", "what", "takes, on two CPU cores", "seeds run", "needs"]
+    table("python -m experiments.run NAME [--seeds=3]", heads, rows)
 
 
 def run_tiny(names: Sequence[str], flags: Mapping) -> None:
@@ -108,8 +117,12 @@ def run_tiny(names: Sequence[str], flags: Mapping) -> None:
     failed = []
     for number, name in enumerate(todo, 1):
         one = EXPERIMENTS[name]
-        command = one.command(name, flags["output"], flags["data"], programs, flags["seeds"])
-        print(f"{number} of {len(todo)}, {one.duration(flags['seeds'])}: python {' '.join(command)}", flush=True)
+        seeds = flags["seeds"] or (one.seeds if flags["publish"] else one.seeds_within(HALF_HOUR))
+        command = one.command(name, flags["output"], flags["data"], programs, seeds)
+        print(f"{number} of {len(todo)}, {one.duration(seeds)}: python {' '.join(command)}", flush=True)
+        if not flags["seeds"] and seeds < one.seeds:
+            print(f"{one.seeds - seeds} of its {one.seeds} seeds are left out, to stay within {HALF_HOUR} minutes; "
+                  f"--seeds={one.seeds} runs them too", flush=True)
         if not _call([sys.executable, *command]):
             failed.append(name)
         elif flags["publish"]:

@@ -1,9 +1,12 @@
-"""The ways a run can end early: wrong usage (exit 2), a failure at run time (exit 1), SIGTERM (exit 143)."""
+"""The ways a run can end early: wrong usage (exit 2), a failure at run time (exit 1), SIGTERM (exit 143), output that
+nobody reads any more (exit 141)."""
 
 from __future__ import annotations
 
 import difflib
 import errno
+import os
+import select
 import sys
 import traceback
 from collections.abc import Callable, Iterable
@@ -26,6 +29,8 @@ class RunError(Exception):
 
 PREEMPTED = 143
 """128 + SIGTERM, as a shell says it."""
+UNREAD = 141
+"""128 + SIGPIPE, as a shell says it."""
 FULL = (errno.ENOSPC, errno.EDQUOT, errno.EFBIG)
 
 
@@ -41,15 +46,30 @@ def nearest(name: str, known: Iterable[str]) -> str:
 
 
 def run_command(main: Callable[[], None]) -> None:
-    """Runs a command's `main` and turns the errors above, and a full disk, into one line and the exit status."""
+    """Runs a command's `main` and turns the errors above, and a full disk, into one line and the exit status; output
+    that nobody reads any more ends it without a word."""
     try:
         main()
     except (UsageError, RunError, Preempted) as error:
         sys.exit(tell(error))
+    except BrokenPipeError:
+        if not _unread():
+            raise
+        # What is left of the output goes nowhere, also what Python writes when it ends.
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        sys.exit(UNREAD)
     except OSError as error:
         if error.errno not in FULL:
             raise
         sys.exit(tell(error))
+
+
+def _unread() -> bool:
+    """Whether the program behind a pipe that takes our output has ended, as `head` does; a pipe of our own may break
+    for other reasons."""
+    output = select.poll()
+    output.register(sys.stdout, 0)
+    return any(event & select.POLLERR for _, event in output.poll(0))
 
 
 def tell(error: BaseException) -> int:

@@ -16,6 +16,8 @@ import dataclasses
 import json
 import shutil
 import sys
+from collections.abc import Mapping, Sequence
+from concurrent.futures import ThreadPoolExecutor, as_completed
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -90,6 +92,9 @@ WATCHED = {"MALLOC_MMAP_THRESHOLD_": str(2**20), "JAX_ENABLE_COMPILATION_CACHE":
 """How runs are watched. glibc's allocator returns an array's pages when it is freed: left to itself it keeps those of
 less than 32 MiB for the next one that fits, and more is resident than is in use. And all runs compile alike."""
 
+AT_ONCE = 2
+"""Plans: 2 to 3 GiB of memory each."""
+
 FLAGS: Spec = {
     "sizes": (str, ",".join(SIZES), "which ones"),
     "output": (str, "runs/memory", "a JSON file for each plan, results.json and memory.png, measured.json"),
@@ -108,12 +113,7 @@ def main() -> None:
     if flags["measure"]:
         measure(output)
         return
-    reports: dict[str, dict[str, dict]] = {}
-    with Progress(len(sizes) * len(METHODS), title="plans") as progress:
-        for size in sizes:
-            for method in METHODS:
-                reports.setdefault(size, {})[method] = _plan(SIZES[size], size, method, output, not flags["draw"])
-                progress.advance(1)
+    reports = _plans(sizes, output, not flags["draw"])
     results = {
         size: {"topology": SIZES[size].topology, **{method: parts(made) for method, made in of_size.items()}}
         for size, of_size in reports.items()
@@ -121,6 +121,20 @@ def main() -> None:
     write_atomic(output / "results.json", json.dumps(results, indent=2) + "\n")
     draw(results, output / "memory.png")
     show(results)
+
+
+def _plans(sizes: Sequence[str], output: Path, may_run: bool) -> dict[str, dict[str, dict]]:
+    """Of each size and method what is planned, `AT_ONCE` of them at a time."""
+    pairs = [(size, method) for size in sizes for method in METHODS]
+    with Progress(len(pairs), title="plans") as progress, ThreadPoolExecutor(AT_ONCE) as pool:
+        made = {pair: pool.submit(_plan, SIZES[pair[0]], *pair, output, may_run) for pair in pairs}
+        try:
+            for one in as_completed(made.values()):
+                one.result()
+                progress.advance(1)
+        finally:
+            pool.shutdown(cancel_futures=True)
+    return {size: {method: made[size, method].result() for method in METHODS} for size in sizes}
 
 
 def _flags(size: Size, name: str, method: str, output: Path, variant: str = "") -> list[str]:
@@ -163,20 +177,33 @@ PARTS = ("parameters", "optimizer", "reference", "critic", "reward model", "grad
 
 def show(results: dict[str, dict]) -> None:
     """A row for each shape and method."""
+    rows = [
+        [f"{size}, {made['topology']}", *_compared(made["GRPO"], made["PPO, critic of its own"])]
+        for size, made in results.items()
+    ]
+    columns = ["", "state", "peak", "state, GiB", "peak of the update, GiB", "peak of sampling, GiB"]
+    table("GRPO against PPO with a critic of its own", columns, rows)
     rows = []
     for size, made in results.items():
         most = made["PPO, critic of its own"]
         for method in METHODS:
             one = made[method]
-            state = sum(one[name] for name in PARTS[:-1])
-            shares = [
-                f"{100 * (state / sum(most[name] for name in PARTS[:-1])):.0f}%",
-                f"{100 * one['peak'] / most['peak']:.0f}%",
-            ]
-            figures = [f"{x:.1f}" for x in (*(one[name] for name in PARTS), state, one["update"], one["sampling"])]
+            shares = [f"{100 * _state(one) / _state(most):.0f}%", f"{100 * one['peak'] / most['peak']:.0f}%"]
+            figures = [f"{x:.1f}" for x in (*(one[k] for k in PARTS), _state(one), one["update"], one["sampling"])]
             rows.append([f"{size}, {made['topology']}", method, *figures, *shares])
     columns = ["", "method", *PARTS, "state", "update, peak", "sampling, peak", "state of PPO's", "peak of PPO's"]
     table("GiB of a device", columns, rows)
+
+
+def _state(one: Mapping[str, float]) -> float:
+    """GiB of what lies there throughout a run."""
+    return sum(one[name] for name in PARTS[:-1])
+
+
+def _compared(one: Mapping[str, float], other: Mapping[str, float]) -> list[str]:
+    shares = [_state(one) / _state(other), one["peak"] / other["peak"]]
+    pairs = [(_state(one), _state(other)), *((one[name], other[name]) for name in ("update", "sampling"))]
+    return [*(f"{100 * share:.0f}%" for share in shares), *(f"{a:.1f} against {b:.1f}" for a, b in pairs)]
 
 
 def draw(results: dict[str, dict], file: Path) -> None:
@@ -219,14 +246,21 @@ def measure(output: Path) -> None:
     interpreter, libraries and compiled programs. What the checkpoint at the end takes is in neither.
     """
     topologies.prepare(topologies.parse(MEASURED.topology))  # for the processes that are started
-    rows, made = [], {}
+    made = {}
     for method in ("GRPO", "PPO, shared trunk", "PPO, critic of its own"):
         planned = _plan(MEASURED, "measured", method, output, True, ":tiny")
         seen = _peak(MEASURED, method, output) - _peak(NARROW, method, output)
         peak = planned["devices"] * max(one["peak"] for one in planned["functions"].values())
         made[method] = {"planned": peak, "measured": seen}
-        rows.append([method, f"{peak / GIB:.2f}", f"{seen / GIB:.2f}", f"{100 * (peak / seen - 1):+.0f}%"])
     write_atomic(output / "measured.json", json.dumps(made, indent=2) + "\n")
+    show_measured(made)
+
+
+def show_measured(results: Mapping[str, Mapping[str, float]]) -> None:
+    rows = []
+    for method, one in results.items():
+        planned, seen = one["planned"], one["measured"]
+        rows.append([method, f"{planned / GIB:.2f}", f"{seen / GIB:.2f}", f"{100 * (planned / seen - 1):+.1f}%"])
     table("GiB, four CPU devices", ["method", "planned peak", "measured peak", "planned is"], rows)
 
 

@@ -1,5 +1,6 @@
 """Which commands `experiments.run` starts, and what of them is kept."""
 
+import dataclasses
 import json
 import re
 import shlex
@@ -65,7 +66,7 @@ def test_one_after_another_and_on_after_a_failure(started, tmp_path, capsys):
         ask("methods", "r1", f"--output={tmp_path}")
     modules = [command[2] for command in started.made]
     assert modules == ["experiments.methods.run", "experiments.r1.run"]
-    assert started.made[1] == [sys.executable, "-m", "experiments.r1.run", "--seeds=3", f"--output={tmp_path}/r1"]
+    assert started.made[1] == [sys.executable, "-m", "experiments.r1.run", "--seeds=1", f"--output={tmp_path}/r1"]
     assert (tmp_path / "RESULTS.md").read_text() == results.build()
 
 
@@ -131,6 +132,25 @@ def test_what_there_is_and_how_long_it_takes(started, tmp_path, capsys):
     told = capsys.readouterr().out
     assert f"1 of 1, about {of_seed} minutes a seed, {of_seed} for 1: python -m experiments.wizardmath.run" in told
     assert started.made[0][3] == "--seeds=1"
+
+
+@pytest.mark.parametrize(("minutes", "asked", "run_seeds"), [(7, [], 3), (14, [], 2), (29, [], 1), (51, [], 1),
+                                                             (51, ["--seeds=4"], 4), (None, [], 3)])
+def test_half_an_hour_is_not_gone_beyond(minutes, asked, run_seeds, started, tmp_path, monkeypatch, capsys):
+    """Unless more seeds are asked for, or a single one takes longer."""
+    one = dataclasses.replace(EXPERIMENTS["minerva"], minutes=minutes)
+    monkeypatch.setitem(EXPERIMENTS, "minerva", one)
+    ask("minerva", f"--output={tmp_path}", *asked)
+    assert f"--seeds={run_seeds}" in started.made[0]
+    left_out = f"{3 - run_seeds} of its 3 seeds are left out, to stay within 30 minutes; --seeds=3 runs them too"
+    assert (left_out in capsys.readouterr().out) == (run_seeds < 3)
+
+
+def test_all_seeds_are_run_for_what_is_kept(started, tmp_path, monkeypatch):
+    monkeypatch.setitem(EXPERIMENTS, "minerva", dataclasses.replace(EXPERIMENTS["minerva"], minutes=20))
+    monkeypatch.setattr(run.results, "publish", lambda name, output: [])
+    ask("minerva", f"--output={tmp_path}", "--publish")
+    assert "--seeds=3" in started.made[0]
 
 
 def test_paper_size_is_started_where_nothing_is_left_to_be_named(started, tmp_path, capsys):
