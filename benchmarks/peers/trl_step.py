@@ -2,7 +2,7 @@
 
     python -m benchmarks.peers.trl_step --model=FOLDER --workload=tiny --lengths=fixed --steps=3 --json=FILE
 
-Runs in an environment of its own (trl.txt). Generation is transformers', as TRL does it without a server.
+Runs in an environment of its own (trl.txt). Generation is transformers', as TRL does it unless told to use vLLM.
 """
 
 from __future__ import annotations

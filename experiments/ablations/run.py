@@ -156,7 +156,7 @@ def differences(results: Mapping[str, Sequence[Mapping]], name: str, measure: st
     return [one[measure] - other[measure] for one, other in pairs]
 
 
-def show(results: Mapping[str, Sequence[Mapping]], arms: Mapping[str, Arm]) -> None:
+def show(results: Mapping[str, Sequence[Mapping]], arms: Mapping[str, Arm] = ARMS) -> None:
     rows = []
     for name, runs in results.items():
         column = lambda key, scale, runs=runs: over_seeds([run[key] for run in runs], scale)  # noqa: E731
@@ -165,7 +165,8 @@ def show(results: Mapping[str, Sequence[Mapping]], arms: Mapping[str, Arm]) -> N
             arms[name].factor, arms[name].label, column("learning", 100), gained, column("pass@1", 100),
             column("kl/reference", 1000), column("ratio/clipped", 100), column("tokens/wrong", 1),
         ])  # fmt: skip
-    columns = ["factor", "", "pass@1 while learning", "− beside", "pass@1", "KL · 1000", "clipped, %", "tokens, wrong"]
+    columns = ["factor", "setting", "pass@1 while learning", "− beside", "pass@1 at the end", "KL · 1000"]
+    columns += ["tokens clipped, %", "tokens of a wrong one"]
     title = f"mean over {len(next(iter(results.values())))} seeds ± 95% interval; differences paired by seed"
     table(title, columns, rows)
 

@@ -13,6 +13,7 @@ import hashlib
 import json
 import os
 import sys
+from collections.abc import Mapping
 from concurrent.futures import as_completed
 from pathlib import Path
 
@@ -60,8 +61,8 @@ def save(folder: ProofFolder, benchmark: str, problem: dict, result: Result) -> 
 
 
 def summarize(rows: dict[str, list[dict]], records: dict[tuple[str, str], dict], folder: ProofFolder) -> None:
-    """Prints solved / total beside the published numbers and names what was not solved; writes results.json: counts,
-    `seconds` of the engine, those of its `longest` statement, and the causes of what was not solved."""
+    """Prints what was not solved, and `show`; writes results.json: counts, `seconds` of the engine, those of its
+    `longest` statement, and the causes of what was not solved."""
     results: dict[str, dict] = {}
     unsolved = []
     for benchmark, problems in rows.items():
@@ -77,12 +78,18 @@ def summarize(rows: dict[str, list[dict]], records: dict[tuple[str, str], dict],
     folder.finish(results)
     if unsolved:
         table("Not solved", ["benchmark", "problem", "cause", "seconds", ""], unsolved)
+    show(results)
+
+
+def show(results: Mapping[str, Mapping]) -> None:
+    """Solved and total beside the published numbers."""
     columns = ["benchmark", "solved", "problems", "published", *RESULTS[1:], "seconds", "longest"]
     lines = []
     for name, row in results.items():
         total = {"imo_ag_30": 30, "jgex_ag_231": 231}[name]
-        told = (row[key] for key in columns[4:])
-        lines.append([name, row["solved"], row["n"], f"{row['published']}/{total}", *told])
+        counts = (row[key] for key in RESULTS[1:])
+        seconds = (f"{row[key]:.1f}" for key in ("seconds", "longest"))
+        lines.append([name, row["solved"], row["n"], f"{row['published']}/{total}", *counts, *seconds])
     table("The engine alone", columns, lines)
 
 

@@ -41,6 +41,17 @@ FLAGS: Spec = {
 CONFIG = "configs/alphageometry.py:tiny"
 STAGES = {"proposer": "trained on synthetic problems", "policy": "… and reinforced by the engine"}
 BEAMS = (1, 8, 32)
+MADE = {
+    "figures": "figures that could be drawn",
+    "conclusions": "true in numbers",
+    "questions": "of these not deduced, and no chance",
+    "different": "different problems",
+    "premises": "their different premises",
+    "problems": "… that are taught",
+    "reinforcement": "… left to reinforcement",
+    "held out": "… held out",
+}
+"""Counts of `synthesis.json`, and that of all problems."""
 SEARCH = ("--depth=3", "--samples=32", "--time_limit=20")
 
 
@@ -58,7 +69,7 @@ def main() -> None:
         results.append(read(folder))
     write_atomic(output / "results.json", json.dumps(results, indent=1) + "\n")
     draw(results, output / "beams.png")
-    show(results)
+    show(results, flags["first_seed"])
 
 
 def prove(folder: Path, stage: str, beam: int, seed: int) -> None:
@@ -101,13 +112,21 @@ def kinds(folder: Path) -> dict[str, dict[str, int]]:
     return {"goals": dict(goals.most_common()), "auxiliary": dict(sorted(auxiliary.items()))}
 
 
-def show(results: Sequence[dict]) -> None:
+def show(results: Sequence[dict], first_seed: int = 1) -> None:
+    made = [one | {"different": sum(one["auxiliary"].values())} for one in (result["synthesis"] for result in results)]
+    rows = [[label, *(f"{one[name]:,}" for one in made)] for name, label in MADE.items()]
+    rows.append(["… that ask for parallels", *(str(one["goals"].get("para", 0)) for one in made)])
+    clauses = [", ".join(f"{count}: {number}" for count, number in one["auxiliary"].items()) for one in made]
+    rows.append(["… by the number of auxiliary clauses", *clauses])
+    table("problems that were made", ["", *(f"seed {first_seed + place}" for place in range(len(made)))], rows)
     rows = []
     for stage, label in STAGES.items():
         of_seeds = [result["stages"][stage] for result in results]
-        cells = [over_seeds([one["sampled"][key] for one in of_seeds], 100) for key in ("pass@1", "pass@8")]
+        sampled = [[one["sampled"][key] for one in of_seeds] for key in ("pass@1", "pass@8")]
+        cells = [f"{over_seeds(of, 100)} ({', '.join(f'{100 * one:.1f}' for one in of)})" for of in sampled]
         rows.append([label, _pooled(of_seeds, "alone"), *cells, *(_pooled(of_seeds, str(beam)) for beam in BEAMS)])
-    heads = ["proposer", "the engine alone", "pass@1", "pass@8", *(f"beam {beam}" for beam in BEAMS)]
+    heads = ["proposer", "the engine alone", "pass@1 (by seed)", "pass@8 (by seed)"]
+    heads += [f"beam {beam}" for beam in BEAMS]
     table(f"held-out problems solved, %, {len(results)} seeds", heads, rows)
 
 

@@ -109,13 +109,13 @@ def _rollouts(folder: Path) -> dict[str, list[float]]:
 
 
 def show(results: Sequence[Mapping]) -> None:
-    title = f"{CONFIG}, held-out prompts, %, mean of {len(results)} seeds ± 95% interval"
+    title = f"{CONFIG}, held-out prompts, mean of {len(results)} seeds ± 95% interval"
     rows = []
     for stage, label in STAGES.items():
         of_seeds = [result["stages"][stage] for result in results]
         told = over_seeds([1 - one["assistant_red_team"][0] for one in of_seeds], 100)
         rows.append([label, told, over_seeds([one["assistant_questions"][0] for one in of_seeds], 100)])
-    table(title, ["stage", *ASKED.values()], rows)
+    table(title, ["stage", *(f"{asked}, %" for asked in ASKED.values())], rows)
     rows = [["AI feedback, pairs of answers", over_seeds([r["feedback"]["agreement"] for r in results], 100)]]
     for name, label in PAIRS.items():
         rows.append(

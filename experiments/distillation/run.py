@@ -38,7 +38,12 @@ ROWS = {
     "student": "student on the teacher's selected completions",
     "on_policy": "student on the teacher's distribution, on its own completions",
 }
-MEASURES = ("pass@1", "maj@4", "format", "tokens/completion")
+MEASURES = {
+    "pass@1": "pass@1, %",
+    "maj@4": "majority of 4, %",
+    "format": "in the asked format, %",
+    "tokens/completion": "tokens of a completion",
+}
 
 
 def main() -> None:
@@ -56,8 +61,12 @@ def main() -> None:
         results.append({"stages": stages, "selected": selected})
     write_atomic(output / "results.json", json.dumps(results, indent=1) + "\n")
     draw(results, output / "distillation.png")
+    show(results)
+
+
+def show(results: Sequence[Mapping]) -> None:
     title = f"{CONFIG}, 3,200 completions each, mean of {len(results)} seeds ± 95% interval"
-    table(title, ["", *MEASURES], table_rows(results, ROWS, MEASURES))
+    table(title, ["", *MEASURES.values()], table_rows(results, ROWS, [*MEASURES]))
 
 
 def draw(results: Sequence[Mapping], file: Path) -> None:

@@ -14,7 +14,7 @@ import json
 import random
 import sys
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 
 from rl_reason.errors import UsageError, run_command
@@ -216,32 +216,38 @@ def main() -> None:
     output.mkdir(parents=True, exist_ok=True)
     versions = {name: importlib.metadata.version(name) for name in ("math-verify", "sympy")}
     results: dict = {"versions": versions, "seeds": SEEDS, "reflexive": {}, "swapped": {}}
-    lines = []
     for name, graders in SETS.items():
         for grader in graders:
             key = f"{name}, {grader}"
-            own = results["reflexive"][key] = reflexive(grader, name, rows[name], workers)
-            other = results["swapped"][key] = swapped(grader, name, rows[name], workers)
-            failed, passed = len(own["not correct"]), len(other["not wrong"])
-            share = 100 * (1 - failed / own["n"])
-            lines.append([name, grader, own["n"], f"{share:.2f}%", failed, len(own["unmarked"])])
-            lines[-1] += [other["n"], other["equal"], passed]
+            results["reflexive"][key] = reflexive(grader, name, rows[name], workers)
+            results["swapped"][key] = swapped(grader, name, rows[name], workers)
     results["choice"] = choices(rows[CHOICES[0]], workers)
     results["labelled"] = labelled(steps, rows["math500"], workers)
     write_atomic(output / "results.json", json.dumps(results, indent=1, ensure_ascii=False) + "\n")
-    columns = ["data", "grader", "rows", "own answer", "others", "unmarked", "swapped pairs", "left out", "not wrong"]
+    if flags["speed"]:
+        results["speed"] = speed(rows)
+        write_atomic(output / "results.json", json.dumps(results, indent=1, ensure_ascii=False) + "\n")
+        draw(results["speed"], output / "speed.png")
+    show(results)
+    print(f"Written to {output}")
+
+
+def show(results: Mapping) -> None:
+    lines = []
+    for key, own in results["reflexive"].items():
+        other, correct = results["swapped"][key], own["n"] - len(own["not correct"])
+        lines.append([*key.split(", "), own["n"], correct, len(own["unmarked"])])
+        lines[-1] += [other["n"], other["equal"], len(other["not wrong"])]
+    columns = ["data", "grader", "rows", "own answer: correct", "no answer marked"]
+    columns += ["swapped pairs", "left out", "of these not wrong"]
     table("Reference solutions", columns, lines)
     forms = [[form, one["n"], len(one["others"])] for form, one in results["choice"].items()]
     table("mmlu_stem, choice", ["named by", "rows", "others"], forms)
     one = results["labelled"]
     agreed = [one["n"], one["rated right"], one["n"] - len(one["disagreements"])]
     table("PRM800K's stated answers, math", ["rated", "as right", "same verdict"], [agreed])
-    if flags["speed"]:
-        results["speed"] = speed(rows)
-        write_atomic(output / "results.json", json.dumps(results, indent=1, ensure_ascii=False) + "\n")
-        draw(results["speed"], output / "speed.png")
+    if "speed" in results:
         table("Gradings a second and core", ["", ""], [[k, f"{v:,.0f}"] for k, v in results["speed"].items()])
-    print(f"Written to {output}")
 
 
 if __name__ == "__main__":

@@ -14,7 +14,7 @@ import resource
 import sys
 import time
 from collections import Counter
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from pathlib import Path
 
 from rl_reason.data.jsonl import read_jsonl
@@ -120,14 +120,22 @@ def main() -> None:
             results["graded"][name] = [one for one in made if one]
     results["speed"] = {name: measure(rows, flags["workers"]) for name, rows in data.items()}
     write_atomic(Path(flags["output"]) / "results.json", json.dumps(results, indent=2) + "\n")
-    for name, graded in results["graded"].items():
-        lines = [[one["kind"], one["n"], *(one[verdict] for verdict in VERDICTS), ", ".join(one["odd"][:8])]
-                 for one in graded]  # fmt: skip
-        table(name, ["", "n", *VERDICTS, "not as expected"], [[str(cell) for cell in line] for line in lines])
+    show(results)
+
+
+def show(results: Mapping) -> None:
+    graded = {name: {one["kind"]: one for one in made} for name, made in results["graded"].items()}
+    passed = lambda one: f"{one['correct']} of {one['n']}" if one else ""  # noqa: E731
+    lines = [[name, *(passed(made.get(kind)) for kind in KINDS)] for name, made in graded.items()]
+    table("programs that pass", ["", *KINDS], lines)
+    odd = [[name, kind, ", ".join(one["odd"][:8])] for name, of in graded.items() for kind, one in of.items()]
+    table("not as expected", ["", "", "problems"], [line for line in odd if line[-1]])
     lines = [
         [name, f"{one['programs_a_second']:.0f}", f"{one['cpu_ms']:.1f}"] for name, one in results["speed"].items()
     ]
-    table(f"{flags['workers']} workers", ["", "programs/s", "CPU ms of a program"], lines)
+    workers = next(iter(results["speed"].values()))["workers"]
+    columns = ["", "programs a second", "CPU ms of a program, all its processes"]
+    table(f"{workers} workers", columns, lines)
 
 
 if __name__ == "__main__":

@@ -32,7 +32,7 @@ FLAGS: Spec = {
     "config": (str, "configs/grpo_math.py:tiny", "the experiment"),
     "draw": (bool, False, "run nothing; read the results that are there"),
 }
-MEASURES = ("pass@1", "pass@8", "maj@8", "format", "tokens/completion")
+SHARES = ("pass@1", "pass@8", "maj@8", "format")
 SIZES = (1, 2, 4, 8)
 """Samples of a problem."""
 
@@ -57,12 +57,22 @@ def main() -> None:
     else:
         raise UsageError(f"--draw: {kept} is not there; expected the results of a run with --output={output}")
     draw(results, output / "grpo_tiny.png")
+    show(results)
+
+
+def show(results: Sequence[Mapping]) -> None:
     rows = []
     for result in results:
-        before, after = result["before"], result["after"]
-        shares = [f"{before[name]:.3f} → {after[name]:.3f}" for name in MEASURES[:-1]]
-        rows.append([result["seed"], *shares, f"{before[MEASURES[-1]]:.1f} → {after[MEASURES[-1]]:.1f}"])
-    table(f"{flags['config']}, before → after", ["seed", *MEASURES], rows)
+        ends = result["before"], result["after"]
+        told = [" → ".join(f"{100 * one[name]:.1f}%{_interval(one, name)}" for one in ends) for name in SHARES]
+        rows.append([result["seed"], *told, " → ".join(f"{one['tokens/completion']:.1f}" for one in ends)])
+    columns = ["seed", "pass@1 [95% interval]", *SHARES[1:], "tokens of a completion"]
+    table("held-out problems, before → after", columns, rows)
+
+
+def _interval(record: Mapping, name: str) -> str:
+    low, high = record["pass@1_ci95"]
+    return f" [{100 * low:.1f}, {100 * high:.1f}]" if name == "pass@1" else ""
 
 
 def draw(results: Sequence[Mapping], file: Path) -> None:

@@ -13,7 +13,7 @@ import os
 import subprocess
 import sys
 from collections import Counter
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 
 from rl_reason.data import sources
@@ -80,12 +80,17 @@ def main() -> None:
         write_atomic(file, "".join(json.dumps(row) + "\n" for row in rows))
         results[name] = compare(_ours(flags, file, output / f"{name}_ours"), _theirs(flags, name, file, output))
     write_atomic(output / "results.json", json.dumps(results, indent=2) + "\n")
+    show(results)
+
+
+def show(results: Mapping) -> None:
     rows = [
         [name, made["n"], made["ours"], made["theirs"], made["same_completion"], made["same_verdict"]]
         for name, made in results.items()
         if name in DATA
     ]
-    table("right answers", ["", "problems", "rl_reason", "harness", "same completion", "same verdict"], rows)
+    columns = ["", "problems", "right here", "right there", "same completion", "same verdict"]
+    table("rl_reason (here) and lm-evaluation-harness (there)", columns, rows)
 
 
 def _prompt(problem: dict, begun: bool) -> str:

@@ -9,6 +9,7 @@ stopped. Writes OUTPUT/results.json, OUTPUT/minerva.png and prints the tables.
 from __future__ import annotations
 
 import json
+import math
 import sys
 from collections.abc import Mapping, Sequence
 from pathlib import Path
@@ -17,6 +18,7 @@ import numpy as np
 from matplotlib.backends.backend_agg import FigureCanvasAgg
 from matplotlib.figure import Figure
 
+from experiments.methods.run import interval
 from experiments.pipelines import over_seeds, train
 from rl_reason.errors import run_command
 from rl_reason.runtime.curves import COLORS
@@ -45,7 +47,12 @@ ARMS: dict[str, tuple[str, tuple[str, ...]]] = {
     "general": ("remarks alone", (f"--config.documents.sources={alone('remarks')}",)),
 }
 """Name → label, and what is changed in the config."""
-ANSWERS = ("greedy", "pass@1", "maj@4", "maj@16")
+ANSWERS = {
+    "greedy": "greedy, %",
+    "pass@1": "one sample, %",
+    "maj@4": "majority of 4, %",
+    "maj@16": "majority of 16, %",
+}
 SOURCES = ("exercises", "remarks")
 
 
@@ -62,7 +69,7 @@ def main() -> None:
             results.setdefault(name, []).append(read(folder))
     write_atomic(output / "results.json", json.dumps(results, indent=1) + "\n")
     draw(results, output / "minerva.png")
-    show(results, flags["seeds"])
+    show(results)
 
 
 def read(folder: Path) -> dict:
@@ -77,20 +84,27 @@ def read(folder: Path) -> dict:
     return {"answers": answered, "perplexity": of_sources}
 
 
-def show(results: Mapping[str, Sequence[dict]], seeds: int) -> None:
-    runs = {"before": [run["answers"][0] for run in results[MIXTURE]]}
-    runs |= {ARMS[name][0]: [run["answers"][-1] for run in of_arm] for name, of_arm in results.items()}
-    rows = [[label, *(over_seeds([one[k] for one in of], 100) for k in ANSWERS)] for label, of in runs.items()]
+def show(results: Mapping[str, Sequence[dict]]) -> None:
+    rows = [["before", *_cells(results[MIXTURE], 0)]]
+    rows += [[ARMS[name][0], *_cells(runs, -1)] for name, runs in results.items()]
+    seeds = len(results[MIXTURE])
+    columns = ["learned from", *ANSWERS.values(), *(f"perplexity of {name}" for name in SOURCES)]
+    table(f"few-shot answers, and held-out documents, mean of {seeds} seeds ± 95% interval", columns, rows)
     gains = [run["answers"][-1]["maj@16"] - run["answers"][-1]["greedy"] for run in results[MIXTURE]]
-    title = f"few-shot answers, %, mean of {seeds} seeds ± 95% interval"
-    table(title, ["learned from", *ANSWERS], rows)
     print(f"majority of 16 less greedy, {ARMS[MIXTURE][0]}: {over_seeds(gains, 100)} points")
-    of_sources = {"before": [run["perplexity"] for run in results[MIXTURE]]}
-    rows = [["before", *(over_seeds([one[k][0]["perplexity"] for one in of_sources["before"]]) for k in SOURCES)]]
-    for name, of_arm in results.items():
-        cells = [over_seeds([run["perplexity"][k][-1]["perplexity"] for run in of_arm]) for k in SOURCES]
-        rows.append([ARMS[name][0], *cells])
-    table("perplexity of held-out documents", ["learned from", *SOURCES], rows)
+
+
+def _cells(runs: Sequence[Mapping], place: int) -> list[str]:
+    """Of one evaluation of each run, the first or the last."""
+    answers = [over_seeds([run["answers"][place][name] for run in runs], 100) for name in ANSWERS]
+    of_sources = [[run["perplexity"][name][place]["perplexity"] for run in runs] for name in SOURCES]
+    return [*answers, *(_perplexity(*interval(values)) for values in of_sources)]
+
+
+def _perplexity(middle: float, width: float) -> str:
+    """Between 1 and all that there is: in hundredths only where it is near 1."""
+    digits = 2 if middle < 100 else 0
+    return f"{middle:.{digits}f}" + ("" if math.isnan(width) else f" ± {width:.{digits}f}")
 
 
 def draw(results: Mapping[str, Sequence[dict]], file: Path) -> None:

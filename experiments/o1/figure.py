@@ -81,16 +81,19 @@ def show(results: Mapping) -> None:
         compute = [f"{np.mean(one[name]):.2f}" for name in ("total", "policy")]
         rows.append([one["step"], *compute, _with_interval(one["pass@1"]), _with_interval(one["maj@8"])])
     title = f"training, held-out problems, mean over {results['seeds']} seeds ± 95% interval"
-    table(title, ["step", "TFLOP", "of the policy alone", "pass@1, %", "maj@8, %"], rows)
+    table(title, ["step", "TFLOP", "of these the policy's", "pass@1, %", "majority of 8, %"], rows)
     rows = []
-    for step, methods in results["test_time"].items():
-        for name, label in LABELS.items():
-            for point in methods[name]:
-                low, high = (100 * bound for bound in point["ci95"])
-                solved = f"{100 * point['accuracy']:.1f} [{low:.1f}, {high:.1f}]"
-                rows.append([step, label, point["size"], f"{point['drawn']:.0f}", f"{point['read']:.0f}", solved])
-    columns = ["policy of step", "method", "size", "tokens drawn", "tokens read", "solved, %"]
-    table("test time, [95% interval over problems]", columns, rows)
+    policies = results["test_time"]
+    for name, label in LABELS.items():
+        for points in zip(*(methods[name] for methods in policies.values()), strict=True):
+            rows.append([label, points[0]["size"], *map(_solved, points)])
+    columns = ["method", "size", *(f"policy of step {step}" for step in policies)]
+    table("solved at test time, %, [95% interval over problems] (tokens drawn)", columns, rows)
+
+
+def _solved(point: Mapping) -> str:
+    low, high = (100 * bound for bound in point["ci95"])
+    return f"{100 * point['accuracy']:.1f} [{low:.1f}, {high:.1f}] ({point['drawn']:.0f})"
 
 
 def _with_interval(values: Sequence[float]) -> str:

@@ -36,6 +36,8 @@ FLAGS: Spec = {
     "output": (Path, Path("runs/paradigm"), "a folder for results.json and paradigm.png"),
 }
 SIZES = (Sizes(), Sizes(questions=2, group=8, prompt=3, completion=12, micro_batch=4))
+KEYS = {"data": "data source", "reward": "reward", "coefficient": "GC"}
+"""Of the table: name in the results → head."""
 TOLERANCE = 1e-5
 """Of float32: relative, of the gradient of each weight."""
 ON_POLICY = "outputs of the policy"
@@ -93,10 +95,11 @@ def show(results: Mapping[str, Mapping]) -> None:
     rows = []
     for name, one in results.items():
         paper, code = one["paper"] or {}, one["code"]
-        cells = [f"{paper.get(key, '–')}\n{code[key].splitlines()[0]}" for key in ("data", "reward", "coefficient")]
-        rows.append([name, *cells, code["reduction"], f"{one['difference']:.1e}"])
-    columns = ["method", "data source", "reward", "GC", "w by", "relative difference"]
-    title = "DeepSeekMath's table (above) and the code's (below); gradient of the loss beside Σ w · GC · ∇log π"
+        cells = [told for key in KEYS for told in (paper.get(key, "–"), code[key].splitlines()[0])]
+        rows.append([name, *cells, code["reduction"], f"{1e6 * one['difference']:.1f}"])
+    columns = [head for key in KEYS.values() for head in (f"paper: {key}", key)]
+    columns = ["method", *columns, "w by", "difference · 10⁶"]
+    title = "DeepSeekMath's table and the code's; gradient of the loss beside Σ w · GC · ∇log π, relative"
     table(title, columns, rows)
 
 

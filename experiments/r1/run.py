@@ -11,7 +11,7 @@ from __future__ import annotations
 
 import json
 import sys
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 
 import numpy as np
@@ -44,8 +44,26 @@ STAGES = {
     "tuned": "fine-tuned on what was selected",
     "all": "all scenarios",
 }
-MEASURES = ("pass@1", "maj@4", "language/mixed", "language/mixed/en", "language/mixed/zh", "pass@1/en", "pass@1/zh")
-MEASURES += ("tokens/completion",)
+MEASURES = {
+    "pass@1": "pass@1, %",
+    "maj@4": "majority of 4, %",
+    "language/mixed": "mixing, %",
+    "language/mixed/en": "… asked in English",
+    "language/mixed/zh": "… asked in Chinese",
+    "pass@1/en": "pass@1, in English",
+    "pass@1/zh": "pass@1, in Chinese",
+    "tokens/completion": "tokens",
+}
+COMPARED = (
+    ("pass@1", "cold_start", "zero"),
+    ("pass@1", "reasoning", "cold_start"),
+    ("pass@1", "tuned", "reasoning"),
+    ("pass@1", "all", "zero"),
+    ("pass@1", "reasoning", WITHOUT),
+    ("maj@4", "reasoning", WITHOUT),
+    ("language/mixed", "reasoning", WITHOUT),
+)
+"""A measure, and the two stages that are compared in it."""
 
 
 def main() -> None:
@@ -61,18 +79,25 @@ def main() -> None:
         results.append(read(folder, output / f"seed{seed}_{WITHOUT}"))
     write_atomic(output / "results.json", json.dumps(results, indent=1) + "\n")
     draw(results, output / "r1.png")
-    rows = table_rows(results, STAGES, MEASURES)
-    table(f"{CONFIG}, mean of {len(results)} seeds ± 95% interval", ["stage", *MEASURES], rows)
-    rows = [[name, over_seeds(_costs(results, name), 100)] for name in ("pass@1", "maj@4", "language/mixed")]
-    table("reasoning less the same without the language reward, by seed", ["", "points"], rows)
+    show(results)
+
+
+def show(results: Sequence[Mapping]) -> None:
+    rows = table_rows(results, STAGES, [*MEASURES])
+    table(f"{CONFIG}, mean of {len(results)} seeds ± 95% interval", ["stage", *MEASURES.values()], rows)
+    rows = [
+        [MEASURES[measure], STAGES[later], STAGES[earlier], over_seeds(_gains(results, measure, later, earlier), 100)]
+        for measure, later, earlier in COMPARED
+    ]
+    table("differences, paired by seed", ["", "later", "less", "points"], rows)
     replies = [[when, over_seeds([result["replies"][when] for result in results])] for when in ("joining", "last")]
     table("replies to requests, score of the preference model while 'all' runs", ["steps", "score"], replies)
 
 
-def _costs(results: Sequence[dict], measure: str) -> list[float]:
-    """What the reward for one language has changed in a measure, of each seed."""
-    after = [[result["stages"][stage]["after"][measure] for stage in ("reasoning", WITHOUT)] for result in results]
-    return [rewarded - without for rewarded, without in after]
+def _gains(results: Sequence[Mapping], measure: str, later: str, earlier: str) -> list[float]:
+    """Of each seed."""
+    after = [[result["stages"][stage]["after"][measure] for stage in (later, earlier)] for result in results]
+    return [a - b for a, b in after]
 
 
 def read(folder: Path, without: Path) -> dict:

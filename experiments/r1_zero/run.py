@@ -14,6 +14,7 @@ import sys
 import time
 from collections.abc import Sequence
 from pathlib import Path
+from statistics import mean
 
 import numpy as np
 from matplotlib.axes import Axes
@@ -37,7 +38,19 @@ FLAGS: Spec = {
     "draw": (bool, False, "run nothing; read the runs that are there"),
 }
 SHARES = ("pass@1", "pass@8", "maj@8", "format", "correction/rate")
-MEASURES = (*SHARES, "tokens/completion", "tokens/right", "tokens/wrong", "reflection/words")
+MEASURES = {
+    "pass@1": "pass@1, %",
+    "pass@8": "pass@8, %",
+    "maj@8": "majority of 8, %",
+    "format": "in the asked format, %",
+    "correction/rate": "completions that correct a calculation, %",
+    "tokens/completion": "tokens of a completion",
+    "tokens/right": "tokens of a right one",
+    "tokens/wrong": "tokens of a wrong one",
+    "reflection/words": "words of reflection in a completion",
+}
+DIGITS = {"correction/rate": 2, "reflection/words": 3}
+"""Behind the point; of the others one."""
 TRAINED = (
     "tokens/completion", "tokens/right", "tokens/wrong", "sampling/limit", "reflection/words", "correction/rate",
     "correction/undone",
@@ -56,7 +69,7 @@ def main() -> None:
         results.append({"seed": seed, "seconds": round(time.monotonic() - began, 1), **_read(folder)})
     write_atomic(output / "results.json", json.dumps(results, indent=2) + "\n")
     draw(results, output / "r1_zero.png")
-    show(flags["config"], results)
+    show(results)
 
 
 def _read(folder: Path) -> dict:
@@ -73,33 +86,37 @@ def _read(folder: Path) -> dict:
     }
 
 
-def show(config: str, results: Sequence[dict]) -> None:
-    """A row a seed, and the gains with their interval over seeds."""
+def show(results: Sequence[dict]) -> None:
+    """A row a seed, and the means with the interval of the gains over seeds."""
     rows = []
     for result in results:
         before, after = result["evaluations"][0], result["evaluations"][-1]
-        rows.append([result["seed"], *(f"{_cell(before, name)} → {_cell(after, name)}" for name in MEASURES)])
-    table(f"{config}, before → after", ["seed", *MEASURES], rows)
+        rows.append([result["seed"], *(_pair(before.get(name), after.get(name), name) for name in MEASURES)])
+    table("before → after", ["seed", *MEASURES.values()], rows)
     gains = []
-    for name in MEASURES:
+    for name, label in MEASURES.items():
         ends = [(result["evaluations"][0].get(name), result["evaluations"][-1].get(name)) for result in results]
-        differences = [after - before for before, after in ends if before is not None and after is not None]
-        if not differences:
-            continue
-        scale = 100 if name in SHARES else 1
-        middle, width = interval([scale * difference for difference in differences])
-        unit = "points" if name in SHARES else "tokens" if name.startswith("tokens") else "words"
-        digits = 3 if unit == "words" else 1
-        told = "" if math.isnan(width) else f" ± {width:.{digits}f}"
-        gains.append([name, f"{middle:+.{digits}f}{told}", unit])
-    table(f"after − before, mean of {len(results)} seeds ± 95% interval", ["", "difference", ""], gains)
+        known = [(before, after) for before, after in ends if before is not None and after is not None]
+        if known:
+            befores, afters = zip(*known, strict=True)
+            gain = _gain([after - before for before, after in known], name)
+            gains.append([label, _pair(mean(befores), mean(afters), name), gain])
+    ahead = [result["evaluations"][-1]["maj@8"] - result["evaluations"][-1]["pass@1"] for result in results]
+    gains.append(["majority of 8 − pass@1, after, %", "", _gain(ahead, "maj@8")])
+    table(f"mean of {len(results)} seeds ± 95% interval", ["", "before → after", "difference"], gains)
 
 
-def _cell(record: dict, name: str) -> str:
-    value = record.get(name)
-    if value is None:
-        return "–"
-    return f"{100 * value:.1f}%" if name in SHARES else f"{value:.1f}" if name.startswith("tokens") else f"{value:.3f}"
+def _pair(before: float | None, after: float | None, name: str) -> str:
+    return " → ".join("–" if value is None else _told(value, name) for value in (before, after))
+
+
+def _gain(values: Sequence[float], name: str) -> str:
+    middle, width = interval(values)
+    return _told(middle, name, "+") + ("" if math.isnan(width) else f" ± {_told(width, name)}")
+
+
+def _told(value: float, name: str, sign: str = "") -> str:
+    return f"{value * (100 if name in SHARES else 1):{sign}.{DIGITS.get(name, 1)}f}"
 
 
 def draw(results: Sequence[dict], file: Path) -> None:

@@ -116,8 +116,9 @@ def show(results: Sequence[dict]) -> None:
         limited = [values for run in runs for values in run["staleness"]["ratio/correction_limited"]]
         rows[-1] += [f"{mean(stale):.4f}", f"{100 * mean(limited):.2f}%"] if stale else ["", ""]
     seeds = len(of(results, "ahead"))
-    title = f"held-out, mean over {seeds} seeds ± 95% interval"
-    table(title, ["sampling", "pass@1", "pass@8", "staleness (nats a token)", "weights at the limit"], rows)
+    title = f"mean over {seeds} seeds ± 95% interval"
+    columns = ["sampling", "held-out pass@1, %", "pass@8, %", "staleness, nats a token", "weights at the limit"]
+    table(title, columns, rows)
     pairs = zip(of(results, "in turn"), of(results, "ahead"), strict=True)
     print(f"pass@1, ahead − in turn: {_with_interval([b['after']['pass@1'] - a['after']['pass@1'] for a, b in pairs])}")
     times = []
@@ -126,7 +127,7 @@ def show(results: Sequence[dict]) -> None:
             timed = of(results, order, grader)[0]
             phases = [f"{timed['phases_s'][phase]:.2f}" for phase in PHASES]
             times.append([grader, order, f"{timed['step_s']:.2f}", *phases])
-    table("seconds of a step of seed 0, median", ["grader", "sampling", "step", *PHASES], times)
+    table("seconds of a step of seed 0, median", ["grader", "sampling", "a step, s", *PHASES], times)
 
 
 def _with_interval(values: Sequence[float]) -> str:

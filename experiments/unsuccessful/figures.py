@@ -56,7 +56,15 @@ def draw_rounds(results: Mapping[str, Sequence[Sequence[dict]]], file: Path) -> 
     figure.savefig(file, dpi=130)
 
 
-def show_hacking(results: Mapping[str, Sequence[dict]]) -> None:
+def show(results: Mapping[str, Mapping]) -> None:
+    """The parts that there are."""
+    if "hacking" in results:
+        _show_hacking(results["hacking"])
+    if "search" in results:
+        _show_rounds(results["search"])
+
+
+def _show_hacking(results: Mapping[str, Sequence[dict]]) -> None:
     rows = []
     for name, runs in results.items():
         cells = []
@@ -74,7 +82,7 @@ def show_hacking(results: Mapping[str, Sequence[dict]]) -> None:
     table(title, ["maximized", *heads, f"from {SHARES[1]:.0%} to the end"], rows)
 
 
-def show_rounds(results: Mapping[str, Sequence[Sequence[dict]]]) -> None:
+def _show_rounds(results: Mapping[str, Sequence[Sequence[dict]]]) -> None:
     rows = []
     for arm, runs in results.items():
         for same in zip(*runs, strict=True):

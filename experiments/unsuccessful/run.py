@@ -66,13 +66,12 @@ def main() -> None:
             name: [hacking.read(output / f"seed{seed}" / "hacking", name) for seed in seeds] for name in hacking.ARMS
         }
         figures.draw_hacking(results["hacking"], output / "hacking.png")
-        figures.show_hacking(results["hacking"])
     if "search" in parts:
         of_seeds = [search_data.read(output / f"seed{seed}" / "search", flags["rounds"]) for seed in seeds]
         results["search"] = {arm: [made[arm] for made in of_seeds] for arm in search_data.ARMS}
         figures.draw_rounds(results["search"], output / "rounds.png")
-        figures.show_rounds(results["search"])
     write_atomic(output / "results.json", json.dumps(results, indent=1) + "\n")
+    figures.show(results)
 
 
 def _check_same(file: Path, asked: dict[str, int]) -> None:

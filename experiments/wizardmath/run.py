@@ -2,15 +2,16 @@
 
     python -m experiments.wizardmath.run --seeds=3 --output=runs/wizardmath
 
-Each seed is the pipeline `configs/wizardmath.py:tiny` in a folder of its own; the same command again goes on where it
-stopped. Writes OUTPUT/results.json, OUTPUT/wizardmath.png and prints the table.
+Each seed is the pipeline `configs/wizardmath.py:tiny` and, for the lines of evolution by themselves, `lines.py` here,
+each in a folder of its own; the same command again goes on where it stopped. Writes OUTPUT/results.json,
+OUTPUT/wizardmath.png and prints the tables.
 """
 
 from __future__ import annotations
 
 import json
 import sys
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 
 import numpy as np
@@ -31,7 +32,7 @@ FLAGS: Spec = {
     "output": (str, "runs/wizardmath", "a folder for each seed, results.json and wizardmath.png"),
     "draw": (bool, False, "run nothing; read the runs that are there"),
 }
-CONFIG = "configs/wizardmath.py:tiny"
+CONFIG, LINES = "configs/wizardmath.py:tiny", "experiments/wizardmath/lines.py"
 STAGES = {
     "start": "shipped model",
     "tuned_original": "original problems",
@@ -40,7 +41,21 @@ STAGES = {
     "product": "PPO, instruction × product of steps",
     "minimum": "PPO, instruction × least step",
 }
+TUNED = {name: label for name, label in STAGES.items() if name.startswith("tuned_")}
 HELD_OUT = {"word_problems": "as they were", "harder_word_problems": "harder"}
+PAIRS = {
+    "stages": (
+        ("tuned_downward", "tuned_original"),
+        ("tuned_upward", "tuned_downward"),
+        ("product", "tuned_upward"),
+        ("minimum", "tuned_upward"),
+    ),
+    "lines": (("tuned_downward", "tuned_original"), ("tuned_upward", "tuned_downward")),
+}
+"""Of the pipeline and of the lines by themselves, later and earlier: each is said to be ahead. PPO begins from the
+model of all three pools, with either reward."""
+PARTS = {"stages": "", "lines": ", by itself"}
+"""What is added where either is spoken of."""
 JUDGES = ("instruction_model", "process_model")
 
 
@@ -50,9 +65,12 @@ def main() -> None:
     seeds = range(flags["first_seed"], flags["first_seed"] + flags["seeds"])
     results = []
     for seed in seeds:
+        folder, lines = output / f"seed{seed}", output / f"seed{seed}_lines"
         if not flags["draw"]:
-            train(CONFIG, seed, output / f"seed{seed}")
-        results.append(read(output / f"seed{seed}"))
+            train(CONFIG, seed, folder)
+            train(LINES, seed, lines)
+        results.append(read(folder) | {"lines": {name: _evaluations(lines / name)[1] for name in TUNED}})
+        results[-1]["seconds"] += _seconds(lines)
     write_atomic(output / "results.json", json.dumps(results, indent=1) + "\n")
     draw(results, output / "wizardmath.png")
     show(results)
@@ -72,8 +90,12 @@ def read(folder: Path) -> dict:
         "stages": stages,
         "judges": {name: {key: record[key] for key in ("accuracy", "auc")} for name, record in judged.items()},
         "cleaning": kept,
-        "seconds": sum(stage["seconds"] for stage in json.loads((folder / "stages.json").read_text()).values()),
+        "seconds": _seconds(folder),
     }
+
+
+def _seconds(folder: Path) -> float:
+    return sum(stage["seconds"] for stage in json.loads((folder / "stages.json").read_text()).values())
 
 
 def _evaluations(folder: Path) -> tuple[dict, dict]:
@@ -88,42 +110,52 @@ def _evaluations(folder: Path) -> tuple[dict, dict]:
 
 
 def show(results: Sequence[dict]) -> None:
-    rows = []
-    for stage, label in STAGES.items():
-        of_seeds = [result["stages"][stage] for result in results]
-        cells = [
-            over_seeds([one[name][key] for one in of_seeds], 100) for key in ("pass@1", "maj@4") for name in HELD_OUT
-        ]
-        rows.append([label, *cells])
-    heads = [f"{key}, {label}" for key in ("pass@1", "maj@4") for label in HELD_OUT.values()]
-    title = f"{CONFIG}, held-out problems, %, mean of {len(results)} seeds ± 95% interval"
-    table(title, ["learned from", *heads], rows)
-    rows = []
-    tuned = [name for name in STAGES if name != "start"]
-    # PPO begins from the model of all three pools, with either reward.
-    steps = [*zip(tuned[:2], tuned[1:3], strict=True), *((tuned[2], name) for name in tuned[3:])]
-    for before, after in steps:
+    measured = f"held-out problems, %, mean of {len(results)} seeds ± 95% interval"
+    table(f"{CONFIG}, {measured}", ["learned from", *HEADS], rows([result["stages"] for result in results], STAGES))
+    table(f"{LINES}, {measured}", ["learned from", *HEADS], rows([result["lines"] for result in results], TUNED))
+    gained = []
+    for part, later, earlier in ((part, *pair) for part, pairs in PAIRS.items() for pair in pairs):
+        what = f"{STAGES[later]} less {STAGES[earlier]}{PARTS[part]}"
         for name, label in HELD_OUT.items():
-            gains = [r["stages"][after][name]["pass@1"] - r["stages"][before][name]["pass@1"] for r in results]
-            rows.append([f"{STAGES[after]} less {STAGES[before]}", label, over_seeds(gains, 100)])
-    table("points of pass@1, paired by seed", ["", "problems", "points"], rows)
+            gained.append([what, label, over_seeds(gains(results, part, later, earlier, name), 100)])
+    table("points of pass@1, paired by seed", ["", "problems", "points"], gained)
+
+
+HEADS = [f"{label}, {measure}" for measure in ("pass@1", "maj@4") for label in HELD_OUT.values()]
+
+
+def rows(results: Sequence[Mapping], stages: Mapping[str, str]) -> list[list[str]]:
+    """Of each stage pass@1 and maj@4 on either set of problems, over seeds."""
+    made = []
+    for stage, label in stages.items():
+        of_seeds = [result[stage] for result in results]
+        cells = [over_seeds([one[name][m] for one in of_seeds], 100) for m in ("pass@1", "maj@4") for name in HELD_OUT]
+        made.append([label, *cells])
+    return made
+
+
+def gains(results: Sequence[Mapping], part: str, later: str, earlier: str, problems: str) -> list[float]:
+    """Of each seed what a stage has more than another one, pass@1."""
+    return [one[part][later][problems]["pass@1"] - one[part][earlier][problems]["pass@1"] for one in results]
 
 
 def draw(results: Sequence[dict], file: Path) -> None:
-    """Accuracy after each stage: the seeds, and their mean."""
-    figure = Figure(figsize=(9, 4), layout="constrained")
+    """Accuracy after each stage of the pipeline and after each line by itself: the seeds, and their mean."""
+    figure = Figure(figsize=(9, 5), layout="constrained")
     FigureCanvasAgg(figure)
-    axes = figure.add_subplot()
-    places = np.arange(len(STAGES))
-    for (name, label), color in zip(HELD_OUT.items(), COLORS, strict=False):
-        values = np.array([[100 * result["stages"][stage][name]["pass@1"] for stage in STAGES] for result in results])
-        axes.plot(values.T, places, ".", color=color, alpha=0.4)
-        axes.plot(values.mean(axis=0), places, "o", color=color, label=f"problems {label}")
-    axes.set(title="Held-out problems", xlabel="right answers, % (pass@1)", xlim=(-2, 102))
-    axes.set_yticks(places, STAGES.values())
-    axes.invert_yaxis()
-    axes.grid(alpha=0.3)
-    axes.legend(fontsize=9)
+    panels = figure.subplots(2, 1, sharex=True, height_ratios=(len(STAGES), len(TUNED)))
+    titles = ("Held-out problems: the pipeline", "the lines by themselves, fine-tuned for longer")
+    for axes, part, stages, title in zip(panels, ("stages", "lines"), (STAGES, TUNED), titles, strict=True):
+        places = np.arange(len(stages))
+        for (name, label), color in zip(HELD_OUT.items(), COLORS, strict=False):
+            values = np.array([[100 * result[part][stage][name]["pass@1"] for stage in stages] for result in results])
+            axes.plot(values.T, places, ".", color=color, alpha=0.4)
+            axes.plot(values.mean(axis=0), places, "o", color=color, label=f"problems {label}")
+        axes.set(title=title, xlim=(-2, 102), ylim=(len(stages) - 0.5, -0.5))
+        axes.set_yticks(places, stages.values())
+        axes.grid(alpha=0.3)
+    panels[0].legend(fontsize=9)
+    panels[1].set_xlabel("right answers, % (pass@1)")
     figure.savefig(file, dpi=130)
 
 

@@ -30,6 +30,6 @@ def test_reads_draws_and_tells(runs, capsys, monkeypatch):
     assert results == json.loads(json.dumps(results))
     run.draw(results, runs / "minerva.png")
     assert (runs / "minerva.png").read_bytes().startswith(b"\x89PNG")
-    run.show(results, 2)
+    run.show(results)
     told = capsys.readouterr().out
     assert "55.0 ± 63.5" in told and "majority of 16 less greedy, exercises and remarks: 10.0 ± 0.0 points" in told

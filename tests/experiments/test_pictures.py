@@ -46,4 +46,4 @@ def test_draws_without_a_run(tmp_path, monkeypatch, capsys):
         grpo_tiny.main()
     (tmp_path / "results.json").write_bytes((HERE / "grpo_tiny" / "results.json").read_bytes())
     grpo_tiny.main()
-    assert size(tmp_path / "grpo_tiny.png") and "0.213 → 0.953" in capsys.readouterr().out
+    assert size(tmp_path / "grpo_tiny.png") and "21.3% [20.1, 22.7] → 95.3%" in capsys.readouterr().out
