@@ -28,8 +28,9 @@ a fixed set has none; one seed decides nothing. Of so many lines at 95% a few ar
 The papers' numbers are of models thousands of times as large, on other problems: what is compared is the direction.
 Where a paper says "as good" or "flat" without a number, {NEAR:g} points either way are taken; these and all other
 bounds but 0 are ours, and were set when the results were known. Models, problems, samples and what cannot be seen at
-this size stand in the README of each experiment. `--seeds=1` runs one seed, where three take too long, and
-`python -m experiments.run NAME --scale=full` prints what gives the table at the papers' size.
+this size stand in the README of each experiment. `python -m
+experiments.run NAME` runs as many of three seeds as take half an hour, with `--seeds=3` all, and with `--scale=full`
+prints the trainings, evaluations and searches of the papers' size.
 """
 
 
