@@ -1,5 +1,6 @@
 """`python -m benchmarks.report [--steps=200] [--samples=20000] [--repeats=3] [--json=FILE]`: how long the report page
-of a long run takes to open in Chromium, beside the 3 s that it may take.
+of a long run takes to open in Chromium. Where the table of samples can be used later than after 3 s, or the page's main
+thread computes for longer, it fails behind its own table.
 
 The run is made here: metrics as a run has them, completions that are made of worked solutions, cut into tokens by the
 shipped tokenizer, with a log-probability of each token under policy and reference. Seconds are those of the page, from
@@ -33,7 +34,8 @@ if TYPE_CHECKING:
     from playwright.sync_api import CDPSession, Page
 
 LIMIT = 3.0
-"""Seconds."""
+"""Seconds, of each of `LIMITED`."""
+LIMITED = {"samples_s": "table of samples can be used", "thread_s": "processor time of its main thread"}
 GROUP = 10
 TOKENIZER = "checkpoints/tiny"
 FLAGS: Spec = {
@@ -74,6 +76,9 @@ def main() -> None:
     if flags["json"]:
         write_atomic(Path(flags["json"]), json.dumps(made, indent=2) + "\n")
     _show(made)
+    late = [f"{name}: {made[key]:.2f} s" for key, name in LIMITED.items() if made[key] > LIMIT]
+    if late:
+        raise RunError(f"{', '.join(late)}; expected at most {LIMIT:g} s")
 
 
 def _opened(page: Path, repeats: int) -> dict[str, float]:
@@ -110,14 +115,15 @@ _SEARCH = """() => {
 
 
 def _show(made: dict) -> None:
-    rows = [
-        ["table of samples can be used", f"{made['samples_s']:.2f} s", f"{LIMIT:g} s"],
-        ["everything in view is drawn", f"{made['ready_s']:.2f} s", f"{LIMIT:g} s"],
-        ["processor time of its main thread", f"{made['thread_s']:.2f} s", ""],
-        ["search of a text in all samples", f"{made['search_s']:.2f} s", ""],
-        ["the page is written", f"{made['write_s']:.2f} s", ""],
-        ["size of the page", f"{made['page_bytes'] / 2**20:.1f} MiB", ""],
-    ]
+    seconds = {
+        "samples_s": LIMITED["samples_s"],
+        "ready_s": "everything in view is drawn",
+        "thread_s": LIMITED["thread_s"],
+        "search_s": "search of a text in all samples",
+        "write_s": "the page is written",
+    }
+    rows = [[name, f"{made[key]:.2f} s", f"{LIMIT:g} s" * (key in LIMITED)] for key, name in seconds.items()]
+    rows.append(["size of the page", f"{made['page_bytes'] / 2**20:.1f} MiB", ""])
     title = (
         f"{made['steps']} steps, {made['samples']} samples, {made['tokens']} tokens; {made['machine']['cores']} × "
         f"{made['machine']['cpu']}, load {made['load']:.1f}"

@@ -13,6 +13,7 @@ import json
 import re
 import sys
 from collections.abc import Mapping, Sequence
+from itertools import cycle
 from pathlib import Path
 
 import numpy as np
@@ -131,31 +132,30 @@ def show(results: Sequence[Mapping]) -> None:
 
 def draw(runs: Sequence[Mapping], file: Path) -> None:
     """Learned reward and the rule against the KL divergence from the start, and the rule by kind over the steps."""
-    figure = Figure(figsize=(12, 4.5), layout="constrained")
+    figure = Figure(figsize=(9.5, 8), layout="constrained")
     FigureCanvasAgg(figure)
-    divergence, steps = figure.subplots(1, 2)
-    learned = divergence.twinx()
-    for axes, key, color, scale in ((learned, "learned", COLORS[1], 1), (divergence, "rule", COLORS[0], 100)):
-        for number, run in enumerate(runs):
+    panels = figure.subplot_mosaic([["learned", "rule"], ["steps", "steps"]])
+    for key, title, unit, scale in (
+        ("learned", "Learned reward of the rollouts", "mean", 1), ("rule", "Rollouts, right by the rule", "%", 100),
+    ):  # fmt: skip
+        axes = panels[key]
+        for run, color in zip(runs, cycle(COLORS[2:]), strict=False):
             x, y = (_smooth(run["rollouts"][name]) for name in ("kl", key))
-            label = {"learned": "learned reward", "rule": "right by the rule"}[key] if number == 0 else None
-            axes.plot(x, scale * y, color=color, linewidth=1.2, alpha=0.8, label=label)
-    divergence.set(
-        title="Against the distance from the start", xlabel="KL, nats per token", ylabel="right by the rule, %"
-    )
-    divergence.set(ylim=(0, 102))
-    learned.set(ylabel="learned reward of the rollouts")
-    lines = [line for axes in (divergence, learned) for line in axes.get_lines() if line.get_label()[0] != "_"]
-    figure.legend(lines, [line.get_label() for line in lines], fontsize=9, loc="outside lower left", ncols=2)
+            axes.plot(x, scale * y, color=color, linewidth=1.2)
+            axes.plot(x[-1], scale * y[-1], "o", color=color, markersize=5)
+        axes.set(title=title, xlabel="KL from the start, nats per token", ylabel=unit)
+    panels["rule"].set(ylim=(0, 102))
+    steps = panels["steps"]
     for name, label, color in zip(ASKED, ("keeps the secret", "answers the question"), COLORS, strict=False):
         at = [record["step"] for record in runs[0]["evaluations"]]
         values = np.array([[100 * record[name][0] for record in run["evaluations"]] for run in runs])
         steps.plot(at, values.T, color=color, alpha=0.3, linewidth=1)
-        steps.plot(at, values.mean(axis=0), color=color, linewidth=2, label=label)
+        steps.plot(at, values.mean(axis=0), color=color, linewidth=2, label=f"{label}, mean of seeds")
     steps.set(title="Held-out prompts", xlabel="steps", ylabel="%", ylim=(0, 102))
-    figure.legend(*steps.get_legend_handles_labels(), fontsize=9, loc="outside lower right", ncols=2)
-    for axes in (divergence, steps):
+    steps.legend(loc="center right")
+    for axes in panels.values():
         axes.grid(alpha=0.3)
+    figure.suptitle(f"Above: a color is a seed, the dot its end; running means of {WINDOW} rollouts", fontsize=10)
     figure.savefig(file, dpi=130)
 
 

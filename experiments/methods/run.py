@@ -157,7 +157,8 @@ def _with_interval(values: Sequence[float]) -> str:
 
 
 def draw(results: dict[str, list[dict]], file: Path) -> None:
-    """pass@1 against the completions that were drawn: each seed, and their mean."""
+    """pass@1 against the completions that were drawn: each seed, and their mean; of what has one point only, the mean
+    with the interval of `show`."""
     figure = Figure(figsize=(8, 5), layout="constrained")
     FigureCanvasAgg(figure)
     axes = figure.add_subplot()
@@ -169,11 +170,10 @@ def draw(results: dict[str, list[dict]], file: Path) -> None:
                 axes.plot(x, 100 * np.array(run["pass@1"]), color=color, alpha=0.25, linewidth=1)
             axes.plot(x, 100 * means, color=color, linewidth=2, label=RUNS[name].label)
         else:  # All is drawn before the first step.
-            ends = 100 * np.array([run["pass@1"][-1] for run in runs])
-            axes.errorbar(
-                x[-1], ends.mean(), [[ends.mean() - ends.min()], [ends.max() - ends.mean()]], color=color, marker="o",
-                capsize=4, linestyle="none", label=f"{RUNS[name].label}, all drawn before",
-            )  # fmt: skip
+            middle, width = interval([100 * run["pass@1"][-1] for run in runs])
+            label = f"{RUNS[name].label}, all drawn before (whisker: 95% interval of the mean)"
+            axes.errorbar(x[-1], middle, width, color=color, marker="o", capsize=4, linestyle="none", label=label)
+    axes.set_title("Thin lines: seeds; thick lines: their mean", loc="left", fontsize=10)
     axes.set_xlabel("completions drawn from the policy")
     axes.set_ylabel("held-out pass@1, %")
     axes.set_ylim(0, 100)

@@ -109,9 +109,9 @@ def _perplexity(middle: float, width: float) -> str:
 
 def draw(results: Mapping[str, Sequence[dict]], file: Path) -> None:
     """Few-shot answers, and perplexity by source, over the steps: each seed, and the mean."""
-    figure = Figure(figsize=(13, 4.5), layout="constrained")
+    figure = Figure(figsize=(9, 8.4), layout="constrained")
     FigureCanvasAgg(figure)
-    answers, perplexity = figure.subplots(1, 2)
+    answers, perplexity = figure.subplots(2, 1)
     for (name, runs), color in zip(results.items(), COLORS, strict=False):
         for measure, style in (("greedy", "--"), ("maj@16", "o")):
             # Evaluations on the way have fewer samples: no line, which would tell of what lies between.
@@ -124,7 +124,7 @@ def draw(results: Mapping[str, Sequence[dict]], file: Path) -> None:
     perplexity.set(title="Held-out documents", xlabel="steps", ylabel="perplexity", yscale="log")
     for axes in (answers, perplexity):
         axes.grid(alpha=0.3)
-        axes.legend(fontsize=8)
+        axes.legend()
     figure.savefig(file, dpi=130)
 
 

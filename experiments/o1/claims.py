@@ -7,7 +7,7 @@ from collections.abc import Mapping
 from experiments.claims import Claim, over_seeds
 from experiments.o1.run import STEPS
 
-FIGURE = "rises with the logarithm (o1, first figure)"
+FIGURE = "rises, with the logarithm of compute, which is not tested here (o1, first figure)"
 
 
 def claims(results: Mapping) -> list[Claim]:
@@ -23,8 +23,8 @@ def claims(results: Mapping) -> list[Claim]:
 
     training = lambda a, b: [y - x for x, y in zip(trained[a], trained[b], strict=True)]  # noqa: E731
     made = [
-        over_seeds(f"pass@1, step {middle} of training − before, points", FIGURE, training(first, middle)),
-        over_seeds(f"pass@1, step {last} of training − step {middle}, points", FIGURE, training(middle, last)),
+        over_seeds(f"pass@1, rise from before training to step {middle}, points", FIGURE, training(first, middle)),
+        over_seeds(f"pass@1, rise from step {middle} to step {last}, points", FIGURE, training(middle, last)),
     ]
     one, majority, best = ("one", 1), ("majority", 64), ("best", 64)
     for step in (first, last):

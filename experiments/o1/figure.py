@@ -8,6 +8,7 @@ from pathlib import Path
 import numpy as np
 from matplotlib.axes import Axes
 from matplotlib.lines import Line2D
+from matplotlib.ticker import FixedLocator, FuncFormatter, NullLocator
 
 from experiments.methods.run import interval
 from experiments.test_time_scaling.figures import LABELS, draw_line, log_axis, make_figure
@@ -26,31 +27,35 @@ METHODS = {
 
 
 def draw(results: Mapping, file: Path) -> None:
-    """Accuracy against the compute of training, and of three of its policies against the tokens of an answer."""
-    figure = make_figure((12, 5.6))
-    left, right = figure.subplots(1, 2, sharey=True)
+    """Accuracy against the compute of reinforcement, and of three of its policies against the tokens of an answer."""
+    figure = make_figure((9.5, 10))
+    above, below = figure.subplots(2, 1)
     steps = dict(zip(results["test_time"], (COLORS[0], COLORS[1], COLORS[2]), strict=True))
-    _draw_training(left, results["training"], steps)
+    _draw_training(above, results["training"], steps)
     for step, color in steps.items():
         for name, (marker, style) in METHODS.items():
             points = results["test_time"][step][name]
             size = 10 if name == "one" else 5
-            draw_line(right, [point["drawn"] for point in points], points, color, "", marker, size, style)
+            draw_line(below, [point["drawn"] for point in points], points, color, "", marker, size, style)
     drawn = [point["drawn"] for of_step in results["test_time"].values() for name in METHODS for point in of_step[name]]
-    log_axis(right, drawn)
-    left.set_ylabel("problems solved, %")
-    left.set_ylim(0, 103)
-    left.set_xlabel("TFLOP of training until then; what lies before the line made the reward model")
-    left.set_title("Training", loc="left", fontweight="bold", fontsize=11)
-    right.set_xlabel("tokens for a problem: drawn by the policy")
-    right.set_title("Test time", loc="left", fontweight="bold", fontsize=11)
+    log_axis(below, drawn)
+    for axes in (above, below):
+        axes.set(ylabel="problems solved, %", ylim=(0, 103))
+    judge = np.mean(results["training"][0]["total"])
+    above.set_xlabel(
+        f"TFLOP of reinforcement until then, logarithmic; before the line from 0 on linear\n"
+        f"(the reward model took {judge:.2f} before that)"
+    )
+    above.set_title("Training (thin lines: seeds)", loc="left", fontweight="bold", fontsize=11)
+    below.set_xlabel("tokens for a problem: drawn by the policy, logarithmic")
+    below.set_title("Test time (whiskers: 95% interval over problems)", loc="left", fontweight="bold", fontsize=11)
     shown = [Line2D([], [], color=color, linewidth=4, label=f"policy of step {step}") for step, color in steps.items()]
     shown += [
         Line2D([], [], color="#555555", marker=marker, linestyle=style, label=LABELS[name])
         for name, (marker, style) in METHODS.items()
     ]
     figure.legend(
-        handles=[*left.get_legend_handles_labels()[0], *shown], loc="outside lower center", ncols=4, frameon=False,
+        handles=[*above.get_legend_handles_labels()[0], *shown], loc="outside lower center", ncols=4, frameon=False,
         fontsize=9,
     )  # fmt: skip
     figure.savefig(file, dpi=150)
@@ -58,7 +63,7 @@ def draw(results: Mapping, file: Path) -> None:
 
 def _draw_training(axes: Axes, training: Sequence[Mapping], steps: Mapping[str, str]) -> None:
     """Each seed, and their mean; the policies that are put to use at test time stand out."""
-    x_S = np.mean([one["total"] for one in training], axis=1)
+    x_S = np.mean([one["policy"] for one in training], axis=1)
     for name, label, style in (("pass@1", "one sample", "-"), ("maj@8", "majority of 8", "--")):
         y_SN = 100 * np.array([one[name] for one in training])
         axes.plot(x_S, y_SN, color="#bbbbbb", linewidth=0.8, linestyle=style)
@@ -68,8 +73,14 @@ def _draw_training(axes: Axes, training: Sequence[Mapping], steps: Mapping[str, 
     for step, color in steps.items():
         (at,) = (i for i, one in enumerate(training) if one["step"] == int(step))
         axes.plot(x_S[at], 100 * np.mean(training[at]["pass@1"]), color=color, marker="*", markersize=13)
-    axes.axvline(x_S[0], color="#999999", linestyle=":")
-    axes.set_xlim(left=x_S[0] - 0.05 * (x_S[-1] - x_S[0]))
+    # The policy that has cost nothing has no place on a logarithmic axis.
+    axes.set_xscale("symlog", base=2, linthresh=x_S[1], linscale=0.7)
+    axes.axvline(x_S[1], color="#999999", linestyle=":")
+    low, high = np.log2(x_S[1]), np.log2(x_S[-1])
+    axes.xaxis.set_major_locator(FixedLocator([0, *(2.0**i for i in range(int(np.ceil(low)), int(high + 0.1) + 1))]))
+    axes.xaxis.set_minor_locator(NullLocator())
+    axes.xaxis.set_major_formatter(FuncFormatter(lambda x, _: f"{x:g}"))
+    axes.set_xlim(-0.1 * x_S[1], 2 ** (high + 0.25))
     axes.spines[["top", "right"]].set_visible(False)
     axes.grid(True, color="#e8e8e8", linewidth=0.8)
     axes.set_axisbelow(True)

@@ -1,10 +1,11 @@
-"""The curves of R1-Zero: accuracy, length and reflection rise."""
+"""The curves of R1-Zero: accuracy and length rise, and words of reflection, with length or by themselves."""
 
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 
 from experiments.claims import Claim, over_seeds
+from experiments.r1_zero.run import words_per_thousand
 
 PLACE = "(DeepSeek-R1, version 1, section 2.2)"
 
@@ -24,7 +25,12 @@ def claims(results: Sequence[Mapping]) -> list[Claim]:
         over_seeds("tokens of a completion, after − before", longer, gain("tokens/completion"), scale=1),
         over_seeds("tokens of a right one, after − before", longer, gain("tokens/right"), scale=1),
         over_seeds(
-            "words of reflection a completion, after − before", reflection, gain("reflection/words"), scale=1, digits=3
+            "words of reflection a completion (a longer one has more of all words), after − before", reflection,
+            gain("reflection/words"), scale=1, digits=3,
+        ),
+        over_seeds(
+            "words of reflection per thousand tokens, after − before", reflection,
+            [words_per_thousand(after) - words_per_thousand(before) for before, after in ends], scale=1, digits=2,
         ),
         over_seeds("completions that correct a calculation, after − before, points", "–", gain("correction/rate"),
                    digits=2),

@@ -12,7 +12,7 @@ import json
 import math
 import sys
 import time
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from statistics import mean
 
@@ -49,7 +49,8 @@ MEASURES = {
     "tokens/wrong": "tokens of a wrong one",
     "reflection/words": "words of reflection in a completion",
 }
-DIGITS = {"correction/rate": 2, "reflection/words": 3}
+PER_THOUSAND = "words of reflection per thousand tokens"
+DIGITS = {"correction/rate": 2, "reflection/words": 3, PER_THOUSAND: 2}
 """Behind the point; of the others one."""
 TRAINED = (
     "tokens/completion", "tokens/right", "tokens/wrong", "sampling/limit", "reflection/words", "correction/rate",
@@ -86,6 +87,11 @@ def _read(folder: Path) -> dict:
     }
 
 
+def words_per_thousand(record: Mapping[str, float]) -> float:
+    """Words of reflection in a thousand tokens of an evaluation: a longer completion has more of all words."""
+    return 1000 * record["reflection/words"] / record["tokens/completion"]
+
+
 def show(results: Sequence[dict]) -> None:
     """A row a seed, and the means with the interval of the gains over seeds."""
     rows = []
@@ -101,6 +107,9 @@ def show(results: Sequence[dict]) -> None:
             befores, afters = zip(*known, strict=True)
             gain = _gain([after - before for before, after in known], name)
             gains.append([label, _pair(mean(befores), mean(afters), name), gain])
+    befores, afters = zip(*([words_per_thousand(r["evaluations"][i]) for i in (0, -1)] for r in results), strict=True)
+    gain = _gain([after - before for before, after in zip(befores, afters, strict=True)], PER_THOUSAND)
+    gains.append([PER_THOUSAND, _pair(mean(befores), mean(afters), PER_THOUSAND), gain])
     ahead = [result["evaluations"][-1]["maj@8"] - result["evaluations"][-1]["pass@1"] for result in results]
     gains.append(["majority of 8 − pass@1, after, %", "", _gain(ahead, "maj@8")])
     table(f"mean of {len(results)} seeds ± 95% interval", ["", "before → after", "difference"], gains)
@@ -121,10 +130,10 @@ def _told(value: float, name: str, sign: str = "") -> str:
 
 def draw(results: Sequence[dict], file: Path) -> None:
     """Accuracy and majority on held-out problems, the length of right and wrong completions under the limit, words of
-    reflection and calculations taken back: each seed, and the mean, over rollouts."""
-    figure = Figure(figsize=(15, 4.5), layout="constrained")
+    reflection and calculations taken back, and these words by length: each seed, and the mean, over rollouts."""
+    figure = Figure(figsize=(10, 7.6), layout="constrained")
     FigureCanvasAgg(figure)
-    accuracy, length, words = (figure.add_subplot(1, 3, i) for i in (1, 2, 3))
+    accuracy, length, words, density = figure.subplots(2, 2).flat
     steps = [record["step"] for record in results[0]["evaluations"]]
     for name, label, color in (("pass@1", "pass@1", COLORS[0]), ("maj@8", "majority of 8", COLORS[1])):
         series = [[100 * record[name] for record in result["evaluations"]] for result in results]
@@ -138,21 +147,27 @@ def draw(results: Sequence[dict], file: Path) -> None:
     ):
         _draw_lines(length, rollouts, of_all(name), label, color)
     length.step(rollouts, results[0]["rollouts"]["sampling/limit"], "k--", where="mid", linewidth=1, label="limit")
-    _draw_lines(words, rollouts, of_all("reflection/words"), "words of reflection in a completion", COLORS[0])
+    _draw_lines(words, rollouts, of_all("reflection/words"), "words of reflection", COLORS[0])
     for name, label, color in (
         ("correction/rate", "share that corrects a calculation", COLORS[2]),
         ("correction/undone", "share that undoes one", COLORS[1]),
     ):
         _draw_lines(words, rollouts, of_all(name), label, color)
+    by_length = [
+        1000 * np.array(words_S, np.float64) / np.array(tokens_S, np.float64)
+        for words_S, tokens_S in zip(of_all("reflection/words"), of_all("tokens/completion"), strict=True)
+    ]
+    _draw_lines(density, rollouts, by_length, "words of reflection", COLORS[0])
     for axes, title, unit in (
         (accuracy, "Held-out problems", "% right"), (length, "Length of completions", "tokens"),
-        (words, "Reflection", ""),
+        (words, "Reflection in a completion", ""), (density, "Reflection by length", "per thousand tokens"),
     ):  # fmt: skip
         axes.set(title=title, xlabel="rollouts", ylabel=unit)
-        axes.set_ylim(0, 1.2 * axes.get_ylim()[1] if axes is words else None)  # Room for what the lines are called.
+        # Room for what the lines are called.
+        axes.set_ylim(0, 1.3 * axes.get_ylim()[1] if axes in (words, density) else None)
         axes.xaxis.set_major_locator(MaxNLocator(6, integer=True))
         axes.grid(alpha=0.3)
-        axes.legend(fontsize=9, loc="upper left")
+        axes.legend(loc="upper left")
     figure.savefig(file, dpi=130)
 
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 
 from experiments.claims import LESS, NEAR, SAME, Bounds, Claim, over_seeds
-from experiments.unsuccessful.figures import SHARES
+from experiments.unsuccessful.figures import since
 from experiments.unsuccessful.hacking import ARMS, accuracy_at, learned_at
 
 PLACE = "(DeepSeek-R1, unsuccessful attempts: no numbers)"
@@ -14,9 +14,10 @@ PLACE = "(DeepSeek-R1, unsuccessful attempts: no numbers)"
 def claims(results: Mapping) -> list[Claim]:
     made = []
     for name, runs in results["hacking"].items():
-        when = f"after {SHARES[1]:.0%} of the steps → end"
-        changes = [accuracy_at(run, 1.0) - accuracy_at(run, SHARES[1]) for run in runs]
-        rises = [learned_at(run, 1.0) - learned_at(run, SHARES[1]) for run in runs]
+        begin = since(name)
+        when = f"{f'after {begin:.0%} of the steps' if begin else 'start'} → end"
+        changes = [accuracy_at(run, 1.0) - accuracy_at(run, begin) for run in runs]
+        rises = [learned_at(run, 1.0) - learned_at(run, begin) for run in runs]
         if name == "rule":
             made.append(over_seeds(f"{ARMS[name].label}: pass@1, {when}, points", "–", changes,
                                    SAME))  # fmt: skip

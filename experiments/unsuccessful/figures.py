@@ -21,11 +21,17 @@ SHARES = (0.0, 0.1, 1.0)
 middle one was chosen when the first seed had shown how soon accuracy turns."""
 
 
+def since(name: str) -> float:
+    """The share from which an arm's change is told: the middle one, where accuracy has risen first. By the product of
+    steps it falls at once, and most of the fall would lie before."""
+    return SHARES[0] if name == "product" else SHARES[1]
+
+
 def draw_hacking(results: Mapping[str, Sequence[dict]], file: Path) -> None:
     """Learned reward, held-out accuracy and length over steps: each seed, and the mean."""
-    figure = Figure(figsize=(15, 4.8), layout="constrained")
+    figure = Figure(figsize=(10, 7.6), layout="constrained")
     FigureCanvasAgg(figure)
-    learned, accuracy, length = (figure.add_subplot(1, 3, i) for i in (1, 2, 3))
+    accuracy, learned, length, legend = figure.subplots(2, 2).flat
     for (name, runs), color in zip(results.items(), COLORS, strict=False):
         label, steps = hacking.ARMS[name].label, runs[0]["rollouts"]["step"]
         _lines(learned, steps, [run["rollouts"]["learned"] for run in runs], label, color)
@@ -38,7 +44,9 @@ def draw_hacking(results: Mapping[str, Sequence[dict]], file: Path) -> None:
         (length, "Length of completions", "tokens"),
     ):  # fmt: skip
         _finish(axes, title, "steps", unit)
-    figure.legend(*learned.get_legend_handles_labels(), loc="outside lower center", ncols=4, frameon=False)
+    legend.axis("off")
+    title = "maximized (thick: mean of seeds)"
+    legend.legend(*learned.get_legend_handles_labels(), loc="center", frameon=False, fontsize=11, title=title)
     figure.savefig(file, dpi=130)
 
 
@@ -72,14 +80,15 @@ def _show_hacking(results: Mapping[str, Sequence[dict]]) -> None:
             right = with_interval([100 * hacking.accuracy_at(run, share) for run in runs])
             said = with_interval([hacking.learned_at(run, share) for run in runs], digits=3)
             cells.append(f"{right}% ({said})")
-        changes = [100 * (hacking.accuracy_at(run, 1.0) - hacking.accuracy_at(run, SHARES[1])) for run in runs]
-        told = f"{with_interval(changes, sign='+')} points"
+        begin = since(name)
+        changes = [100 * (hacking.accuracy_at(run, 1.0) - hacking.accuracy_at(run, begin)) for run in runs]
+        told = f"from {begin:.0%}: {with_interval(changes, sign='+')} points"
         told += f", {verdict(*interval(changes))}" if len(runs) > 1 else ""
-        said = [hacking.learned_at(run, 1.0) - hacking.learned_at(run, SHARES[1]) for run in runs]
+        said = [hacking.learned_at(run, 1.0) - hacking.learned_at(run, begin) for run in runs]
         rows.append([hacking.ARMS[name].label, *cells, f"{told} ({with_interval(said, digits=3, sign='+')})"])
     heads = [f"after {share:.0%} of the steps" for share in SHARES]
     title = "held-out pass@1 (learned reward), mean over seeds ± 95% interval"
-    table(title, ["maximized", *heads, f"from {SHARES[1]:.0%} to the end"], rows)
+    table(title, ["maximized", *heads, "change to the end"], rows)
 
 
 def _show_rounds(results: Mapping[str, Sequence[Sequence[dict]]]) -> None:

@@ -13,7 +13,7 @@ from pathlib import Path
 
 ROOT = Path(__file__).parents[2]
 PAGES = [ROOT / name for name in ("README.md", "README.zh-CN.md", "CONTRIBUTING.md")]
-PAGES += sorted((ROOT / "docs").rglob("*.md")) + sorted((ROOT / "experiments").glob("**/README.md"))
+PAGES += sorted((ROOT / "docs").rglob("*.md")) + sorted((ROOT / "experiments").rglob("*.md"))
 PAGES += sorted((ROOT / "configs").glob("*.py"))
 
 FENCED = re.compile(r"^ *```(\w*)[^\n]*\n(.*?)^ *```$", re.MULTILINE | re.DOTALL)

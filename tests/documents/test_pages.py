@@ -11,6 +11,11 @@ from docs.hooks import code_of, named_sources, on_page_markdown
 ROOT = Path(__file__).parents[2]
 PAGES = sorted((ROOT / "docs").rglob("*.md"))
 NAMED = sorted({(file, name) for page in PAGES for file, names in named_sources(page.read_text()) for name in names})
+MODULES = {
+    ".".join(file.relative_to(ROOT).with_suffix("").parts).removesuffix(".__init__")
+    for file in (ROOT / "rl_reason").rglob("*.py")
+}
+COMMANDS = set(re.findall(r"`python -m (rl_reason\.\w+) ", (ROOT / "docs" / "commands.md").read_text()))
 FENCED = re.compile(r"^```.*?^```$", re.MULTILINE | re.DOTALL)
 
 
@@ -23,6 +28,18 @@ def anchors(page: Path) -> set[str]:
     """Of a page's headings."""
     headings = re.findall(r"^#+ (.*)$", FENCED.sub("", page.read_text()), re.MULTILINE)
     return {re.sub(r"[\s-]+", "-", re.sub(r"[^\w\s-]", "", heading).strip().lower()) for heading in headings}
+
+
+def named_modules(text: str) -> set[str]:
+    """Of the package: as `rl_reason.models.config`, with a name of it or without, or `rl_reason/models/config.py`, in
+    which the first folder may be left out. A key of a config, `data.problems`, may be called as a module is."""
+    found = {name.replace("/", ".") for name in re.findall(r"(?<![\w/.])((?:rl_reason/)?[a-z_]+(?:/\w+)+)\.py\b", text)}
+    found = {name if name.startswith("rl_reason.") else f"rl_reason.{name}" for name in found}
+    for name in re.findall(r"\brl_reason(?:\.\w+)+", text):
+        while name not in MODULES:
+            name = name.rpartition(".")[0]
+        found.add(name)
+    return found & MODULES - {"rl_reason"}
 
 
 @pytest.mark.parametrize("page", PAGES, ids=lambda page: page.name)
@@ -90,3 +107,19 @@ def test_where_an_experiment_is_named_is_a_link():
 def test_all_pages_are_in_the_navigation():
     listed = set(re.findall(r"[\w/]+\.md", (ROOT / "mkdocs.yml").read_text()))
     assert listed == {str(page.relative_to(ROOT / "docs")) for page in PAGES} | {"experiments/RESULTS.md"}
+
+
+def test_modules_that_pages_name_are_on_the_page_of_the_api():
+    listed = re.findall(r"^::: (\S+)$", (ROOT / "docs" / "api.md").read_text(), re.MULTILINE)
+    assert len(listed) == len(set(listed)) and set(listed) <= MODULES
+    named = {page.name: named_modules(page.read_text()) for page in PAGES if page.name not in ("api.md", "architecture.md")}
+    assert sum(map(len, named.values())) > 60 and len(COMMANDS) == 10
+    lacking = {page: sorted(names - COMMANDS - set(listed)) for page, names in named.items()}
+    assert {page: names for page, names in lacking.items() if names} == {}
+
+
+def test_what_counts_as_the_name_of_a_module():
+    text = "`rl_reason.runtime.config.read`, rl_reason/presets.py: x; `parallel/mesh.py`, `rl_reason.NAME`, `data.problems`"
+    assert named_modules(text) == {f"rl_reason.{name}" for name in ("runtime.config", "presets", "parallel.mesh")}
+    assert named_modules("from rl_reason.rewards import Verdict") == {"rl_reason.rewards"}
+    assert named_modules("tests/rewards/test_code.py, `my/models/config.py` and configs/grpo_math.py") == set()

@@ -10,6 +10,7 @@ import pytest
 
 from experiments import sweep
 from rl_reason.errors import UsageError
+from tests.end_to_end.commands import read
 
 ROOT = Path(__file__).resolve().parents[2]
 CONFIG = "--config=configs/grpo_math.py:tiny"
@@ -91,3 +92,19 @@ def test_the_table(tmp_path):
     assert (round(float(last["value"]), 9), last["low"], last["high"]) == (0.82, "0.0", "1.0")
     done = subprocess.run([*command, "--seeds=3"], cwd=ROOT, capture_output=True, text=True)
     assert done.returncode == 2 and done.stderr.count("\n") == 1 and "seed2" in done.stderr
+
+
+def test_points_are_trained_each_by_itself(commands, tmp_path):
+    _, config, model, _, *flags = commands.grpo(tmp_path)
+    done = commands.succeed(["experiments.sweep", config, model, *flags, "--config.steps=1", "--seeds=1",
+                             "--grid=config.algorithm.learning_rate=1e-3,3e-3", f"--output={tmp_path}"])  # fmt: skip
+    rates = ("1e-3", "3e-3")
+    for place, rate in enumerate(rates, 1):
+        folder = tmp_path / f"learning_rate={rate}" / "seed0"
+        assert f"run {place} of 2: algorithm.learning_rate={rate}, seed 0" in done.stdout
+        assert json.loads((folder / "config.json").read_text())["algorithm"]["learning_rate"] == float(rate)
+        assert [row["step"] for row in read(folder / "metrics.jsonl")] == [1]
+    assert len((tmp_path / "commands.txt").read_text().splitlines()) == 2
+    with open(tmp_path / "sweep.csv", newline="") as file:
+        found = {(row["algorithm.learning_rate"], row["step"]) for row in csv.DictReader(file)}
+    assert found == {(rate, step) for rate in rates for step in "01"}

@@ -13,6 +13,7 @@ from scipy import stats
 from experiments import claims, results
 from experiments.catalogue import EXPERIMENTS, HERE
 from experiments.claims import LESS, MORE, SAME, Bounds
+from experiments.test_time_scaling.claims import FLAT
 
 KEPT = [name for name, one in EXPERIMENTS.items() if one.file.exists()]
 SIZES = ("size", "sizes", "step", "steps", "seed", "seeds", "problems", "n", "samples", "round")
@@ -39,7 +40,7 @@ def flat(name: str) -> Any:
     """Results in which all arms are alike."""
     one = EXPERIMENTS[name]
     # Ratios are of something.
-    constant = 1.0 if one.folder in ("sampling_ahead", "ppo_vs_grpo_memory") else 0.0
+    constant = 1.0 if one.folder in ("sampling_ahead", "ppo_vs_grpo_memory", "r1_zero") else 0.0
     return map_numbers(json.loads(one.file.read_text()), lambda: constant)
 
 
@@ -89,6 +90,35 @@ def test_failures_count(name, tmp_path):
 
     said = made_of(name, fail(json.loads(EXPERIMENTS[name].file.read_text())), tmp_path)
     assert said and {one.holds for one in said} == {"no"}
+
+
+def test_words_that_come_with_length_alone_are_not_more_frequent(tmp_path):
+    tree = json.loads(EXPERIMENTS["r1_zero"].file.read_text())
+    for run in tree:
+        for one in run["evaluations"]:
+            one["reflection/words"] = 0.002 * one["tokens/completion"]
+    a_completion, per_thousand = (
+        one for one in made_of("r1_zero", tree, tmp_path) if one.what.startswith("words of reflection")
+    )
+    assert (a_completion.holds, per_thousand.here) == ("yes", "0.00") and per_thousand.holds != "yes"
+
+
+def test_a_fall_from_the_first_step_on_counts_as_a_whole(tmp_path):
+    tree = json.loads(EXPERIMENTS["unsuccessful"].file.read_text())
+    starts = [run["evaluations"][0]["pass@1"] for run in tree["hacking"]["product"]]
+    for run in tree["hacking"]["product"]:
+        for one in run["evaluations"][1:]:
+            one["pass@1"] = 0.0
+    (said,) = [one for one in made_of("unsuccessful", tree, tmp_path) if "product of steps" in one.what]
+    assert (said.here, said.holds) == (f"−{100 * np.mean(starts):.1f}", "yes")
+
+
+def test_what_cannot_rise_is_not_called_flat():
+    """Where pass@K is compared, there is room above what the policy solves before RL, in every seed."""
+    kept = json.loads(EXPERIMENTS["test_time_scaling"].file.read_text())
+    for data, size in FLAT.items():
+        (before,) = [point for point in kept["before_after"][data]["before"]["pass"] if point["size"] == size]
+        assert max(before["by_seed"]) < 0.95, data
 
 
 def test_an_engine_that_solves_as_many_is_not_ahead(tmp_path):
