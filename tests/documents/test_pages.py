@@ -112,14 +112,15 @@ def test_all_pages_are_in_the_navigation():
 def test_modules_that_pages_name_are_on_the_page_of_the_api():
     listed = re.findall(r"^::: (\S+)$", (ROOT / "docs" / "api.md").read_text(), re.MULTILINE)
     assert len(listed) == len(set(listed)) and set(listed) <= MODULES
-    named = {page.name: named_modules(page.read_text()) for page in PAGES if page.name not in ("api.md", "architecture.md")}
+    pages = [page for page in PAGES if page.name not in ("api.md", "architecture.md")]
+    named = {str(page.relative_to(ROOT)): named_modules(page.read_text()) for page in pages}
     assert sum(map(len, named.values())) > 60 and len(COMMANDS) == 10
     lacking = {page: sorted(names - COMMANDS - set(listed)) for page, names in named.items()}
     assert {page: names for page, names in lacking.items() if names} == {}
 
 
 def test_what_counts_as_the_name_of_a_module():
-    text = "`rl_reason.runtime.config.read`, rl_reason/presets.py: x; `parallel/mesh.py`, `rl_reason.NAME`, `data.problems`"
+    text = "`rl_reason.runtime.config.read`, rl_reason/presets.py: `parallel/mesh.py`, rl_reason.NAME, `data.problems`"
     assert named_modules(text) == {f"rl_reason.{name}" for name in ("runtime.config", "presets", "parallel.mesh")}
     assert named_modules("from rl_reason.rewards import Verdict") == {"rl_reason.rewards"}
     assert named_modules("tests/rewards/test_code.py, `my/models/config.py` and configs/grpo_math.py") == set()
