@@ -61,8 +61,10 @@ def make_problems(seed: int, index: int, least: int, most: int, seconds: float) 
     """The problems of one random figure, the same on each machine where no limit strikes; for `runtime.workers`.
 
     Args:
-        seed, index: which figure.
-        least, most: its clauses.
+        seed: of all figures.
+        index: which of them.
+        least: its clauses are so many.
+        most: and no more than these.
         seconds: for each question to the engine.
 
     Returns:
